@@ -1,0 +1,5 @@
+"""`python -m app` is `sfu-gateway`."""
+
+from app.cli import main
+
+main()

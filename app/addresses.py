@@ -1,0 +1,83 @@
+"""SFU addresses: which texts are one, and which of them the gateway may talk to.
+
+Whoever registers an address makes the gateway send requests there, so addresses are an SSRF door: link-local
+(cloud metadata), multicast and unspecified addresses are refused unless the operator opens them, whether
+written as a number or reached through a name.
+"""
+
+import fnmatch
+import ipaddress
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from app.errors import AddressNotAllowed, InvalidField
+
+MAX_ADDRESS_CHARACTERS = 255
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def sfu_address(text: object) -> str:
+    """Return the canonical form of an SFU's base URL: lower-case scheme and host, no default port.
+
+    Only http and https with a host: no user info, path, query or fragment. Raises `ValueError`.
+    """
+    if not isinstance(text, str) or not 0 < len(text) <= MAX_ADDRESS_CHARACTERS:
+        raise ValueError(f"must be a URL of at most {MAX_ADDRESS_CHARACTERS} characters")
+    if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
+        raise ValueError("must be a URL in printable ASCII")
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("must start with http:// or https://")
+    if "@" in parts.netloc:
+        raise ValueError("must not contain user info")
+    if parts.path not in ("", "/") or parts.query or parts.fragment or "?" in text or "#" in text:
+        raise ValueError("must have no path, query or fragment")
+    host = parts.hostname
+    if not host:
+        raise ValueError("must name a host")
+    port = parts.port  # raises ValueError itself when out of range
+    if port == 0:
+        raise ValueError("must not use port 0")
+    shown = f"[{ipaddress.IPv6Address(host)}]" if ":" in host else host
+    is_default = port is None or port == {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{shown}" + ("" if is_default else f":{port}")
+
+
+def parse_address(field: str, text: object) -> str:
+    """Return `sfu_address(text)`, or raise `InvalidField` naming `field`."""
+    try:
+        return sfu_address(text)
+    except ValueError as error:
+        raise InvalidField(field, str(error)) from None
+
+
+class AddressGuard:
+    """Decides which SFU addresses this gateway talks to."""
+
+    def __init__(self, patterns: Iterable[str] = (), *, allow_link_local: bool = False) -> None:
+        """Take shell-style `patterns` of allowed addresses (none: all) and whether link-local may pass."""
+        self._patterns = tuple(pattern.lower() for pattern in patterns)
+        self._allow_link_local = allow_link_local
+
+    def check(self, address: str) -> None:
+        """Raise `AddressNotAllowed` unless a canonical `address` may register and be connected to."""
+        if self._patterns and not any(fnmatch.fnmatchcase(address, pattern) for pattern in self._patterns):
+            raise AddressNotAllowed("the address matches no pattern of registration.allow")
+        host = urlsplit(address).hostname or ""
+        try:
+            ip = ipaddress.ip_address(host)
+        except ValueError:
+            return  # a name: `permits` is asked about what it resolves to, at each connection
+        if not self.permits(ip):
+            raise AddressNotAllowed("link-local, multicast and unspecified addresses are not allowed")
+
+    def permits(self, ip: IpAddress) -> bool:
+        """Whether the gateway may open a connection to `ip`."""
+        if isinstance(ip, ipaddress.IPv6Address):
+            embedded = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+            if embedded is not None:
+                return self.permits(embedded)
+        if ip.is_multicast or ip.is_unspecified:
+            return False
+        return self._allow_link_local or not ip.is_link_local

@@ -1,0 +1,232 @@
+"""The channel journey: select an SFU, forward, report; on failure the next best, within one deadline."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from app.errors import (
+    AllFailed,
+    DeadlineExceeded,
+    NoSfuAvailable,
+    Overloaded,
+    RequestRefusedBySfu,
+    StoreUnavailable,
+)
+from app.forwarding import Channel, Forwarder, ForwardError
+from app.gate import Gate
+from app.logs import logger
+from app.registry import Busy, Outcome, Placement, PlacementRequest, Registry, Report
+from app.sealing import SealBrokenError
+from app.settings import Failover
+from app.tenants import Caller
+
+log = logger(__name__)
+
+TOKEN_LIFE_SECONDS: Final = 60
+"""Life of the tokens that SFUs get; Odoo's own have 30 s, clocks may differ a little."""
+
+_HOLD_MARGIN_MS: Final = 100
+_FIRST_WAIT_S: Final = 0.005
+_LONGEST_WAIT_S: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRequest:
+    """One verified request of Odoo's."""
+
+    id: str
+    caller: Caller
+    groups: tuple[tuple[str, ...], ...]
+    client: str
+    """The address of the caller, as the SFU is to see it."""
+    query: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A created channel, where it is and how it got there."""
+
+    channel: Channel
+    placement: Placement
+    attempts: int
+
+
+@dataclass(slots=True)
+class _Attempts:
+    """What one request has tried so far."""
+
+    request: ChannelRequest
+    deadline: float
+    failures: list[tuple[Placement, ForwardError]] = field(default_factory=list)
+
+    @property
+    def tried(self) -> tuple[str, ...]:
+        return tuple(placement.address for placement, _ in self.failures)
+
+
+class Channels:
+    """Places channel requests on SFUs."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        forwarder: Forwarder,
+        failover: Failover,
+        *,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Take where SFUs are known, how they are reached, and how hard to try."""
+        self._registry = registry
+        self._forwarder = forwarder
+        self._failover = failover
+        self._wall_clock = wall_clock
+        self._gate = Gate()
+
+    async def create(self, request: ChannelRequest) -> Placed:
+        """Create a channel for `request` on the best SFU that will.
+
+        Raises:
+            Unplaced: its subclasses say why there is none.
+            TenantLimitReached: the tenant has all the channels it may have.
+        """
+        deadline = asyncio.get_running_loop().time() + self._failover.deadline_ms / 1000
+        attempts = _Attempts(request, deadline)
+        caller = request.caller
+        async with self._gate.passing((caller.tenant.name, caller.issuer), until=deadline) as turn:
+            for number in range(1, self._failover.max_retries + 1):
+                placement = await self._select(attempts, number)
+                if placement is None:
+                    break
+                if not placement.is_held:
+                    turn.let_others_pass()
+                try:
+                    channel = await self._forward(attempts, placement, number)
+                except ForwardError as error:
+                    await self._failed(attempts, placement, error)
+                    continue
+                await self._created(attempts, placement, channel)
+                return Placed(channel, placement, number)
+            return await self._give_up(attempts)
+
+    async def _select(self, attempts: _Attempts, number: int) -> Placement | None:
+        """The next SFU to try; `None` when there is none left after at least one failed."""
+        request, caller = attempts.request, attempts.request.caller
+        wait_s = _FIRST_WAIT_S
+        while (remaining := attempts.deadline - asyncio.get_running_loop().time()) > 0:
+            try:
+                answer = await self._registry.select(
+                    PlacementRequest(
+                        id=request.id,
+                        issuer=caller.issuer,
+                        tenant=caller.tenant.name,
+                        attempt=number,
+                        groups=request.groups,
+                        exclude=attempts.tried,
+                        hold_ms=int(remaining * 1000) + _HOLD_MARGIN_MS,
+                        allow=caller.tenant.region_allow,
+                        max_channels=caller.tenant.max_channels,
+                    )
+                )
+            except (NoSfuAvailable, Overloaded, StoreUnavailable):
+                if attempts.failures:
+                    return None
+                raise
+            if not isinstance(answer, Busy):
+                return answer
+            await asyncio.sleep(min(wait_s, answer.wait_ms / 1000 + 0.001, remaining))
+            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+        if attempts.failures:
+            return None
+        raise DeadlineExceeded("another request for the same channel took all the time there was")
+
+    async def _forward(self, attempts: _Attempts, placement: Placement, number: int) -> Channel:
+        request = attempts.request
+        try:
+            key = self._registry.open_key(placement)
+        except SealBrokenError as error:
+            raise ForwardError("has a key that cannot be unsealed here", 401) from error
+        claims = request.caller.claims | {"exp": int(self._wall_clock()) + TOKEN_LIFE_SECONDS}
+        return await self._forwarder.create_channel(
+            placement.address,
+            token=key.sign(claims),
+            client=request.client,
+            public_url=placement.public_url,
+            query=request.query,
+            timeout_s=self._budget(attempts, number),
+        )
+
+    def _budget(self, attempts: _Attempts, number: int) -> float:
+        """Seconds for one attempt: half of what is left, so that a hanging SFU leaves time for the next."""
+        remaining = max(0.0, attempts.deadline - asyncio.get_running_loop().time())
+        is_last = number == self._failover.max_retries
+        return min(self._failover.retry_timeout_ms / 1000, remaining if is_last else remaining / 2)
+
+    async def _created(self, attempts: _Attempts, placement: Placement, channel: Channel) -> None:
+        if placement.is_held or channel.uuid != placement.uuid:
+            await self._report(attempts, placement, "created", is_final=True, uuid=channel.uuid)
+        for failed, error in attempts.failures:
+            if error.status is not None:
+                await self._report(attempts, failed, _fault_of(error))
+
+    async def _failed(self, attempts: _Attempts, placement: Placement, error: ForwardError) -> None:
+        """Note a failure. One that cannot be the request's fault is reported at once.
+
+        What an SFU answered may be the request's own doing: that is known only when another SFU has answered.
+        """
+        attempts.failures.append((placement, error))
+        log.warning("sfu_failed", request_id=attempts.request.id, sfu=placement.address, detail=str(error))
+        if error.status is None:
+            await self._report(attempts, placement, "failed")
+        elif _is_refusal(error.status):
+            await self._report(attempts, placement, "unblamed", is_final=True)
+            raise RequestRefusedBySfu(f"the SFU answered {error.status}")
+
+    async def _give_up(self, attempts: _Attempts) -> Placed:
+        statuses = [error.status for _, error in attempts.failures]
+        is_poisonous = len(statuses) > 1 and statuses[0] is not None and len(set(statuses)) == 1
+        for placement, error in attempts.failures:
+            if error.status is not None:
+                outcome: Outcome = "unblamed" if is_poisonous else _fault_of(error)
+                await self._report(attempts, placement, outcome, is_final=True)
+            elif placement is attempts.failures[-1][0]:
+                await self._report(attempts, placement, "unblamed", is_final=True)
+        if asyncio.get_running_loop().time() >= attempts.deadline:
+            raise DeadlineExceeded(f"{len(statuses)} SFUs were tried until time ran out")
+        raise AllFailed(f"{len(statuses)} SFUs were tried, each of them failed")
+
+    async def _report(
+        self,
+        attempts: _Attempts,
+        placement: Placement,
+        outcome: Outcome,
+        *,
+        is_final: bool = False,
+        uuid: str = "",
+    ) -> None:
+        """Report an outcome. Fails open: the answer to Odoo does not depend on it, and holds run out."""
+        caller = attempts.request.caller
+        try:
+            await self._registry.report(
+                Report(
+                    id=attempts.request.id,
+                    tenant=caller.tenant.name,
+                    issuer=caller.issuer,
+                    address=placement.address,
+                    outcome=outcome,
+                    is_final=is_final,
+                    uuid=uuid,
+                )
+            )
+        except StoreUnavailable as error:
+            log.warning("report_lost", sfu=placement.address, detail=error.detail)
+
+
+def _is_refusal(status: int) -> bool:
+    """A 4xx that is about the request, not about the key we signed with."""
+    return 400 <= status < 500 and status not in (401, 403, 408, 429)
+
+
+def _fault_of(error: ForwardError) -> Outcome:
+    return "misconfigured" if error.status in (401, 403) else "failed"

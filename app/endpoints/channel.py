@@ -1,0 +1,45 @@
+"""`GET /v1/channel` and `GET /r/{region}/v1/channel`: Odoo asks for a call channel."""
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from app.channels import ChannelRequest
+from app.logs import pseudonym
+from app.middleware import note, request_id_of
+from app.state import State
+from app.tokens import bearer_token
+
+_HINTS = frozenset({"region", "country"})
+
+
+async def create_channel(request: Request[State]) -> Response:
+    """Answer 200 with `uuid` and `url`, both texts, or a problem document."""
+    state, query = request.state, request.query_params
+    caller = state["tenants"].verify(bearer_token(request.headers.get("authorization")))
+    client = client_of(request)
+    choice = await state["regions"].choose(
+        caller.tenant,
+        client,
+        region=query.get("region"),
+        country=query.get("country"),
+        path=request.path_params.get("region"),
+    )
+    note(request.scope, tenant=caller.tenant.name, issuer=pseudonym(caller.issuer), region=choice.hint.region)
+    placed = await state["channels"].create(
+        ChannelRequest(
+            id=request_id_of(request.scope),
+            caller=caller,
+            groups=choice.groups,
+            client=client,
+            query=[(name, value) for name, value in query.multi_items() if name not in _HINTS],
+        )
+    )
+    note(request.scope, sfu=placed.placement.address, reason=placed.placement.reason, tries=placed.attempts)
+    return JSONResponse({"uuid": placed.channel.uuid, "url": placed.channel.url})
+
+
+def client_of(request: Request[State]) -> str:
+    """Return the one true address of the caller."""
+    peer = request.client.host if request.client else "0.0.0.0"  # noqa: S104 - a caller without an address
+    forwarded_for = ",".join(request.headers.getlist("x-forwarded-for"))
+    return request.state["settings"].trust_proxy.client_of(peer, forwarded_for)

@@ -1,0 +1,221 @@
+"""Every way a request can fail, in one tree.
+
+    GatewayError                     status  code
+    ├── BadInput
+    │   ├── MalformedBody            400     malformed
+    │   ├── BodyTooLarge             413     too_large
+    │   └── InvalidField             422     invalid_field     (names the field)
+    ├── Refused
+    │   ├── CredentialsMissing       401     credentials_missing
+    │   ├── CredentialsInvalid       401     credentials_invalid
+    │   ├── CredentialsExpired       401     credentials_expired
+    │   ├── IssuerMissing            403     issuer_missing
+    │   ├── RouteClosed              403     closed
+    │   ├── AddressNotAllowed        403     address_not_allowed
+    │   ├── UnknownSfu               404     unknown_sfu
+    │   ├── AddressLeased            409     address_leased
+    │   ├── RateLimited              429     rate_limited      (retry helps)
+    │   └── TenantLimitReached       429     tenant_limit      (retry helps)
+    └── Unplaced
+        ├── RequestRefusedBySfu      502     refused_by_sfu
+        ├── NoSfuAvailable           503     no_sfu            (retry helps)
+        ├── Overloaded               503     overloaded        (retry helps)
+        ├── AllFailed                503     all_failed        (retry helps)
+        ├── DeadlineExceeded         503     deadline          (retry helps)
+        └── StoreUnavailable         503     store_unavailable (retry helps)
+
+One handler (`app.problems`) renders them all as RFC 9457 problem documents. Codes are stable: callers may
+branch on them. Details never carry a key, a token or any other secret.
+"""
+
+from typing import ClassVar
+
+
+class GatewayError(Exception):
+    """A failed request: its HTTP status, its stable code and whether asking again later may help."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+    title: ClassVar[str] = "The gateway failed"
+    retry_after_seconds: ClassVar[int | None] = None
+
+    def __init__(self, detail: str) -> None:
+        """Take `detail`: one sentence for the caller, free of secrets."""
+        super().__init__(detail)
+        self.detail = detail
+
+
+class BadInput(GatewayError):
+    """The caller sent something that can never be accepted as it stands."""
+
+
+class MalformedBody(BadInput):
+    """The body is not what the route's content type says."""
+
+    status = 400
+    code = "malformed"
+    title = "The request body cannot be read"
+
+
+class BodyTooLarge(BadInput):
+    """The body is longer than the route reads."""
+
+    status = 413
+    code = "too_large"
+    title = "The request body is too large"
+
+
+class InvalidField(BadInput):
+    """One field has a value outside its domain."""
+
+    status = 422
+    code = "invalid_field"
+    title = "A field is not valid"
+
+    def __init__(self, field: str, detail: str) -> None:
+        """Take the `field`'s name as the caller wrote it and what is wrong with its value."""
+        super().__init__(f"{field}: {detail}")
+        self.field = field
+
+
+class Refused(GatewayError):
+    """The request was understood and is not allowed."""
+
+
+class CredentialsMissing(Refused):
+    """No `Authorization` header, or one without a token."""
+
+    status = 401
+    code = "credentials_missing"
+    title = "Credentials are missing"
+
+
+class CredentialsInvalid(Refused):
+    """The token's signature, algorithm or shape is wrong."""
+
+    status = 401
+    code = "credentials_invalid"
+    title = "Credentials are not valid"
+
+
+class CredentialsExpired(Refused):
+    """The token was good until its `exp`."""
+
+    status = 401
+    code = "credentials_expired"
+    title = "Credentials have expired"
+
+
+class IssuerMissing(Refused):
+    """The token is genuine but names no issuer, so no channel can be chosen for it."""
+
+    status = 403
+    code = "issuer_missing"
+    title = "The token names no issuer"
+
+
+class RouteClosed(Refused):
+    """The operator has not opened this route."""
+
+    status = 403
+    code = "closed"
+    title = "This route is closed"
+
+
+class AddressNotAllowed(Refused):
+    """The SFU's address is outside what this gateway may talk to."""
+
+    status = 403
+    code = "address_not_allowed"
+    title = "This SFU address is not allowed"
+
+
+class UnknownSfu(Refused):
+    """No SFU is known under this address."""
+
+    status = 404
+    code = "unknown_sfu"
+    title = "No such SFU"
+
+
+class AddressLeased(Refused):
+    """A living SFU holds this address with another key."""
+
+    status = 409
+    code = "address_leased"
+    title = "Another SFU holds this address"
+
+
+class RateLimited(Refused):
+    """This SFU address sends heartbeats faster than the operator allows."""
+
+    status = 429
+    code = "rate_limited"
+    title = "Too many heartbeats"
+    retry_after_seconds = 1
+
+
+class TenantLimitReached(Refused):
+    """The tenant already has as many channels as it may have."""
+
+    status = 429
+    code = "tenant_limit"
+    title = "The tenant's channel limit is reached"
+    retry_after_seconds = 30
+
+
+class Unplaced(GatewayError):
+    """A channel request, genuine and well formed, that ended without a channel."""
+
+
+class RequestRefusedBySfu(Unplaced):
+    """Every SFU that was asked refused this request alike: the request is at fault, not the fleet."""
+
+    status = 502
+    code = "refused_by_sfu"
+    title = "The SFUs refuse this request"
+
+
+class NoSfuAvailable(Unplaced):
+    """No SFU is registered and healthy where this request may go."""
+
+    status = 503
+    code = "no_sfu"
+    title = "No SFU is available"
+    retry_after_seconds = 10
+
+
+class Overloaded(Unplaced):
+    """SFUs are healthy, and every one of them is above a load threshold."""
+
+    status = 503
+    code = "overloaded"
+    title = "All SFUs are at capacity"
+    retry_after_seconds = 10
+
+
+class AllFailed(Unplaced):
+    """Every SFU that was tried failed."""
+
+    status = 503
+    code = "all_failed"
+    title = "Every SFU tried has failed"
+    retry_after_seconds = 5
+
+
+class DeadlineExceeded(Unplaced):
+    """Time ran out before any SFU answered."""
+
+    status = 503
+    code = "deadline"
+    title = "No SFU answered in time"
+    retry_after_seconds = 5
+
+
+class StoreUnavailable(Unplaced):
+    """Redis does not answer, and what was asked needs it."""
+
+    status = 503
+    code = "store_unavailable"
+    title = "The registry is not available"
+    retry_after_seconds = 5

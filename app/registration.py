@@ -1,0 +1,139 @@
+"""The heartbeat journey: authenticate, validate, hand to the registry (roadmap, phase 1)."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.addresses import AddressGuard, parse_address
+from app.errors import CredentialsInvalid, InvalidField, MalformedBody, RouteClosed
+from app.registry import NodeReport, Registry
+from app.settings import NAME_PATTERN, Settings
+from app.tokens import Key, bearer_token, verify
+
+MAX_TOKEN_LIFE_SECONDS: Final = 300
+"""A heartbeat's token is made for the moment; a stolen one is worthless soon."""
+
+_CLOCK_TOLERANCE_SECONDS: Final = 30
+
+Count = Annotated[int, Field(ge=0, le=10**9)]
+Usage = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class HeartbeatBody(BaseModel):
+    """The payload of `POST /v1/sfu`, with the roadmap's names. Unknown fields are ignored."""
+
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+    status: Literal["up", "down"]
+    address: str
+    key: str
+    region: Annotated[str, Field(pattern=NAME_PATTERN)] = "default"
+    channels: Count = 0
+    sessions: Count = 0
+    cpuUsage: Usage = 0.0  # noqa: N815 - the roadmap's name
+    """0 to 1; more counts as 1."""
+    memoryUsage: Usage = 0.0  # noqa: N815
+    """0 to 1; more counts as 1."""
+    maxSessions: Annotated[int, Field(gt=0, le=10**9)] | None = None  # noqa: N815
+    publicUrl: str | None = None  # noqa: N815
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an SFU is told."""
+
+    next_ping_ms: int
+    is_draining: bool
+
+
+class Registration:
+    """Takes heartbeats."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        settings: Settings,
+        guard: AddressGuard,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Take where SFUs are registered, who may register, and a `clock` in seconds since the epoch."""
+        self._registry = registry
+        self._settings = settings
+        self._guard = guard
+        self._clock = clock
+
+    def authenticate(self, authorization: str | None) -> None:
+        """Let pass whoever holds a registration key.
+
+        Raises:
+            RouteClosed: the operator has set no registration key.
+            CredentialsMissing, CredentialsInvalid, CredentialsExpired: no token, a wrong or an old one.
+        """
+        registration = self._settings.registration
+        if registration.auth == "none":
+            return
+        if not registration.key:
+            raise RouteClosed("set registration.key to let SFUs register")
+        now = self._clock()
+        claims = verify(bearer_token(authorization), registration.key, now=now)
+        if claims["exp"] > now + MAX_TOKEN_LIFE_SECONDS + _CLOCK_TOLERANCE_SECONDS:
+            raise CredentialsInvalid(f"the token lives longer than {MAX_TOKEN_LIFE_SECONDS} s")
+
+    async def take(self, raw: bytes) -> Reply:
+        """Register, renew or remove the SFU that sent `raw`.
+
+        Raises:
+            MalformedBody, InvalidField: not a heartbeat; the field is named.
+            AddressNotAllowed, AddressLeased, RateLimited: understood and refused.
+            StoreUnavailable: Redis is away.
+        """
+        body = _parse(raw)
+        address = parse_address("address", body.address)
+        self._guard.check(address)
+        key = _key(body.key)
+        if body.status == "down":
+            await self._registry.sign_off(address, key)
+            return Reply(self._settings.next_ping_ms, is_draining=False)
+        answer = await self._registry.heartbeat(
+            NodeReport(
+                address=address,
+                region=body.region,
+                key=key,
+                channels=body.channels,
+                sessions=body.sessions,
+                max_sessions=body.maxSessions or self._settings.balancing.max_sessions,
+                cpu=min(body.cpuUsage, 1.0),
+                memory=min(body.memoryUsage, 1.0),
+                public_url=parse_address("publicUrl", body.publicUrl) if body.publicUrl else "",
+                is_draining=body.draining,
+            )
+        )
+        return Reply(self._settings.next_ping_ms, answer.is_draining)
+
+
+def _parse(raw: bytes) -> HeartbeatBody:
+    try:
+        document: Any = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise MalformedBody("the body is not JSON") from None
+    if not isinstance(document, dict):
+        raise MalformedBody("the body is not a JSON object")
+    try:
+        return HeartbeatBody.model_validate(document)
+    except ValidationError as error:
+        problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        field = ".".join(str(part) for part in problem["loc"])
+        raise InvalidField(field, problem["msg"]) from None
+
+
+def _key(text: str) -> Key:
+    try:
+        return Key.from_base64(text)
+    except ValueError as error:
+        raise InvalidField("key", str(error)) from None

@@ -1,0 +1,459 @@
+"""The registry of SFUs and placements: one typed method per Lua script.
+
+Reply codes become values or exceptions here and nowhere else. Every method may raise `StoreUnavailable`.
+"""
+
+import json
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal, Self, cast
+
+from redis.exceptions import RedisError
+
+from app.errors import (
+    AddressLeased,
+    NoSfuAvailable,
+    Overloaded,
+    RateLimited,
+    StoreUnavailable,
+    TenantLimitReached,
+    UnknownSfu,
+)
+from app.keys import Keys
+from app.policy import policy_of
+from app.scripts import RedisClient, ScriptRunner, load_script
+from app.sealing import SealBrokenError, Sealer
+from app.settings import Settings
+from app.tokens import Key
+
+Reason = Literal["sticky", "least-load", "round-robin", "fallback"]
+Outcome = Literal["created", "failed", "misconfigured", "unblamed"]
+
+_PAGE: Final = 50
+_BATCH: Final = 25
+_STALE_PAGES: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """What one heartbeat says of an SFU (roadmap, phase 1)."""
+
+    address: str
+    region: str
+    key: Key
+    channels: int = 0
+    sessions: int = 0
+    max_sessions: int = 1000
+    cpu: float = 0.0
+    """CPU usage, 0 to 1."""
+    memory: float = 0.0
+    """Memory usage, 0 to 1."""
+    public_url: str = ""
+    is_draining: bool = False
+    is_fresh: bool = True
+    """Whether the figures were measured just now; if not, the last ones stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The registry's answer to a heartbeat."""
+
+    is_draining: bool
+    generation: int
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementRequest:
+    """What a placement must know of a channel request."""
+
+    id: str
+    """Unique per request: a script sent twice acts once."""
+    issuer: str
+    tenant: str = "default"
+    attempt: int = 1
+    groups: tuple[tuple[str, ...], ...] = (("*",),)
+    """Groups of regions in order of preference; `*` is the whole fleet."""
+    exclude: tuple[str, ...] = ()
+    """Addresses this request has tried."""
+    hold_ms: int = 2_500
+    """For how long this request may hold the placement."""
+    allow: tuple[str, ...] | None = None
+    """Regions a sticky placement must be in."""
+    max_channels: int | None = None
+    """The tenant's limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """An SFU for one channel request."""
+
+    address: str
+    region: str
+    sealed_key: str
+    public_url: str
+    reason: Reason
+    is_held: bool
+    """Whether this request holds the placement and must report how it ended."""
+    uuid: str
+    """The channel the issuer had there last, or empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Another request is placing the same issuer; it has `wait_ms` left at most."""
+
+    wait_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How forwarding one channel request to one SFU ended."""
+
+    id: str
+    tenant: str
+    issuer: str
+    address: str
+    outcome: Outcome
+    is_final: bool = True
+    uuid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What one step of a sweep did."""
+
+    count: int
+    has_more: bool
+    held_until: int | None = None
+    """Set when a mass expiry is being held back: until when, in ms of Redis' clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class SfuStatus:
+    """One SFU, living or lost, as people see it. Times in ms, shares from 0 to 1, no key."""
+
+    address: str
+    region: str
+    state: Literal["up", "draining", "failed", "misconfigured", "down"]
+    standing: str
+    """`selectable`, or why it takes no new channel."""
+    breaker: Literal["closed", "open", "half-open"]
+    generation: int
+    heartbeat_age_ms: int
+    channels: int = 0
+    sessions: int = 0
+    max_sessions: int = 0
+    reserved: float = 0.0
+    load: float = 0.0
+    cpu: float = 0.0
+    memory: float = 0.0
+    sessions_term: float = 0.0
+    cpu_term: float = 0.0
+    memory_term: float = 0.0
+    turn: int = 0
+    public_url: str = ""
+    registered_at: int = 0
+    drain_until: int = 0
+    drained: bool = False
+    failures: int = 0
+    opens: int = 0
+    open_for_ms: int = 0
+    down_at: int = 0
+    down_reason: str = ""
+
+
+class Registry:
+    """All that replicas and workers share."""
+
+    def __init__(
+        self,
+        client: RedisClient,
+        keys: Keys,
+        policy: str,
+        sealer: Sealer,
+        *,
+        clock: Callable[[], int] | None = None,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        """Take a decoding `client`, the `policy` scripts go by, and what seals SFU keys.
+
+        For tests: a `clock` in ms, without which scripts use Redis' own, and a `draw` from [0, 1).
+        """
+        self._client = client
+        self.keys = keys
+        self._policy = policy
+        self._sealer = sealer
+        self._runner = ScriptRunner(client, keys.prefix)
+        self._clock = clock
+        self._draw = draw
+
+    @classmethod
+    def from_settings(cls, client: RedisClient, settings: Settings) -> Self:
+        """Build the registry that `settings` describe."""
+        keys = Keys(settings.redis.namespace)
+        return cls(client, keys, policy_of(settings), Sealer.from_settings(settings))
+
+    # Heartbeats
+
+    async def heartbeat(self, report: NodeReport) -> Heartbeat:
+        """Register an SFU or renew its life.
+
+        Raises:
+            AddressLeased: a living SFU holds the address with another key.
+            RateLimited: the address sends too many.
+        """
+        document = {
+            "region": report.region,
+            "channels": report.channels,
+            "sessions": report.sessions,
+            "max_sessions": report.max_sessions,
+            "cpu": report.cpu,
+            "memory": report.memory,
+            "public_url": report.public_url,
+            "draining": report.is_draining,
+            "fresh": report.is_fresh,
+            "key": self._sealer.seal(report.address, report.key),
+            "fingerprint": self._sealer.fingerprint(report.address, report.key),
+        }
+
+        async def send(former_fingerprint: str) -> Any:
+            text = json.dumps(document | {"former_fingerprint": former_fingerprint})
+            return await self._run(_HEARTBEAT, self._policy, report.address, text)
+
+        code, *rest = await self._with_lease(report.address, report.key, send)
+        if code == "limited":
+            raise RateLimited(f"this address may send again in {rest[0]} ms")
+        is_draining, generation, is_new = rest
+        return Heartbeat(bool(is_draining), int(generation), bool(is_new))
+
+    async def sign_off(self, address: str, key: Key) -> bool:
+        """Remove an SFU at once; whether there was one. Raises `AddressLeased`."""
+        fingerprint = self._sealer.fingerprint(address, key)
+
+        async def send(former_fingerprint: str) -> Any:
+            return await self._run(_SIGN_OFF, self._policy, address, fingerprint, former_fingerprint)
+
+        _, removed = await self._with_lease(address, key, send)
+        return bool(removed)
+
+    async def _with_lease(self, address: str, key: Key, send: Callable[[str], Awaitable[Any]]) -> Any:
+        """`send` once, and again with the holder's fingerprint where the holder has the very same key.
+
+        Fingerprints change with the sealing key; the keys themselves are compared then.
+        """
+        reply = await send("")
+        if reply[0] == "leased" and self._holds(address, reply[1], key):
+            reply = await send(await self._fingerprint_of(address))
+        if reply[0] == "leased":
+            raise AddressLeased("a living SFU has registered this address with another key")
+        return reply
+
+    def _holds(self, address: str, sealed: str, key: Key) -> bool:
+        try:
+            return self._sealer.open(address, sealed) == key
+        except SealBrokenError:
+            return False
+
+    async def _fingerprint_of(self, address: str) -> str:
+        return cast("str | None", await self._read("hget", self.keys.node(address), "fingerprint")) or ""
+
+    # Channels
+
+    async def select(self, request: PlacementRequest) -> Placement | Busy:
+        """Pick, reserve and pin an SFU for one channel request, in one step.
+
+        Raises:
+            NoSfuAvailable: nowhere this request may go is an SFU that it has not tried.
+            Overloaded: there are some, all of them out by load.
+            TenantLimitReached: the tenant has all the channels it may have.
+        """
+        document = {name: value for name, value in asdict(request).items() if value is not None}
+        text = json.dumps(document | {"random": self._draw()})
+        for _ in range(_STALE_PAGES):
+            reply = await self._run(_SELECT, self._policy, text)
+            if reply[0] != "again":
+                return _placed(reply)
+        raise NoSfuAvailable("the registry is full of expired SFUs; the sweeper may not be running")
+
+    def open_key(self, placement: Placement) -> Key:
+        """Return the key of the placed SFU. Raises `SealBrokenError`."""
+        return self._sealer.open(placement.address, placement.sealed_key)
+
+    async def report(self, report: Report) -> None:
+        """Say how forwarding to an SFU ended."""
+        document = {
+            "id": report.id,
+            "tenant": report.tenant,
+            "issuer": report.issuer,
+            "address": report.address,
+            "outcome": report.outcome,
+            "final": report.is_final,
+            "uuid": report.uuid,
+            "random": self._draw(),
+        }
+        await self._run(_REPORT, self._policy, json.dumps(document))
+
+    async def sfu_of_channel(self, uuid: str) -> str | None:
+        """Return the address of the SFU that has a channel, while it is remembered."""
+        return cast("str | None", await self._read("get", self.keys.channel(uuid)))
+
+    # Operators
+
+    async def drain(self, address: str, *, deadline_ms: int = 0) -> None:
+        """Let an SFU take no new channels; after `deadline_ms` (0: never) it does not keep its calls either.
+
+        Raises:
+            UnknownSfu: neither living nor remembered.
+        """
+        _known(address, await self._run(_DRAIN, self._policy, address, deadline_ms))
+
+    async def resume(self, address: str) -> None:
+        """Take back a drain. Raises `UnknownSfu`."""
+        _known(address, await self._run(_RESUME, self._policy, address))
+
+    async def forget(self, address: str) -> None:
+        """Remove every trace of an SFU. Raises `UnknownSfu`."""
+        _known(address, await self._run(_FORGET, self._policy, address))
+
+    async def fleet(self) -> list[SfuStatus]:
+        """Return every SFU, living and lost, by region and address. For people, not for a request path."""
+        statuses: list[SfuStatus] = []
+        async for page in self._addresses():
+            statuses += [
+                SfuStatus(**json.loads(text)) for text in await self._run(_DESCRIBE, self._policy, *page)
+            ]
+        return sorted(statuses, key=lambda status: (status.region, status.address))
+
+    async def describe(self, address: str) -> SfuStatus:
+        """Return one SFU. Raises `UnknownSfu`."""
+        texts = await self._run(_DESCRIBE, self._policy, address)
+        if not texts:
+            raise UnknownSfu(f"no SFU is known as {address}")
+        return SfuStatus(**json.loads(texts[0]))
+
+    async def _addresses(self) -> AsyncIterator[Sequence[str]]:
+        cursor, seen = 0, set[str]()
+        while True:
+            cursor, page = await self._read("hscan", self.keys.known, cursor, count=_PAGE)
+            fresh = [address for address in page if address not in seen]
+            seen.update(fresh)
+            for start in range(0, len(fresh), _PAGE):
+                yield fresh[start : start + _PAGE]
+            if cursor == 0:
+                return
+
+    async def has_region(self, region: str) -> bool:
+        """Whether a living SFU is in `region`."""
+        return bool(await self._read("exists", self.keys.members(region)))
+
+    async def count_selectable(self) -> int:
+        """Return how many SFUs may take a new channel."""
+        return cast("int", await self._read("zcard", self.keys.load()))
+
+    async def ping(self) -> None:
+        """Return when Redis answers."""
+        await self._read("ping")
+
+    # Sweeper
+
+    async def lead(self, name: str, lease_ms: int) -> bool:
+        """Take or renew the lease of the active sweeper; whether `name` has it."""
+        return bool(await self._runner.run(_LEAD, name, lease_ms))
+
+    async def expire(self) -> Sweep:
+        """End the lives of a few SFUs whose health deadline has passed."""
+        code, *rest = await self._run(_EXPIRE, self._policy, _BATCH)
+        if code == "held":
+            return Sweep(0, has_more=False, held_until=int(rest[0]))
+        return Sweep(int(rest[0]), bool(rest[1]))
+
+    async def reap(self) -> Sweep:
+        """End the holds of a few requests that never reported."""
+        _, count, has_more = await self._run(_REAP, self._policy, _BATCH)
+        return Sweep(int(count), bool(has_more))
+
+    async def purge(self) -> int:
+        """Forget SFUs that have been down for long enough; how many."""
+        return int((await self._run(_PURGE, self._policy, _BATCH))[1])
+
+    async def finish_drains(self) -> int:
+        """Say which drain deadlines have passed; how many."""
+        draining = await self._read("hgetall", self.keys.draining)
+        overdue = [address for address, deadline in draining.items() if deadline != "0"]
+        finished = [await self._run(_FINISH_DRAIN, self._policy, address) for address in overdue]
+        return sum(int(said) for _, said in finished)
+
+    async def claim_probes(self, lease_ms: int) -> list[str]:
+        """Return addresses of SFUs whose open time is over, each handed out once per `lease_ms`."""
+        return cast("list[str]", await self._run(_CLAIM_PROBES, _BATCH, lease_ms))
+
+    async def probe(self, address: str, *, answered: bool) -> str:
+        """Take the outcome of a recovery probe; return the breaker's state, or `gone`."""
+        reply = await self._run(_PROBE, self._policy, address, int(answered), self._draw())
+        return str(reply[1])
+
+    async def relayed(self) -> str:
+        """Return the stream id of the last published event, `0-0` when none was."""
+        return cast("str | None", await self._read("hget", self.keys.fleet, "relayed")) or "0-0"
+
+    async def events_after(self, stream_id: str, count: int) -> list[tuple[str, dict[str, str]]]:
+        """Return up to `count` events of the outbox after `stream_id`, oldest first."""
+        entries = await self._read("xrange", self.keys.events, min=f"({stream_id}", count=count)
+        return [(entry_id, fields) for entry_id, fields in entries]
+
+    async def publish(self, payload: bytes) -> None:
+        """Publish one event to whoever listens now."""
+        await self._read("publish", self.keys.channel_name, payload)
+
+    async def mark_relayed(self, name: str, stream_id: str) -> bool:
+        """Remember the last published event if `name` still leads; whether it does."""
+        return bool(await self._runner.run(_MARK_RELAYED, name, stream_id))
+
+    async def _run(self, script: Any, *arguments: str | int | float) -> Any:
+        now = "" if self._clock is None else self._clock()
+        return await self._runner.run(script, now, *arguments)
+
+    async def _read(self, command: str, *arguments: Any, **options: Any) -> Any:
+        try:
+            return await getattr(self._client, command)(*arguments, **options)
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(f"{command}: {type(error).__name__}") from error
+
+
+def _placed(reply: Sequence[Any]) -> Placement | Busy:
+    match reply:
+        case ["placed", address, region, sealed_key, public_url, reason, held, uuid]:
+            return Placement(address, region, sealed_key, public_url, reason, bool(held), uuid)
+        case ["wait", wait_ms]:
+            return Busy(int(float(wait_ms)))
+        case ["overloaded"]:
+            raise Overloaded("every SFU this request may use is above a load threshold")
+        case ["limit"]:
+            raise TenantLimitReached("the tenant has all the channels it may have")
+        case _:
+            raise NoSfuAvailable("no healthy SFU is registered where this request may go")
+
+
+def _known(address: str, reply: Sequence[Any]) -> None:
+    if reply[0] == "unknown":
+        raise UnknownSfu(f"no SFU is known as {address}")
+
+
+_HEARTBEAT: Final = load_script("heartbeat")
+_SIGN_OFF: Final = load_script("sign_off")
+_SELECT: Final = load_script("select")
+_REPORT: Final = load_script("report")
+_DRAIN: Final = load_script("drain")
+_RESUME: Final = load_script("resume")
+_FORGET: Final = load_script("forget")
+_DESCRIBE: Final = load_script("describe")
+_LEAD: Final = load_script("lead")
+_EXPIRE: Final = load_script("expire")
+_REAP: Final = load_script("reap")
+_PURGE: Final = load_script("purge")
+_FINISH_DRAIN: Final = load_script("finish_drain")
+_CLAIM_PROBES: Final = load_script("claim_probes")
+_PROBE: Final = load_script("probe")
+_MARK_RELAYED: Final = load_script("mark_relayed")

@@ -1,0 +1,33 @@
+--- @include "emit"
+--- @include "key"
+--- @include "may_eject"
+--- @include "open_breaker"
+
+-- Counts a failure against a node: it is out for everybody until its next heartbeat, and its breaker opens
+-- after `failure_threshold` failures in a row, or at once when it was on trial or has a wrong key. Within
+-- the limit of may_eject; past it the failure is counted and the node stays in.
+local function blame(node, outcome, now, policy, random)
+  local name = key('breaker', node.address)
+  local failures = redis.call('HINCRBY', name, 'failures', 1)
+  redis.call('HSETNX', name, 'state', 'closed')
+  redis.call('PEXPIRE', name, 2 * policy.max_open_ms)
+  local on_trial = node.breaker == 'half-open'
+  if node.breaker == 'open' or not may_eject(node, policy) then
+    return
+  end
+  if outcome == 'misconfigured' then
+    redis.call('HSET', name, 'blamed_key', node.fingerprint)
+    node.state = 'misconfigured'
+    emit(policy, now, 'misconfigured', node.address, node.region, 'refused its own key', node.generation)
+    open_breaker(node, now, policy, random)
+    return
+  end
+  redis.call('SADD', key('ejected', node.region), node.address)
+  if node.state ~= 'failed' then
+    node.state = 'failed'
+    emit(policy, now, 'down', node.address, node.region, 'failed', node.generation)
+  end
+  if on_trial or failures >= policy.failure_threshold then
+    open_breaker(node, now, policy, random)
+  end
+end

@@ -1,0 +1,31 @@
+--- @include "key"
+--- @include "emit"
+--- @include "readmit"
+
+-- The state a node has after a heartbeat. A report ends a mark-down; a wrong key stays wrong until its
+-- breaker lets a request try again; a report without fresh figures (`fresh` false: somebody keeps a silent
+-- static SFU registered) ends nothing. Says so with an event when the state changes, and once when a
+-- draining node has become empty.
+local function settle_state(node, report, now, policy)
+  local intent = redis.call('HGET', key('draining'), node.address)
+  node.drain_until = tonumber(intent or 0)
+  local before = node.state
+  if before == 'misconfigured' and node.breaker == 'open' or before == 'failed' and not report.fresh then
+    return
+  end
+  node.state = (intent or report.draining) and 'draining' or 'up'
+  if node.breaker ~= 'open' then
+    readmit(node)
+  end
+  if node.state ~= before then
+    local reason = node.state == 'draining' and (intent and 'operator' or 'sfu')
+      or before == 'draining' and 'resumed' or 'recovered'
+    emit(policy, now, node.state, node.address, node.region, reason, node.generation)
+  end
+  if node.state ~= 'draining' then
+    node.drained = 0
+  elseif node.drained == 0 and report.fresh and node.sessions == 0 and node.base < 0.1 then
+    node.drained = 1
+    emit(policy, now, 'drained', node.address, node.region, 'empty', node.generation)
+  end
+end

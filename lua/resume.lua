@@ -1,0 +1,32 @@
+--- @include "clock"
+--- @include "emit"
+--- @include "key"
+--- @include "read_learned"
+--- @include "read_node"
+--- @include "save_node"
+
+-- Takes back a drain: the SFU may have new channels again. An SFU that drains itself says so again with its
+-- next heartbeat.
+--
+-- KEYS[1]  the namespace's prefix
+-- ARGV[1]  now in ms, '' for Redis' clock
+-- ARGV[2]  policy (JSON)
+-- ARGV[3]  address
+--
+-- Returns  {'ok'}
+--          {'unknown'}
+local now = clock(ARGV[1])
+local policy = cjson.decode(ARGV[2])
+local address = ARGV[3]
+
+local intended = redis.call('HDEL', key('draining'), address)
+local node = read_node(address, now)
+if node and node.state == 'draining' then
+  node.state, node.drain_until, node.drained = 'up', 0, 0
+  emit(policy, now, 'up', address, node.region, 'resumed', node.generation)
+  save_node(node, now, policy, read_learned(policy))
+end
+if intended == 0 and redis.call('HEXISTS', key('known'), address) == 0 then
+  return { 'unknown' }
+end
+return { 'ok' }

@@ -1,0 +1,1 @@
+"""Processes beside the replicas: sweeper, SFU-side agent, simulated SFUs."""

@@ -1,0 +1,171 @@
+"""Heartbeats from an SFU to its gateway: `POST {gateway}/v1/sfu`, the payload of roadmap phase 1.
+
+One `Heartbeats` per SFU. It asks its gateways in turn, follows the interval that they answer, backs off while
+none of them answers, and signs off at the end.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final, Literal, TypeAlias
+
+import aiohttp
+
+from app.tokens import Key
+
+TOKEN_LIFE_SECONDS: Final = 60
+"""The gateway takes at most 300."""
+
+JITTER: Final = 0.1
+"""Each interval is longer or shorter by up to this share, so that a fleet started at once spreads out."""
+
+FIRST_RETRY_SECONDS: Final = 0.5
+"""Pause after the first failure; it doubles with each further one, up to the interval."""
+
+SIGN_OFF_SECONDS: Final = 5.0
+"""How long signing off may take before it is given up: the gateway notices the silence anyway."""
+
+logger = logging.getLogger(__name__)
+
+Payload: TypeAlias = dict[str, Any]
+Post: TypeAlias = Callable[[str, Payload, Mapping[str, str]], Awaitable[Any]]
+"""Sends a payload with headers to a URL and returns the JSON of a 200; raises `HeartbeatFailed`."""
+
+
+class HeartbeatFailed(Exception):
+    """A gateway did not answer, or refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayLink:
+    """How to reach the gateways: base URLs in order of preference, the transport, the key that signs."""
+
+    urls: tuple[str, ...]
+    post: Post
+    registration_key: Key | None = None
+    ping_interval_ms: float = 10_000
+
+
+def posting(session: aiohttp.ClientSession) -> Post:
+    """Return a transport over `session`, whose timeouts apply."""
+
+    async def post(url: str, payload: Payload, headers: Mapping[str, str]) -> Any:
+        try:
+            async with session.post(url, json=payload, headers=headers, allow_redirects=False) as response:
+                if response.status != 200:
+                    raise HeartbeatFailed(f"{url} answered {response.status}")
+                return await response.json(content_type=None)
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise HeartbeatFailed(f"{url} did not answer as a gateway: {type(error).__name__}") from error
+
+    return post
+
+
+class Heartbeats:
+    """Reports one SFU. `report` returns the payload without `status` and is asked anew for each heartbeat."""
+
+    def __init__(
+        self,
+        report: Callable[[], Payload],
+        link: GatewayLink,
+        *,
+        clock: Callable[[], float],
+        random: Random,
+    ) -> None:
+        """Take a `clock` in seconds since the epoch, for the tokens' expiry, and `random` for the jitter."""
+        self.interval_ms = link.ping_interval_ms
+        self.is_told_to_drain = False
+        self._report = report
+        self._link = link
+        self._clock = clock
+        self._random = random
+        self._failures = 0
+        self._preferred = 0
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Send the first heartbeat and go on until `halt` or `sign_off`."""
+        if self._task is None:
+            self._stopping.clear()
+            self._task = asyncio.create_task(self._run())
+
+    def halt(self) -> None:
+        """Stop at once without a word."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def sign_off(self) -> None:
+        """Let a heartbeat in flight end, so that it cannot arrive after the farewell, then say `down`.
+
+        Does nothing when no heartbeats are being sent.
+        """
+        if self._task is None:
+            return
+        self._stopping.set()
+        with contextlib.suppress(TimeoutError, HeartbeatFailed):
+            async with asyncio.timeout(SIGN_OFF_SECONDS):
+                await self._task
+                await self._send("down")
+        self._task = None
+
+    async def beat(self) -> bool:
+        """Send one heartbeat now; False when no gateway took it."""
+        try:
+            reply = await self._send("up")
+        except HeartbeatFailed as error:
+            self._note_failure(error)
+            return False
+        self._failures = 0
+        self._follow(reply)
+        return True
+
+    async def _run(self) -> None:
+        while not self._stopping.is_set():
+            await self.beat()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._pause_seconds()):
+                    await self._stopping.wait()
+
+    async def _send(self, status: Literal["up", "down"]) -> Any:
+        """Offer the report to each gateway, the last good one first, and return the first reply."""
+        payload = {"status": status} | self._report()
+        failure = HeartbeatFailed("no gateway is configured")
+        for _ in self._link.urls:
+            url = self._link.urls[self._preferred].rstrip("/")
+            try:
+                return await self._link.post(f"{url}/v1/sfu", payload, self._headers())
+            except HeartbeatFailed as error:
+                failure = error
+                self._preferred = (self._preferred + 1) % len(self._link.urls)
+        raise failure
+
+    def _headers(self) -> dict[str, str]:
+        key = self._link.registration_key
+        if key is None:
+            return {}
+        return {"Authorization": f"Bearer {key.sign({'exp': int(self._clock()) + TOKEN_LIFE_SECONDS})}"}
+
+    def _follow(self, reply: Any) -> None:
+        if not isinstance(reply, dict):
+            return
+        self.is_told_to_drain = reply.get("draining") is True
+        next_ping_ms = reply.get("nextPingMs")
+        if isinstance(next_ping_ms, int | float) and next_ping_ms > 0:
+            self.interval_ms = next_ping_ms
+
+    def _note_failure(self, error: HeartbeatFailed) -> None:
+        self._failures += 1
+        if self._failures == 1:
+            logger.warning("heartbeat failed, will retry: %s", error)
+
+    def _pause_seconds(self) -> float:
+        interval = self.interval_ms / 1000
+        if not self._failures:
+            return interval * self._random.uniform(1 - JITTER, 1 + JITTER)
+        backoff: float = FIRST_RETRY_SECONDS * 2 ** min(self._failures - 1, 16)
+        return min(interval, backoff) * self._random.uniform(0.5, 1.0)

@@ -1,0 +1,128 @@
+"""The sweeper: ends silent lives, frees abandoned holds, probes open breakers, publishes transitions.
+
+Any number may run. Each transition is decided by a script, so it happens once whoever runs it; the lease only
+saves work. Transitions go from the outbox stream to pub/sub as msgpack maps, in order, at least once.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from app.addresses import AddressGuard
+from app.errors import StoreUnavailable
+from app.events import pack_event
+from app.forwarding import Forwarder
+from app.logs import logger
+from app.registry import Registry
+from app.settings import Settings
+from app.store import close_store, connect
+
+log = logger(__name__)
+
+TICK_S: Final = 0.25
+_LEASE_MS: Final = 1_500
+_PROBE_TIMEOUT_S: Final = 2.0
+_PROBE_LEASE_MS: Final = 5_000
+_EVENTS_PER_READ: Final = 200
+
+
+class Sweeper:
+    """One sweeper process's work."""
+
+    def __init__(self, registry: Registry, forwarder: Forwarder, *, name: str | None = None) -> None:
+        """Take the registry to sweep and the client that probes; `name` tells sweepers apart."""
+        self._registry = registry
+        self._forwarder = forwarder
+        self._name = name or secrets.token_hex(8)
+        self._leads = False
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Sweep in the background for as long as the block runs."""
+        task = asyncio.create_task(self.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def run(self) -> None:
+        """Sweep until cancelled. While Redis is away nothing happens, and nothing is lost."""
+        was_away = False
+        while True:
+            try:
+                await self.tick()
+                if was_away:
+                    log.info("store_back")
+                was_away = False
+            except StoreUnavailable as error:
+                if not was_away:
+                    log.warning("store_lost", detail=error.detail)
+                was_away = True
+            await asyncio.sleep(TICK_S)
+
+    async def tick(self) -> None:
+        """Do what is due now, if this sweeper leads. Raises `StoreUnavailable`."""
+        leads = await self._registry.lead(self._name, _LEASE_MS)
+        if leads != self._leads:
+            log.info("leading" if leads else "standing_by", sweeper=self._name)
+            self._leads = leads
+        if not leads:
+            return
+        await self._expire()
+        while (await self._registry.reap()).has_more:
+            pass
+        await self._registry.finish_drains()
+        await self._registry.purge()
+        await self._probe()
+        await self._relay()
+
+    async def _expire(self) -> None:
+        while True:
+            sweep = await self._registry.expire()
+            if sweep.count:
+                log.info("expired", count=sweep.count)
+            if not sweep.has_more:
+                return
+
+    async def _probe(self) -> None:
+        addresses = await self._registry.claim_probes(_PROBE_LEASE_MS)
+        await asyncio.gather(*(self._probe_one(address) for address in addresses))
+
+    async def _probe_one(self, address: str) -> None:
+        answered = await self._forwarder.probe(address, _PROBE_TIMEOUT_S)
+        breaker = await self._registry.probe(address, answered=answered)
+        log.info("probed", sfu=address, answered=answered, breaker=breaker)
+
+    async def _relay(self) -> None:
+        """Publish what has happened since the last event that was published."""
+        last = await self._registry.relayed()
+        while events := await self._registry.events_after(last, _EVENTS_PER_READ):
+            for stream_id, fields in events:
+                await self._registry.publish(pack_event(stream_id, fields))
+                last = stream_id
+            if not await self._registry.mark_relayed(self._name, last):
+                return  # another sweeper leads now and goes on from the mark
+
+
+async def sweep_until_told(settings: Settings) -> None:
+    """Sweep until SIGTERM or SIGINT."""
+    done = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, done.set)
+    client = connect(settings.redis)
+    guard = AddressGuard(settings.registration.allow, allow_link_local=settings.registration.allow_link_local)
+    try:
+        async with Forwarder(guard) as forwarder:
+            sweeper = Sweeper(Registry.from_settings(client, settings), forwarder)
+            async with sweeper.running():
+                log.info("sweeping")
+                await done.wait()
+    finally:
+        await close_store(client)
