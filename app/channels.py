@@ -12,12 +12,14 @@ from app.errors import (
     NoSfuAvailable,
     Overloaded,
     RequestRefusedBySfu,
-    StoreUnavailable,
 )
 from app.forwarding import Channel, Forwarder, ForwardError
 from app.gate import Gate
 from app.logs import logger
-from app.registry import Busy, Outcome, Placement, PlacementRequest, Registry, Report
+from app.observer import Observer, Unobserved
+from app.placements import Busy, Outcome, Placement, PlacementRequest, Report
+from app.placer import Placer
+from app.retry_budget import RetryBudget
 from app.sealing import SealBrokenError
 from app.settings import Failover
 from app.tenants import Caller
@@ -37,6 +39,7 @@ class ChannelRequest:
     """One verified request of Odoo's."""
 
     id: str
+    """Unique: two requests never hold a placement under one id, whatever their callers call them."""
     caller: Caller
     groups: tuple[tuple[str, ...], ...]
     client: str
@@ -71,18 +74,22 @@ class Channels:
 
     def __init__(
         self,
-        registry: Registry,
+        placer: Placer,
         forwarder: Forwarder,
         failover: Failover,
         *,
         wall_clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        observer: Observer | None = None,
     ) -> None:
-        """Take where SFUs are known, how they are reached, and how hard to try."""
-        self._registry = registry
+        """Take who picks SFUs, how they are reached, how hard to try, and clocks in seconds."""
+        self._placer = placer
         self._forwarder = forwarder
         self._failover = failover
         self._wall_clock = wall_clock
+        self._observer = observer or Unobserved()
         self._gate = Gate()
+        self._budget = RetryBudget(monotonic)
 
     async def create(self, request: ChannelRequest) -> Placed:
         """Create a channel for `request` on the best SFU that will.
@@ -95,17 +102,23 @@ class Channels:
         attempts = _Attempts(request, deadline)
         caller = request.caller
         async with self._gate.passing((caller.tenant.name, caller.issuer), until=deadline) as turn:
+            self._budget.deposit()
             for number in range(1, self._failover.max_retries + 1):
-                placement = await self._select(attempts, number)
+                if number > 1 and not self._budget.withdraw():
+                    break
+                with self._observer.phase("select"):
+                    placement = await self._select(attempts, number)
                 if placement is None:
                     break
                 if not placement.is_held:
                     turn.let_others_pass()
                 try:
-                    channel = await self._forward(attempts, placement, number)
+                    with self._observer.phase("forward"):
+                        channel = await self._forward(attempts, placement, number)
                 except ForwardError as error:
                     await self._failed(attempts, placement, error)
                     continue
+                self._observer.placed(placement.region, placement.reason, number)
                 await self._created(attempts, placement, channel)
                 return Placed(channel, placement, number)
             return await self._give_up(attempts)
@@ -116,7 +129,7 @@ class Channels:
         wait_s = _FIRST_WAIT_S
         while (remaining := attempts.deadline - asyncio.get_running_loop().time()) > 0:
             try:
-                answer = await self._registry.select(
+                answer = await self._placer.select(
                     PlacementRequest(
                         id=request.id,
                         issuer=caller.issuer,
@@ -129,7 +142,7 @@ class Channels:
                         max_channels=caller.tenant.max_channels,
                     )
                 )
-            except (NoSfuAvailable, Overloaded, StoreUnavailable):
+            except (NoSfuAvailable, Overloaded):
                 if attempts.failures:
                     return None
                 raise
@@ -144,7 +157,7 @@ class Channels:
     async def _forward(self, attempts: _Attempts, placement: Placement, number: int) -> Channel:
         request = attempts.request
         try:
-            key = self._registry.open_key(placement)
+            key = self._placer.open_key(placement)
         except SealBrokenError as error:
             raise ForwardError("has a key that cannot be unsealed here", 401) from error
         claims = request.caller.claims | {"exp": int(self._wall_clock()) + TOKEN_LIFE_SECONDS}
@@ -154,10 +167,10 @@ class Channels:
             client=request.client,
             public_url=placement.public_url,
             query=request.query,
-            timeout_s=self._budget(attempts, number),
+            timeout_s=self._time_for(attempts, number),
         )
 
-    def _budget(self, attempts: _Attempts, number: int) -> float:
+    def _time_for(self, attempts: _Attempts, number: int) -> float:
         """Seconds for one attempt: half of what is left, so that a hanging SFU leaves time for the next."""
         remaining = max(0.0, attempts.deadline - asyncio.get_running_loop().time())
         is_last = number == self._failover.max_retries
@@ -176,6 +189,7 @@ class Channels:
         What an SFU answered may be the request's own doing: that is known only when another SFU has answered.
         """
         attempts.failures.append((placement, error))
+        self._observer.forward_failed(placement.region)
         log.warning("sfu_failed", request_id=attempts.request.id, sfu=placement.address, detail=str(error))
         if error.status is None:
             await self._report(attempts, placement, "failed")
@@ -186,11 +200,12 @@ class Channels:
     async def _give_up(self, attempts: _Attempts) -> Placed:
         statuses = [error.status for _, error in attempts.failures]
         is_poisonous = len(statuses) > 1 and statuses[0] is not None and len(set(statuses)) == 1
+        last, _ = attempts.failures[-1]  # the one that this request holds
         for placement, error in attempts.failures:
             if error.status is not None:
                 outcome: Outcome = "unblamed" if is_poisonous else _fault_of(error)
-                await self._report(attempts, placement, outcome, is_final=True)
-            elif placement is attempts.failures[-1][0]:
+                await self._report(attempts, placement, outcome, is_final=placement is last)
+            elif placement is last:
                 await self._report(attempts, placement, "unblamed", is_final=True)
         if asyncio.get_running_loop().time() >= attempts.deadline:
             raise DeadlineExceeded(f"{len(statuses)} SFUs were tried until time ran out")
@@ -205,22 +220,19 @@ class Channels:
         is_final: bool = False,
         uuid: str = "",
     ) -> None:
-        """Report an outcome. Fails open: the answer to Odoo does not depend on it, and holds run out."""
         caller = attempts.request.caller
-        try:
-            await self._registry.report(
-                Report(
-                    id=attempts.request.id,
-                    tenant=caller.tenant.name,
-                    issuer=caller.issuer,
-                    address=placement.address,
-                    outcome=outcome,
-                    is_final=is_final,
-                    uuid=uuid,
-                )
-            )
-        except StoreUnavailable as error:
-            log.warning("report_lost", sfu=placement.address, detail=error.detail)
+        report = Report(
+            id=attempts.request.id,
+            tenant=caller.tenant.name,
+            issuer=caller.issuer,
+            address=placement.address,
+            outcome=outcome,
+            is_final=is_final,
+            uuid=uuid,
+            is_local=placement.is_local,
+        )
+        with self._observer.phase("report"):
+            await self._placer.report(report)
 
 
 def _is_refusal(status: int) -> bool:

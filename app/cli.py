@@ -1,16 +1,20 @@
 """The `sfu-gateway` command."""
 
 import asyncio
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, Final, NoReturn
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app import __version__
-from app.load_settings import SETTINGS_EXIT_CODE, SettingsError, load_serving_settings, load_settings
+from app.commands import doctor, keys, sfus, watching
+from app.commands.exits import Exit, fail, told_in_one_line
+from app.commands.options import Config
+from app.load_settings import SettingsError, load_serving_settings, load_settings
+
+if TYPE_CHECKING:
+    from app.tokens import Key
 
 cli = typer.Typer(
     name="sfu-gateway",
@@ -20,30 +24,10 @@ cli = typer.Typer(
     rich_markup_mode=None,
 )
 
-Config = Annotated[
-    Path | None, typer.Option("--config", help="TOML file with settings; default: SFU_GATEWAY_CONFIG.")
-]
-
-_KEY_BYTES: Final = 32
-
 
 def main() -> None:
     """Run the command line."""
     cli()
-
-
-@contextmanager
-def _settings_errors() -> Iterator[None]:
-    """Wrong settings end the process with their names and exit code 3."""
-    try:
-        yield
-    except SettingsError as error:
-        _fail(str(error), SETTINGS_EXIT_CODE)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(code)
 
 
 def _version(wanted: bool) -> None:
@@ -69,10 +53,12 @@ def serve(config: Config = None) -> None:
     from app.main import create_app
     from app.server import server_for
 
-    with _settings_errors():
+    with told_in_one_line():
         settings = load_serving_settings(config)
     configure_logging(settings.log.level, settings.log.format)
-    server = server_for(create_app(settings), settings)
+    with told_in_one_line():
+        app = create_app(settings)
+    server = server_for(app, settings)
     server.run()
     if not server.started:
         raise typer.Exit(1)
@@ -84,7 +70,7 @@ def sweep(config: Config = None) -> None:
     from app.logs import configure_logging
     from workers.sweeper import sweep_until_told
 
-    with _settings_errors():
+    with told_in_one_line():
         settings = load_settings(config)
         if settings.redis.url is None:
             raise SettingsError(
@@ -92,6 +78,49 @@ def sweep(config: Config = None) -> None:
             )
     configure_logging(settings.log.level, settings.log.format)
     asyncio.run(sweep_until_told(settings))
+
+
+@cli.command()
+def agent() -> None:
+    """Report an unchanged SFU beside it to the gateway. Its settings are environment variables: docs/sfu.md."""
+    # A new process image leaves behind what the command line has loaded: a sidecar is to stay small.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "workers.agent"])  # noqa: S606 - no shell wanted
+
+
+@cli.command()
+def conformance(
+    gateway: Annotated[str, typer.Option(help="Base URL of a gateway, to play an SFU against.")] = "",
+    registration_key: Annotated[
+        str, typer.Option(envvar="SFU_GATEWAY_REGISTRATION__KEY", help="The gateway's, base64.")
+    ] = "",
+    address: Annotated[
+        str, typer.Option(help="Address that the played SFU registers; default: one that leads nowhere.")
+    ] = "",
+    sfu: Annotated[str, typer.Option(help="Base URL of an SFU, to play Odoo against.")] = "",
+    key: Annotated[str, typer.Option(envvar="AUTH_KEY", help="The SFU's, base64.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+) -> None:
+    """Hold a gateway, an SFU or both against docs/sfu.md. Exits with 0 only if every clause is kept."""
+    from workers.conformance import hold_gateway, hold_sfu, report
+
+    runs = []
+    if gateway:
+        runs.append(hold_gateway(gateway, _key_option("--registration-key", registration_key), address))
+    if sfu:
+        runs.append(hold_sfu(sfu, _key_option("--key", key)))
+    if not runs:
+        fail("give --gateway URL, --sfu URL or both", Exit.USAGE)
+    if not asyncio.run(report(runs, typer.echo, as_json=as_json)):
+        raise typer.Exit(1)
+
+
+def _key_option(name: str, text: str) -> "Key":
+    from app.tokens import Key
+
+    try:
+        return Key.from_base64(text.split(",")[0])
+    except ValueError as error:
+        fail(f"{name}: {error}", Exit.USAGE)
 
 
 @cli.command()
@@ -111,55 +140,18 @@ def demo(
             run_demo(sfus=sfus, port=port, calls_per_minute=calls, duration_s=duration, say=typer.echo)
         )
     except OSError as error:
-        _fail(f"cannot listen on port {port}: {error.strerror}. Choose another with --port.", 1)
+        fail(f"cannot listen on port {port}: {error.strerror}. Choose another with --port.", Exit.FAILED)
 
 
-@cli.command()
-def keygen() -> None:
-    """Print a new key: 32 random bytes in base64."""
-    import base64
-    import secrets
-
-    typer.echo(base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode())
-
-
-@cli.command()
-def token(
-    issuer: Annotated[str, typer.Option(help="The `iss` claim: which channel is asked for.")] = "",
-    life: Annotated[int, typer.Option(min=1, help="Seconds until the token expires.")] = 30,
-    registration: Annotated[
-        bool, typer.Option("--registration", help="A token for heartbeats, not for channel requests.")
-    ] = False,
-    config: Config = None,
-) -> None:
-    """Print a signed token, as Odoo (or with --registration an SFU) would send it."""
-    from app.tokens import Key
-
-    with _settings_errors():
-        settings = load_settings(config)
-        keys: tuple[Key, ...] = settings.registration.key if registration else settings.key
-        if not keys:
-            name = "SFU_GATEWAY_REGISTRATION__KEY" if registration else "SFU_GATEWAY_KEY"
-            raise SettingsError(f"{name}: required to sign a token")
-    claims: dict[str, object] = {"exp": int(time.time()) + life}
-    if not registration:
-        claims["iss"] = issuer or "http://localhost:8069:channel:1"
-    typer.echo(keys[0].sign(claims))
-
-
-@cli.command()
-def healthcheck(
-    url: Annotated[str, typer.Option(help="The replica's base URL; default: its own port.")] = "",
-    config: Config = None,
-) -> None:
-    """Exit 0 when the replica on this machine is alive, else 1. For container health checks."""
-    import httpx
-
-    with _settings_errors():
-        base = url or f"http://127.0.0.1:{load_settings(config).port}"
-    try:
-        response = httpx.get(f"{base}/livez", timeout=2, trust_env=False)
-    except httpx.HTTPError as error:
-        _fail(f"{base}/livez: {type(error).__name__}", 1)
-    if response.status_code != 200:
-        _fail(f"{base}/livez: {response.status_code}", 1)
+cli.add_typer(sfus.group, name="sfu")
+for command in (
+    watching.explain,
+    watching.events,
+    watching.top,
+    keys.token,
+    keys.keygen,
+    doctor.doctor,
+    keys.healthcheck,
+    keys.openapi,
+):
+    cli.command()(command)

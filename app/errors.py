@@ -20,6 +20,7 @@
         ├── RequestRefusedBySfu      502     refused_by_sfu
         ├── NoSfuAvailable           503     no_sfu            (retry helps)
         ├── Overloaded               503     overloaded        (retry helps)
+        ├── ReplicaBusy              503     overloaded        (retry helps)
         ├── AllFailed                503     all_failed        (retry helps)
         ├── DeadlineExceeded         503     deadline          (retry helps)
         └── StoreUnavailable         503     store_unavailable (retry helps)
@@ -192,6 +193,15 @@ class Overloaded(Unplaced):
     code = "overloaded"
     title = "All SFUs are at capacity"
     retry_after_seconds = 10
+
+
+class ReplicaBusy(Unplaced):
+    """This replica is at its limit, whatever the SFUs are."""
+
+    status = 503
+    code = "overloaded"
+    title = "This replica is at capacity"
+    retry_after_seconds = 1
 
 
 class AllFailed(Unplaced):

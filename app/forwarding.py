@@ -116,36 +116,48 @@ class Forwarder:
             ForwardError: no connection, no answer in time, not 2xx, or without `uuid` and `url`.
         """
         headers = {"Authorization": f"Bearer {token}", **_forwarded(client, public_url)}
-        status, body = await self._get(f"{address}/v1/channel", timeout_s, query=query, headers=headers)
+        status, body = await self._request(
+            "GET", f"{address}/v1/channel", timeout_s, query=query, headers=headers
+        )
         if not 200 <= status < 300:
             raise ForwardError(f"answered {status}", status)
         return _channel(body)
 
+    async def disconnect(self, address: str, *, token: str, client: str, timeout_s: float) -> None:
+        """Post a disconnect, whose body is the bare `token`, to the SFU at `address`. Raises `ForwardError`."""
+        status, _ = await self._request(
+            "POST", f"{address}/v1/disconnect", timeout_s, headers=_forwarded(client, ""), data=token.encode()
+        )
+        if not 200 <= status < 300:
+            raise ForwardError(f"answered {status}", status)
+
     async def probe(self, address: str, timeout_s: float) -> bool:
         """Whether the SFU answers `/v1/noop` with 2xx within `timeout_s` seconds."""
         try:
-            status, _ = await self._get(f"{address}/v1/noop", timeout_s)
+            status, _ = await self._request("GET", f"{address}/v1/noop", timeout_s)
         except ForwardError:
             return False
         return 200 <= status < 300
 
     async def stats(self, address: str, timeout_s: float) -> object:
         """Return the parsed `/v1/stats` of an SFU. Raises `ForwardError`."""
-        status, body = await self._get(f"{address}/v1/stats", timeout_s, max_bytes=MAX_STATS_BYTES)
+        status, body = await self._request("GET", f"{address}/v1/stats", timeout_s, max_bytes=MAX_STATS_BYTES)
         try:
             if not 200 <= status < 300:
                 raise ForwardError(f"answered {status}", status)
             return json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ForwardError("answered something that is not JSON") from error
 
-    async def _get(
+    async def _request(
         self,
+        method: str,
         url: str,
         timeout_s: float,
         *,
         query: Sequence[tuple[str, str]] = (),
         headers: dict[str, str] | None = None,
+        data: bytes | None = None,
         max_bytes: int = MAX_ANSWER_BYTES,
     ) -> tuple[int, bytes]:
         if self._session is None:
@@ -154,8 +166,8 @@ class Forwarder:
             self._guard.check(url[: url.index("/", len("https://"))])
             async with (
                 asyncio.timeout(timeout_s),
-                self._session.get(
-                    url, params=list(query), headers=headers, allow_redirects=False
+                self._session.request(
+                    method, url, params=list(query), headers=headers, data=data, allow_redirects=False
                 ) as response,
             ):
                 return response.status, await _read(response, max_bytes)
@@ -190,7 +202,7 @@ def _channel(body: bytes) -> Channel:
     """Read an SFU's answer. Odoo breaks on a 2xx without both texts, so it never gets one."""
     try:
         document = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ForwardError("answered 2xx with something that is not JSON", 200) from error
     match document:
         case {"uuid": str(uuid), "url": str(url)} if 0 < len(uuid) <= MAX_UUID_CHARACTERS and url:

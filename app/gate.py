@@ -11,9 +11,6 @@ from app.errors import DeadlineExceeded
 
 
 async def _acquire(lock: asyncio.Lock, until: float) -> None:
-    if not lock.locked():
-        await lock.acquire()
-        return
     try:
         async with asyncio.timeout_at(until):
             await lock.acquire()

@@ -1,6 +1,7 @@
 """Reading the settings: environment over TOML over defaults. The only reader of the environment."""
 
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,7 +14,9 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     TomlConfigSettingsSource,
 )
+from pydantic_settings.exceptions import SettingsError as SourceError
 
+from app.geoip import CountryByIp
 from app.settings import ENV_PREFIX, Settings, setting_names
 
 CONFIG_VARIABLE: Final = ENV_PREFIX + "CONFIG"
@@ -21,6 +24,16 @@ SETTINGS_EXIT_CODE: Final = 3
 
 AGENT_VARIABLES: Final = frozenset({"SFU_GATEWAY_URL", "SFU_GATEWAY_PING_INTERVAL"})
 """The roadmap's variables of the SFU's side: ours by prefix, read by the agent."""
+
+_UNKNOWN: Final = "there is no such setting"
+
+_SERVICE_LINK: Final = re.compile(
+    r"([A-Z0-9]+_)*(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)=|PORT=\w+://|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?=)"
+)
+"""What comes after our prefix, as `NAME=value`.
+
+https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+"""
 
 
 class SettingsError(Exception):
@@ -60,6 +73,8 @@ def load_settings(config_file: Path | None = None, environ: Mapping[str, str] = 
         return Loaded()
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(error))) from None
+    except SourceError as error:
+        raise SettingsError(_explain_source(error)) from None
 
 
 def load_serving_settings(config_file: Path | None = None) -> Settings:
@@ -67,7 +82,17 @@ def load_serving_settings(config_file: Path | None = None) -> Settings:
     settings = load_settings(config_file)
     if missing := settings.missing_to_serve():
         raise SettingsError(missing)
+    if settings.geoip.database is not None:
+        _check_database(settings.geoip.database)
     return settings
+
+
+def _check_database(database: Path) -> None:
+    """Try the .mmdb file before anything starts; replicas alone need it."""
+    try:
+        CountryByIp.open(database).close()
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _check_file(config_file: Path) -> None:
@@ -82,27 +107,32 @@ def _check_file(config_file: Path) -> None:
 def _is_setting(name: str, value: str) -> bool:
     """Whether a variable is meant for us.
 
-    Kubernetes gives every pod variables of each Service in its namespace: beside a Service named sfu-gateway
-    stand `SFU_GATEWAY_PORT=tcp://...`, `SFU_GATEWAY_SERVICE_HOST` and the like.
+    Kubernetes gives every pod variables of each Service in its namespace: beside Services named sfu-gateway
+    and sfu-gateway-redis stand `SFU_GATEWAY_PORT=tcp://...`, `SFU_GATEWAY_REDIS_SERVICE_HOST` and the like.
     """
     if not name.startswith(ENV_PREFIX) or name == CONFIG_VARIABLE or name in AGENT_VARIABLES:
         return False
-    rest = name.removeprefix(ENV_PREFIX)
-    is_service_link = rest.startswith(("SERVICE_", "PORT_")) or (rest == "PORT" and "://" in value)
-    return not is_service_link
+    return not _SERVICE_LINK.match(f"{name.removeprefix(ENV_PREFIX)}={value}")
 
 
 def _refuse_unknown(variables: Iterable[str]) -> None:
     known = set(setting_names())
     unknown = [name for name in variables if name not in known]
     if unknown:
-        raise SettingsError("\n".join(f"{name}: there is no such setting" for name in sorted(unknown)))
+        raise SettingsError("\n".join(f"{name}: {_UNKNOWN}" for name in sorted(unknown)))
+
+
+def _explain_source(error: SourceError) -> str:
+    """Name the variable that holds no JSON: the message has the field's name in quotes, and no value."""
+    quoted = re.search(r'field "(\w+)"', str(error))
+    return f"{ENV_PREFIX}{quoted[1].upper() if quoted else '*'}: give a JSON list, or write it in TOML"
 
 
 def _explain(error: ValidationError) -> Iterable[str]:
     for problem in error.errors(include_input=False, include_url=False, include_context=False):
         path = [str(part) for part in problem["loc"]]
-        message = problem["msg"].removeprefix("Value error, ")
+        is_unknown = problem["type"] == "extra_forbidden"
+        message = _UNKNOWN if is_unknown else problem["msg"].removeprefix("Value error, ")
         if not path:
             yield message
             continue

@@ -1,5 +1,6 @@
 """The application of one replica: routes, middleware and handlers as lists, resources in the lifespan."""
 
+import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -9,43 +10,75 @@ from typing import Final
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Route
 
 from app.addresses import AddressGuard
+from app.admission import Admission
+from app.body_limit import BodyLimit
 from app.channels import Channels
-from app.endpoints import channel, health, sfu
-from app.errors import GatewayError
-from app.fleet_view import FleetView
+from app.counters import ChannelCounter, CountChannels
+from app.dashboard.fleet_watch import FleetWatch
+from app.disconnects import Disconnects
+from app.endpoints import admin, channel, dashboard, disconnect, events, health, metrics, openapi, sfu
+from app.errors import GatewayError, StoreUnavailable
+from app.event_feed import EventFeed
+from app.fleet_gauges import FleetGauges, Limits
 from app.forwarding import Forwarder
+from app.geoip import CountryByIp
+from app.history import History
 from app.load_settings import SETTINGS_EXIT_CODE, SettingsError, load_serving_settings
+from app.local_placement import LocalPlacement
 from app.logs import logger
+from app.metrics import Metrics
 from app.middleware import RequestLog
+from app.observer import ObservedRegions, ObservedTenants, Observer
+from app.openapi import openapi_json
+from app.placer import Placer
 from app.problems import render_gateway_error, render_http_exception, render_unexpected
 from app.region_choice import RegionChooser
-from app.regions import CountryByIp, Point, Region, RegionTable
+from app.regions import Point, Region, RegionTable
 from app.registration import Registration
 from app.registry import Registry
 from app.scripts import RedisClient
 from app.settings import Settings
+from app.snapshot import Snapshot
 from app.state import State
 from app.static_sfus import StaticSfus
-from app.store import close_store, connect
+from app.store import close_store, connect, drop_connections
+from app.store_switch import StoreSwitch
 from app.tenants import Tenants
-from workers.sweeper import Sweeper
+from app.tracing import TracedObserver, TraceRequests, Tracing, check_extra, tracing_of
+from workers.sweeper import Sweeper, patience_of
 
 log = logger(__name__)
 
 MAX_BODY_BYTES: Final = 64 * 1024
 
-_ROUTES: Final = (
-    Route("/v1/channel", channel.create_channel, methods=["GET"]),
-    Route("/r/{region}/v1/channel", channel.create_channel, methods=["GET"]),
+_COUNTED: Final = [Middleware(CountChannels)]
+
+ROUTES: Final = (
+    Route("/v1/channel", channel.create_channel, methods=["GET"], middleware=_COUNTED),
+    Route("/r/{region}/v1/channel", channel.create_channel, methods=["GET"], middleware=_COUNTED),
     Route("/v1/sfu", sfu.take_heartbeat, methods=["POST"]),
+    Route("/v1/disconnect", disconnect.disconnect, methods=["POST"]),
+    Route("/v1/events", events.events, methods=["GET"]),
+    Route("/v1/admin/explain", admin.explain, methods=["GET"]),
+    Route("/v1/admin/sfus/drain", admin.drain, methods=["POST"]),
+    Route("/v1/admin/sfus/resume", admin.resume, methods=["POST"]),
+    Route("/v1/admin/sfus/forget", admin.forget, methods=["POST"]),
     Route("/v1/health", health.health, methods=["GET"]),
+    Route("/v1/dashboard/data", dashboard.data, methods=["GET"], middleware=[Middleware(GZipMiddleware)]),
+    Route("/v1/dashboard/history", dashboard.history, methods=["GET"]),
+    Route("/dashboard", dashboard.dashboard, methods=["GET"]),
+    Route("/dashboard/", dashboard.dashboard, methods=["GET"]),
+    Route("/dashboard/{name}", dashboard.asset, methods=["GET"]),
     Route("/noop", health.noop, methods=["GET"]),
     Route("/v1/noop", health.sfu_noop, methods=["GET"]),
     Route("/livez", health.livez, methods=["GET"]),
     Route("/readyz", health.readyz, methods=["GET"]),
+    Route("/metrics", metrics.metrics, methods=["GET"]),
+    Route("/openapi.json", openapi.openapi, methods=["GET"]),
 )
 
 
@@ -56,26 +89,40 @@ def create_app(settings: Settings | None = None, *, store: RedisClient | None = 
     settings from the environment end the process with exit code 3.
     """
     checked = _settings_or_exit() if settings is None else settings
+    told, tracing = Metrics(), tracing_of(checked.tracing)
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[State]:
+    async def lifespan(app: Starlette) -> AsyncIterator[State]:
         async with AsyncExitStack() as stack:
-            yield await _open(stack, checked, store)
+            yield await _open(app, stack, checked, store, told, tracing)
 
-    return Starlette(
-        routes=_ROUTES,
-        middleware=[Middleware(RequestLog)],
+    app = Starlette(
+        routes=ROUTES,
+        middleware=[
+            *([Middleware(TraceRequests, tracing=tracing)] if tracing else []),
+            Middleware(RequestLog, observer=told),
+            Middleware(BodyLimit, max_bytes=MAX_BODY_BYTES),
+            Middleware(Admission, limit=checked.max_concurrent_requests),
+        ],
         exception_handlers={
             GatewayError: render_gateway_error,
             HTTPException: render_http_exception,
             Exception: render_unexpected,
         },
         lifespan=lifespan,
-        max_body_size=MAX_BODY_BYTES,
     )
+    app.state.before_stop = []  # called when the server is told to end, while it still serves
+    return app
 
 
-async def _open(stack: AsyncExitStack, settings: Settings, store: RedisClient | None) -> State:
+async def _open(
+    app: Starlette,
+    stack: AsyncExitStack,
+    settings: Settings,
+    store: RedisClient | None,
+    told: Metrics,
+    tracing: Tracing | None,
+) -> State:
     """Open this replica's resources in the order they need each other; `stack` closes them in reverse."""
     for warning in settings.warnings():
         log.warning("setting", detail=warning)
@@ -85,22 +132,71 @@ async def _open(stack: AsyncExitStack, settings: Settings, store: RedisClient | 
     registry = Registry.from_settings(client, settings)
     guard = AddressGuard(settings.registration.allow, allow_link_local=settings.registration.allow_link_local)
     forwarder = await stack.enter_async_context(Forwarder(guard))
-    fleet = FleetView(registry)
-    await stack.enter_async_context(fleet.kept_fresh())
+    switch, placer = _placing(client, registry, settings, told)
+    await stack.enter_async_context(switch.running())
     await stack.enter_async_context(_static_sfus(registry, forwarder, settings).kept_registered())
     if store is None and settings.redis.url is None:
         log.warning("embedded_store", detail="no redis.url: one replica only, nothing outlives it")
-        await stack.enter_async_context(Sweeper(registry, forwarder).running())
+        await stack.enter_async_context(
+            Sweeper(registry, forwarder, patience_s=patience_of(settings)).running()
+        )
+    feed = EventFeed(registry)
+    app.state.before_stop.append(feed.close)
+    await stack.enter_async_context(feed.running())
+    watch, history = FleetWatch(registry.fleet, lambda: switch.uses_registry), History(registry.fleet)
+    await stack.enter_async_context(history.running())
+    await stack.enter_async_context(FleetGauges(told, registry, Limits.from_settings(settings)).running())
+    observer: Observer = told
+    if tracing is not None:
+        stack.push_async_callback(asyncio.to_thread, tracing.close)
+        observer = TracedObserver(told, tracing)
+    tenants = Tenants.from_settings(settings, time.time)
     return State(
         settings=settings,
         registry=registry,
-        registration=Registration(registry, settings, guard),
+        registration=Registration(registry, settings, guard, switch),
         guard=guard,
-        tenants=Tenants.from_settings(settings, time.time),
-        regions=_region_chooser(stack, settings, fleet, registry),
-        channels=Channels(registry, forwarder, settings.failover),
-        fleet=fleet,
+        tenants=ObservedTenants(tenants, observer),
+        regions=ObservedRegions(_region_chooser(stack, settings, switch, registry), observer),
+        channels=Channels(placer, forwarder, settings.failover, observer=observer),
+        disconnects=Disconnects(tenants, registry, forwarder, timeout_s=settings.failover.deadline_ms / 1000),
+        feed=feed,
+        switch=switch,
+        watch=watch,
+        history=history,
+        counter=ChannelCounter(),
+        metrics=told,
+        description=openapi_json(ROUTES),
     )
+
+
+def _placing(
+    client: RedisClient, registry: Registry, settings: Settings, told: Metrics
+) -> tuple[StoreSwitch, Placer]:
+    """What places channels by the registry, or without it."""
+
+    async def on_return() -> None:
+        await placer.tell_learned()
+
+    patient = registry.patient()
+
+    async def read() -> Snapshot:
+        try:
+            return await (registry if switch.uses_registry else patient).snapshot()
+        except StoreUnavailable:
+            await drop_connections(client)
+            raise
+
+    switch = StoreSwitch(
+        read,
+        heartbeat_interval_s=settings.next_ping_ms / 1000,
+        on_return=on_return,
+        answered_at=lambda: registry.answered_at,
+        on_failure=told.store_failed,
+    )
+    told.snapshot_mode.set_function(lambda: float(not switch.uses_registry))
+    placer = Placer(registry, LocalPlacement(lambda: switch.snapshot), switch)
+    return switch, placer
 
 
 def _static_sfus(registry: Registry, forwarder: Forwarder, settings: Settings) -> StaticSfus:
@@ -114,7 +210,7 @@ def _static_sfus(registry: Registry, forwarder: Forwarder, settings: Settings) -
 
 
 def _region_chooser(
-    stack: AsyncExitStack, settings: Settings, fleet: FleetView, registry: Registry
+    stack: AsyncExitStack, settings: Settings, switch: StoreSwitch, registry: Registry
 ) -> RegionChooser:
     country_by_ip = None
     if settings.geoip.database is not None:
@@ -123,13 +219,19 @@ def _region_chooser(
     extra = (Region(place.name, Point(place.latitude, place.longitude)) for place in settings.region)
     table = RegionTable.load(extra)
     return RegionChooser(
-        table, settings.balancing.region_fallback, fleet.regions, registry.has_region, country_by_ip
+        table,
+        settings.balancing.region_fallback,
+        lambda: switch.snapshot.regions,
+        registry.has_region,
+        country_by_ip,
     )
 
 
 def _settings_or_exit() -> Settings:
     try:
-        return load_serving_settings()
+        settings = load_serving_settings()
+        check_extra(settings.tracing)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(SETTINGS_EXIT_CODE) from None
+    return settings

@@ -4,7 +4,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,6 +23,11 @@ def note(scope: Scope, **fields: Any) -> None:
     scope.setdefault(_NOTES, {}).update(fields)
 
 
+def noted(scope: Scope, name: str) -> Any:
+    """Return what was noted about the request as `name`, or `None`."""
+    return scope.get(_NOTES, {}).get(name)
+
+
 def request_id_of(scope: Scope) -> str:
     """Return the id of the request: the caller's `X-Request-Id` where it is a sane one, else a new one."""
     if "request_id" not in scope:
@@ -31,12 +36,28 @@ def request_id_of(scope: Scope) -> str:
     return str(scope["request_id"])
 
 
+class RequestObserver(Protocol):
+    """Whoever measures requests."""
+
+    def requested(self, route: str | None, status: int, code: str | None, seconds: float) -> None:
+        """A request ended: the path of its route (`None`: it reached none), and its problem's code."""
+
+    def crashed(self, error: Exception) -> None:
+        """A request ended with an exception that nobody expected."""
+
+
 class RequestLog:
     """Gives each request its id and writes one line about it; about probes only when they fail."""
 
-    def __init__(self, app: ASGIApp, clock: Callable[[], float] = time.perf_counter) -> None:
-        """Wrap `app`; `clock` is in seconds."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        observer: RequestObserver | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Wrap `app`; `observer` hears of each request, `clock` is in seconds."""
         self.app = app
+        self._observer = observer
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,7 +76,16 @@ class RequestLog:
 
         try:
             await self.app(scope, receive, send_with_id)
+        except Exception as error:
+            note(scope, code="internal", error=type(error).__name__)
+            if self._observer is not None:
+                self._observer.crashed(error)
+            raise
         finally:
+            duration = self._clock() - started
+            if self._observer is not None:
+                route = getattr(scope.get("route"), "path", None)
+                self._observer.requested(route, status, noted(scope, "code"), duration)
             if status >= 500 or scope["path"] not in _QUIET_PATHS:
                 log.log(
                     40 if status == 500 else 20,
@@ -64,6 +94,6 @@ class RequestLog:
                     method=scope["method"],
                     path=scope["path"],
                     status=status,
-                    duration_ms=round((self._clock() - started) * 1000, 2),
+                    duration_ms=round(duration * 1000, 2),
                     **scope.get(_NOTES, {}),
                 )

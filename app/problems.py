@@ -7,10 +7,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.errors import BodyTooLarge, GatewayError, InvalidField
-from app.middleware import note
+from app.errors import GatewayError, InvalidField
+from app.middleware import note, request_id_of
 
-_CODES = {404: "not_found", 405: "method_not_allowed", 413: BodyTooLarge.code}
+_CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
 def problem_response(
@@ -38,7 +38,7 @@ def render_gateway_error(request: Request, error: Exception) -> Response:
 
 
 def render_http_exception(request: Request, error: Exception) -> Response:
-    """Render what the router and the body limit raise."""
+    """Render what the router raises."""
     if not isinstance(error, HTTPException):
         raise error
     code = _CODES.get(error.status_code, "http_error")
@@ -50,5 +50,6 @@ def render_http_exception(request: Request, error: Exception) -> Response:
 
 def render_unexpected(request: Request, error: Exception) -> Response:
     """Render what should not have happened. The log has the traceback, the caller only the fact."""
-    note(request.scope, code="internal", detail=type(error).__name__)
-    return problem_response(500, "internal", GatewayError.title, "an unexpected error; see the gateway's log")
+    headers = {"X-Request-Id": request_id_of(request.scope)}  # this is outside of what adds it elsewhere
+    detail = f"an unexpected error ({type(error).__name__}); see the gateway's log"
+    return problem_response(500, GatewayError.code, GatewayError.title, detail, headers)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.errors import StoreUnavailable
-from app.regions import CountryByIp, Hints, RegionHint, RegionTable, resolve_hint
+from app.geoip import CountryByIp
+from app.regions import Hints, RegionHint, RegionTable, resolve_hint
 from app.tenants import Tenant
 
 ANYWHERE = "*"

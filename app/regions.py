@@ -14,9 +14,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from importlib import resources
-from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 EARTH_RADIUS_KM: Final = 6371.0088
 """Mean radius (2a + b) / 3 of the WGS 84 ellipsoid (NGA.STND.0036, 2014)."""
@@ -181,65 +180,6 @@ def great_circle_km(a: Point, b: Point) -> float:
         + math.cos(latitude_a) * math.cos(latitude_b) * math.sin(half_longitude) ** 2
     )
     return 2 * EARTH_RADIUS_KM * math.asin(math.sqrt(min(1.0, haversine)))
-
-
-class IpReader(Protocol):
-    """The part of `maxminddb.Reader` that is used here."""
-
-    def get(self, ip_address: str, /) -> object:
-        """Return the record of the network that holds the address, or `None`."""
-
-    def close(self) -> None:
-        """Let the file go."""
-
-
-class CountryByIp:
-    """The country of an IP address, by a MaxMind DB file (.mmdb) that the operator mounts."""
-
-    __slots__ = ("_reader",)
-
-    def __init__(self, reader: IpReader) -> None:
-        """Take an open `reader`; `open` makes one."""
-        self._reader = reader
-
-    @classmethod
-    def open(cls, database: Path) -> "CountryByIp":
-        """Open the .mmdb file `database`. Raises `ValueError` when it, or its reader, is missing or unfit."""
-        try:
-            import maxminddb
-        except ImportError as error:
-            raise ValueError(
-                "geoip.database: needs the package maxminddb; install sfu-gateway[geoip]"
-            ) from error
-        try:
-            return cls(maxminddb.open_database(database))
-        except (OSError, ValueError, maxminddb.InvalidDatabaseError) as error:
-            raise ValueError(f"geoip.database: cannot read {database}: {error}") from error
-
-    def country_of(self, address: str) -> str | None:
-        """Return the ISO 3166-1 code for the IPv4 or IPv6 `address`; `None` when the file has none.
-
-        Fails open: text that is no address, and a damaged record, have no country. A hint is not worth a
-        failed call.
-        """
-        try:
-            record = self._reader.get(address)
-        except (ValueError, RuntimeError):  # maxminddb.InvalidDatabaseError is a RuntimeError
-            return None
-        return _country_in(record)
-
-    def close(self) -> None:
-        """Let the file go; no look-up may follow."""
-        self._reader.close()
-
-
-def _country_in(record: object) -> str | None:
-    """Read `country.iso_code` (GeoLite2, DB-IP Lite) or else `country_code` (ip-location-db)."""
-    if not isinstance(record, dict):
-        return None
-    country = record.get("country")
-    code = country.get("iso_code") if isinstance(country, dict) else record.get("country_code")
-    return code if isinstance(code, str) else None
 
 
 def _ranked(hints: Hints) -> tuple[tuple[HintSource, str | None], ...]:

@@ -9,9 +9,11 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.addresses import AddressGuard, parse_address
-from app.errors import CredentialsInvalid, InvalidField, MalformedBody, RouteClosed
-from app.registry import NodeReport, Registry
+from app.errors import CredentialsInvalid, InvalidField, MalformedBody, RouteClosed, StoreUnavailable
+from app.registry import Registry
 from app.settings import NAME_PATTERN, Settings
+from app.sfus import NodeReport
+from app.store_switch import StoreSwitch
 from app.tokens import Key, bearer_token, verify
 
 MAX_TOKEN_LIFE_SECONDS: Final = 300
@@ -59,13 +61,15 @@ class Registration:
         registry: Registry,
         settings: Settings,
         guard: AddressGuard,
+        switch: StoreSwitch,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Take where SFUs are registered, who may register, and a `clock` in seconds since the epoch."""
+        """Take where SFUs are registered, who may register, whether Redis is there, a `clock` in seconds."""
         self._registry = registry
         self._settings = settings
         self._guard = guard
+        self._switch = switch
         self._clock = clock
 
     def authenticate(self, authorization: str | None) -> None:
@@ -93,10 +97,20 @@ class Registration:
             AddressNotAllowed, AddressLeased, RateLimited: understood and refused.
             StoreUnavailable: Redis is away.
         """
-        body = _parse(raw)
+        body = read_heartbeat(raw)
         address = parse_address("address", body.address)
         self._guard.check(address)
         key = _key(body.key)
+        if self._switch.refuses_heartbeats:
+            raise StoreUnavailable("the registry does not answer")
+        asked_at = self._switch.now()
+        try:
+            return await self._tell_registry(body, address, key)
+        except StoreUnavailable as error:
+            self._switch.trip(error, asked_at)
+            raise
+
+    async def _tell_registry(self, body: HeartbeatBody, address: str, key: Key) -> Reply:
         if body.status == "down":
             await self._registry.sign_off(address, key)
             return Reply(self._settings.next_ping_ms, is_draining=False)
@@ -117,7 +131,8 @@ class Registration:
         return Reply(self._settings.next_ping_ms, answer.is_draining)
 
 
-def _parse(raw: bytes) -> HeartbeatBody:
+def read_heartbeat(raw: bytes) -> HeartbeatBody:
+    """Return the heartbeat in a request body. Raises `MalformedBody`, or `InvalidField` naming the field."""
     try:
         document: Any = json.loads(raw)
     except (ValueError, RecursionError):

@@ -3,165 +3,37 @@
 Reply codes become values or exceptions here and nowhere else. Every method may raise `StoreUnavailable`.
 """
 
+import itertools
 import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal, Self, cast
-
-from redis.exceptions import RedisError
+from dataclasses import asdict
+from typing import Any, Final, Self, cast
 
 from app.errors import (
     AddressLeased,
     NoSfuAvailable,
     Overloaded,
     RateLimited,
-    StoreUnavailable,
     TenantLimitReached,
     UnknownSfu,
 )
+from app.explain import Candidate, explain
 from app.keys import Keys
+from app.placements import Busy, Placement, PlacementRequest, Report
 from app.policy import policy_of
-from app.scripts import RedisClient, ScriptRunner, load_script
+from app.scripts import RedisClient, ScriptRunner, load_script, store_errors
 from app.sealing import SealBrokenError, Sealer
 from app.settings import Settings
+from app.sfus import Heartbeat, NodeReport, SfuStatus, Sweep
+from app.snapshot import Snapshot, SnapshotNode
 from app.tokens import Key
-
-Reason = Literal["sticky", "least-load", "round-robin", "fallback"]
-Outcome = Literal["created", "failed", "misconfigured", "unblamed"]
 
 _PAGE: Final = 50
 _BATCH: Final = 25
+_PATIENCE_S: Final = 3.0
+_SNAPSHOT_PAGE: Final = 100
 _STALE_PAGES: Final = 200
-
-
-@dataclass(frozen=True, slots=True)
-class NodeReport:
-    """What one heartbeat says of an SFU (roadmap, phase 1)."""
-
-    address: str
-    region: str
-    key: Key
-    channels: int = 0
-    sessions: int = 0
-    max_sessions: int = 1000
-    cpu: float = 0.0
-    """CPU usage, 0 to 1."""
-    memory: float = 0.0
-    """Memory usage, 0 to 1."""
-    public_url: str = ""
-    is_draining: bool = False
-    is_fresh: bool = True
-    """Whether the figures were measured just now; if not, the last ones stay."""
-
-
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
-    """The registry's answer to a heartbeat."""
-
-    is_draining: bool
-    generation: int
-    is_new: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PlacementRequest:
-    """What a placement must know of a channel request."""
-
-    id: str
-    """Unique per request: a script sent twice acts once."""
-    issuer: str
-    tenant: str = "default"
-    attempt: int = 1
-    groups: tuple[tuple[str, ...], ...] = (("*",),)
-    """Groups of regions in order of preference; `*` is the whole fleet."""
-    exclude: tuple[str, ...] = ()
-    """Addresses this request has tried."""
-    hold_ms: int = 2_500
-    """For how long this request may hold the placement."""
-    allow: tuple[str, ...] | None = None
-    """Regions a sticky placement must be in."""
-    max_channels: int | None = None
-    """The tenant's limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """An SFU for one channel request."""
-
-    address: str
-    region: str
-    sealed_key: str
-    public_url: str
-    reason: Reason
-    is_held: bool
-    """Whether this request holds the placement and must report how it ended."""
-    uuid: str
-    """The channel the issuer had there last, or empty."""
-
-
-@dataclass(frozen=True, slots=True)
-class Busy:
-    """Another request is placing the same issuer; it has `wait_ms` left at most."""
-
-    wait_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """How forwarding one channel request to one SFU ended."""
-
-    id: str
-    tenant: str
-    issuer: str
-    address: str
-    outcome: Outcome
-    is_final: bool = True
-    uuid: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """What one step of a sweep did."""
-
-    count: int
-    has_more: bool
-    held_until: int | None = None
-    """Set when a mass expiry is being held back: until when, in ms of Redis' clock."""
-
-
-@dataclass(frozen=True, slots=True)
-class SfuStatus:
-    """One SFU, living or lost, as people see it. Times in ms, shares from 0 to 1, no key."""
-
-    address: str
-    region: str
-    state: Literal["up", "draining", "failed", "misconfigured", "down"]
-    standing: str
-    """`selectable`, or why it takes no new channel."""
-    breaker: Literal["closed", "open", "half-open"]
-    generation: int
-    heartbeat_age_ms: int
-    channels: int = 0
-    sessions: int = 0
-    max_sessions: int = 0
-    reserved: float = 0.0
-    load: float = 0.0
-    cpu: float = 0.0
-    memory: float = 0.0
-    sessions_term: float = 0.0
-    cpu_term: float = 0.0
-    memory_term: float = 0.0
-    turn: int = 0
-    public_url: str = ""
-    registered_at: int = 0
-    drain_until: int = 0
-    drained: bool = False
-    failures: int = 0
-    opens: int = 0
-    open_for_ms: int = 0
-    down_at: int = 0
-    down_reason: str = ""
 
 
 class Registry:
@@ -174,10 +46,11 @@ class Registry:
         policy: str,
         sealer: Sealer,
         *,
+        timeout_s: float = 0.25,
         clock: Callable[[], int] | None = None,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        """Take a decoding `client`, the `policy` scripts go by, and what seals SFU keys.
+        """Take a decoding `client`, the `policy` scripts go by, what seals SFU keys, a limit per call.
 
         For tests: a `clock` in ms, without which scripts use Redis' own, and a `draw` from [0, 1).
         """
@@ -185,7 +58,8 @@ class Registry:
         self.keys = keys
         self._policy = policy
         self._sealer = sealer
-        self._runner = ScriptRunner(client, keys.prefix)
+        self._runner = ScriptRunner(client, keys.prefix, timeout_s)
+        self._timeout_s = timeout_s
         self._clock = clock
         self._draw = draw
 
@@ -193,7 +67,33 @@ class Registry:
     def from_settings(cls, client: RedisClient, settings: Settings) -> Self:
         """Build the registry that `settings` describe."""
         keys = Keys(settings.redis.namespace)
-        return cls(client, keys, policy_of(settings), Sealer.from_settings(settings))
+        return cls(
+            client,
+            keys,
+            policy_of(settings),
+            Sealer.from_settings(settings),
+            timeout_s=settings.redis.timeout_ms / 1000,
+        )
+
+    def patient(self) -> Self:
+        """Return the same registry for work that nobody waits for: its calls may take seconds.
+
+        Finding the new primary after a failover takes a while, when the first Sentinel asked is gone too.
+        """
+        return type(self)(
+            self._client,
+            self.keys,
+            self._policy,
+            self._sealer,
+            timeout_s=_PATIENCE_S,
+            clock=self._clock,
+            draw=self._draw,
+        )
+
+    @property
+    def answered_at(self) -> float:
+        """When Redis last answered a script, in seconds of the event loop's clock."""
+        return self._runner.answered_at
 
     # Heartbeats
 
@@ -295,9 +195,19 @@ class Registry:
         }
         await self._run(_REPORT, self._policy, json.dumps(document))
 
+    async def last_event_id(self) -> str:
+        """Return the stream id of the newest event, `0-0` when there is none."""
+        newest = await self._read("xrevrange", self.keys.events, count=1)
+        return str(newest[0][0]) if newest else "0-0"
+
     async def sfu_of_channel(self, uuid: str) -> str | None:
         """Return the address of the SFU that has a channel, while it is remembered."""
         return cast("str | None", await self._read("get", self.keys.channel(uuid)))
+
+    async def key_of(self, address: str) -> Key | None:
+        """Return the key of a living SFU, or `None`. Raises `SealBrokenError`."""
+        sealed = await self._read("hget", self.keys.node(address), "key")
+        return self._sealer.open(address, sealed) if sealed else None
 
     # Operators
 
@@ -343,6 +253,39 @@ class Registry:
                 yield fresh[start : start + _PAGE]
             if cursor == 0:
                 return
+
+    async def snapshot(self) -> Snapshot:
+        """Return the selectable fleet, as a replica keeps it for the time when Redis is away."""
+        nodes: dict[str, SnapshotNode] = {}
+        for first in itertools.count(0, _SNAPSHOT_PAGE):
+            epoch, is_held, per_channel, page = await self._run(
+                _SNAPSHOT, self._policy, first, _SNAPSHOT_PAGE
+            )
+            for address, region, sealed, public_url, *figures in page:
+                nodes[address] = SnapshotNode(address, region, sealed, public_url, *map(float, figures))
+            if len(page) < _SNAPSHOT_PAGE:
+                break
+        return Snapshot(tuple(nodes.values()), float(per_channel), epoch, bool(is_held))
+
+    async def adopt(self, *, tenant: str, issuer: str, address: str, uuid: str) -> bool:
+        """Take over a placement made while Redis was away; whether it was news."""
+        reply = await self._run(_ADOPT, self._policy, tenant, issuer, address, uuid)
+        return bool(reply[1])
+
+    async def explain(self, request: PlacementRequest) -> list[Candidate]:
+        """Return every candidate of a would-be placement, the best first, with the reason it would lose.
+
+        A dry run: nothing is reserved, and nobody waits for it.
+        """
+        sticky = await self._read("hget", self.keys.placement(request.tenant, request.issuer), "address")
+        policy = json.loads(self._policy)
+        return explain(
+            await self.fleet(),
+            request,
+            strategy=policy["strategy"],
+            choices=policy["choices"],
+            sticky=sticky or "",
+        )
 
     async def has_region(self, region: str) -> bool:
         """Whether a living SFU is in `region`."""
@@ -416,10 +359,8 @@ class Registry:
         return await self._runner.run(script, now, *arguments)
 
     async def _read(self, command: str, *arguments: Any, **options: Any) -> Any:
-        try:
+        async with store_errors(command, self._timeout_s):
             return await getattr(self._client, command)(*arguments, **options)
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(f"{command}: {type(error).__name__}") from error
 
 
 def _placed(reply: Sequence[Any]) -> Placement | Busy:
@@ -449,6 +390,8 @@ _DRAIN: Final = load_script("drain")
 _RESUME: Final = load_script("resume")
 _FORGET: Final = load_script("forget")
 _DESCRIBE: Final = load_script("describe")
+_SNAPSHOT: Final = load_script("snapshot")
+_ADOPT: Final = load_script("adopt")
 _LEAD: Final = load_script("lead")
 _EXPIRE: Final = load_script("expire")
 _REAP: Final = load_script("reap")

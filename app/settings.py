@@ -4,9 +4,10 @@
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -38,7 +39,7 @@ def _split(value: object) -> object:
 
 
 def _keys(value: object) -> object:
-    parts = _split(value)
+    parts = [value] if isinstance(value, Key) else _split(value)
     if not isinstance(parts, list | tuple):
         raise ValueError("give base64 text, or several separated by commas")
     try:
@@ -65,6 +66,17 @@ def _store_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _optional_address(value: object) -> str:
+    return sfu_address(value) if value else ""
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if value and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise ValueError("give an http:// or https:// URL")
+    return value
+
+
 def _one_key(value: object) -> object:
     keys = _keys(value)
     if not isinstance(keys, tuple) or len(keys) != 1:
@@ -85,7 +97,12 @@ class Section(BaseModel):
     """A group of settings: frozen, and closed to names it does not know."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        arbitrary_types_allowed=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
     )
 
 
@@ -185,7 +202,7 @@ class Registration(Section):
     allow: Texts = ()
     """Patterns of SFU addresses that may register, e.g. `http://10.0.*`; empty allows all."""
     allow_link_local: bool = False
-    """Permit SFUs on link-local addresses. Cloud metadata services live there."""
+    """Permit SFUs on link-local addresses and where clouds have their metadata services."""
     max_per_second: Annotated[float, Field(gt=0)] = 10.0
     """Heartbeats per second and address, on average."""
     burst: Annotated[int, Field(ge=1)] = 100
@@ -222,6 +239,15 @@ class Log(Section):
     """`json` for machines, `text` for people."""
 
 
+class Tracing(Section):
+    """`[tracing]`: OpenTelemetry traces of channel requests. Needs the extra `otel`."""
+
+    endpoint: Annotated[str, AfterValidator(_http_url)] = ""
+    """OTLP/HTTP URL that spans are sent to, e.g. `http://collector:4318/v1/traces`; none traces nothing."""
+    sample_ratio: Share = 1.0
+    """Share of traces that are kept, where the caller has not decided."""
+
+
 class Geoip(Section):
     """`[geoip]`: the caller's country as the last region hint."""
 
@@ -240,7 +266,7 @@ class StaticSfu(Section):
     """Its base64 auth key."""
     max_sessions: Annotated[int, Field(gt=0)] | None = None
     """Its capacity; default `balancing.max_sessions`."""
-    public_url: str = ""
+    public_url: Annotated[str, BeforeValidator(_optional_address)] = ""
     """Base URL at which browsers reach it, when that is another one."""
 
 
@@ -280,6 +306,7 @@ class Settings(BaseSettings):
         extra="forbid",
         use_attribute_docstrings=True,
         arbitrary_types_allowed=True,
+        hide_input_in_errors=True,
     )
 
     bind: str = "0.0.0.0"  # noqa: S104 - a server in a container listens on all its interfaces
@@ -310,15 +337,19 @@ class Settings(BaseSettings):
     sealing: Sealing = Sealing()
     geoip: Geoip = Geoip()
     log: Log = Log()
+    tracing: Tracing = Tracing()
     sfu: tuple[StaticSfu, ...] = ()
     tenant: tuple[Tenant, ...] = ()
     region: tuple[RegionPlace, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        names = [tenant.name for tenant in self.tenant]
-        if len(set(names)) != len(names) or DEFAULT_TENANT in names:
+        if _has_twins([DEFAULT_TENANT, *(tenant.name for tenant in self.tenant)]):
             raise ValueError(f"tenant: names must differ from each other and from {DEFAULT_TENANT!r}")
+        if _has_twins([region.name for region in self.region]):
+            raise ValueError("region: names must differ from each other")
+        if _has_twins([sfu.address for sfu in self.static_sfus]):
+            raise ValueError("sfu: addresses must differ from each other, those in nodes included")
         for key in self.sealing.keys:
             if len(key.secret) not in (16, 24, 32):
                 raise ValueError("sealing.keys: a key must have 16, 24 or 32 bytes")
@@ -332,7 +363,7 @@ class Settings(BaseSettings):
     @property
     def next_ping_ms(self) -> int:
         """The heartbeat interval SFUs are told: two may get lost before an SFU counts as down."""
-        return min(self.health.ping_interval_ms, int(self.health.unhealthy_threshold * 1000 / 3))
+        return max(1, min(self.health.ping_interval_ms, int(self.health.unhealthy_threshold * 1000 / 3)))
 
     def missing_to_serve(self) -> str | None:
         """What a replica cannot start without and has not got, in a sentence; `None` when all is there."""
@@ -349,6 +380,10 @@ class Settings(BaseSettings):
         for name, keys in named:
             if any(key.is_short for key in keys):
                 yield f"{name} has fewer than 32 bytes, which is short for HS256 (RFC 7518 section 3.2)"
+
+
+def _has_twins(names: Sequence[str]) -> bool:
+    return len(set(names)) != len(names)
 
 
 DEFAULT_TENANT: Final = "default"

@@ -4,12 +4,17 @@ from typing import TypedDict
 
 from app.addresses import AddressGuard
 from app.channels import Channels
-from app.fleet_view import FleetView
-from app.region_choice import RegionChooser
+from app.counters import ChannelCounter
+from app.dashboard.fleet_watch import FleetWatch
+from app.disconnects import Disconnects
+from app.event_feed import EventFeed
+from app.history import History
+from app.metrics import Metrics
+from app.observer import ObservedRegions, ObservedTenants
 from app.registration import Registration
 from app.registry import Registry
 from app.settings import Settings
-from app.tenants import Tenants
+from app.store_switch import StoreSwitch
 
 
 class State(TypedDict):
@@ -19,7 +24,15 @@ class State(TypedDict):
     registry: Registry
     registration: Registration
     guard: AddressGuard
-    tenants: Tenants
-    regions: RegionChooser
+    tenants: ObservedTenants
+    regions: ObservedRegions
     channels: Channels
-    fleet: FleetView
+    disconnects: Disconnects
+    feed: EventFeed
+    switch: StoreSwitch
+    watch: FleetWatch
+    history: History
+    counter: ChannelCounter
+    metrics: Metrics
+    description: bytes
+    """The OpenAPI document, rendered."""

@@ -5,17 +5,18 @@ the operator said that it is there; failover and the breaker deal with it.
 """
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
+from app.background import in_background
 from app.errors import GatewayError
 from app.forwarding import Forwarder, ForwardError
 from app.logs import logger
-from app.registry import NodeReport, Registry
+from app.registry import Registry
 from app.settings import StaticSfu
+from app.sfus import NodeReport
 
 log = logger(__name__)
 
@@ -34,7 +35,7 @@ def read_figures(stats: object) -> Figures:
     """Sum up `/v1/stats`: one entry per channel, each with `sessionsStats.count`. Raises `ForwardError`."""
     try:
         counts = [int(entry["sessionsStats"]["count"]) for entry in stats]  # type: ignore[attr-defined]
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise ForwardError("answered statistics of another shape") from error
     return Figures(len(counts), sum(counts))
 
@@ -73,13 +74,8 @@ class StaticSfus:
             yield
             return
         await self.register(measure=False)
-        task = asyncio.create_task(self._register_forever())
-        try:
+        async with in_background(self._register_forever()):
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def _register_forever(self) -> None:
         while True:

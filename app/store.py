@@ -11,6 +11,7 @@ from fakeredis import FakeAsyncRedis, FakeServer
 from redis.asyncio import BlockingConnectionPool, Redis, Sentinel, SSLConnection
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
@@ -50,6 +51,7 @@ def connect(settings: RedisSettings) -> RedisClient:
 def _sentinel(url: StoreUrl, common: dict[str, Any], max_connections: int) -> Redis:
     options = dict(url.options)
     to_sentinels = {name: common[name] for name in ("socket_timeout", "socket_connect_timeout")}
+    to_sentinels["retry"] = Retry(NoBackoff(), 0)  # the next Sentinel is the retry
     for name in ("username", "password"):
         if f"sentinel_{name}" in options:
             to_sentinels[name] = options.pop(f"sentinel_{name}")
@@ -65,7 +67,7 @@ def _sentinel(url: StoreUrl, common: dict[str, Any], max_connections: int) -> Re
 def _cluster(url: StoreUrl, common: dict[str, Any], max_connections: int) -> RedisCluster:
     return RedisCluster(
         startup_nodes=[ClusterNode(host, port) for host, port in url.hosts],
-        cluster_error_retry_attempts=1,
+        retry=Retry(NoBackoff(), 1),
         max_connections=max_connections,
         ssl=url.is_tls,
         **common,
@@ -78,7 +80,22 @@ def embedded_store(server: FakeServer | None = None) -> RedisClient:
     return FakeAsyncRedis(server=server or FakeServer(), decode_responses=True)
 
 
+async def drop_connections(client: RedisClient) -> None:
+    """Let go of idle connections: behind Sentinel, new ones ask who is primary now.
+
+    An old primary that was cut off goes on answering reads on the connections it has.
+    """
+    if isinstance(client, Redis):
+        with suppress(RedisError, OSError):
+            await client.connection_pool.disconnect(inuse_connections=False)
+
+
 async def close_store(client: RedisClient) -> None:
     """Close a client, whatever state its connections are in."""
-    with suppress(RedisError, OSError):
-        await client.aclose()
+    clients = [client]
+    pool = getattr(client, "connection_pool", None)
+    if isinstance(pool, SentinelConnectionPool):  # has connections to the Sentinels, and leaves them open
+        clients += pool.sentinel_manager.sentinels
+    for each in clients:
+        with suppress(RedisError, OSError):
+            await each.aclose()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 _SCHEMES: Final = (
     "redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster",
@@ -32,7 +32,7 @@ def parse_store_url(url: str) -> StoreUrl:
     Raises:
         ValueError: it is none of these; the message never repeats the URL.
     """
-    parts = urlsplit(url)
+    parts = _split(url)
     scheme, _, kind = parts.scheme.partition("+")
     if parts.scheme not in _SCHEMES:
         raise ValueError(f"the scheme must be one of {', '.join(_SCHEMES)}")
@@ -53,6 +53,13 @@ def parse_store_url(url: str) -> StoreUrl:
     return StoreUrl(kind or "standalone", scheme == "rediss", hosts, service, _typed(options))
 
 
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # its message may repeat user and password
+        raise ValueError("it is not a URL") from None
+
+
 def _host(text: str, default_port: int) -> tuple[str, int]:
     try:
         parts = urlsplit(f"//{text}")
@@ -67,9 +74,8 @@ def _host(text: str, default_port: int) -> tuple[str, int]:
 def _typed(options: dict[str, Any]) -> dict[str, Any]:
     known = {"db", "username", "password", "sentinel_username", "sentinel_password"}
     known |= {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"}
-    unknown = options.keys() - known
-    if unknown:
-        raise ValueError(f"there is no option {min(unknown)!r}")
+    if not options.keys() <= known:  # unnamed: a password with a "?" in it ends up here
+        raise ValueError(f"the options are {', '.join(sorted(known - {'username', 'password'}))}")
     if "db" in options:
         if not str(options["db"]).isdigit():
             raise ValueError("the database must be a number")

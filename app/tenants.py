@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
-from app.errors import CredentialsInvalid, IssuerMissing
+from app.errors import CredentialsInvalid, InvalidField, IssuerMissing
 from app.settings import DEFAULT_TENANT, Settings
 from app.tokens import Claims, Key, check_times, decode_base64, read_claims
 
@@ -71,6 +71,19 @@ class Tenants:
         if not isinstance(issuer, str) or not 0 < len(issuer) <= MAX_ISSUER_CHARACTERS:
             raise IssuerMissing(f"iss must be a text of 1 to {MAX_ISSUER_CHARACTERS} characters")
         return Caller(tenant, issuer, _without_seed(claims, key))
+
+    def claims_of(self, token: str) -> Claims:
+        """Return the claims of a token of any tenant that has not expired. Raises as `verify` does."""
+        _, claims, _ = self._read(token)
+        check_times(claims, now=self._clock())
+        return claims
+
+    def named(self, name: str | None) -> Tenant:
+        """Return the tenant called `name`, or for `None` the default one. Raises `InvalidField`."""
+        for tenant in self._tenants:
+            if tenant.name == (name or DEFAULT_TENANT):
+                return tenant
+        raise InvalidField("tenant", "there is no tenant of this name")
 
     def _read(self, token: str) -> tuple[Tenant, Claims, Key]:
         failure = CredentialsInvalid("no key is configured")

@@ -60,7 +60,7 @@ class Key:
         """Return the claims of a `token` signed with this key. Raises `CredentialsInvalid`."""
         try:
             claims = jwt.decode(token, self._jwk, algorithms=["HS256"]).claims
-        except (JoseError, ValueError, TypeError) as error:
+        except (JoseError, ValueError, TypeError, RecursionError) as error:
             raise CredentialsInvalid("the token is malformed or was signed with another key") from error
         if not isinstance(claims, dict):
             raise CredentialsInvalid("the token carries no claims")
@@ -148,6 +148,9 @@ def read_claims(token: str, keys: Iterable[Key]) -> tuple[Claims, Key]:
 
 def _number(claims: Claims, name: str) -> float | None:
     value = claims.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # an integer beyond all floats
+        return None

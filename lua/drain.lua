@@ -1,5 +1,5 @@
+--- @include "become"
 --- @include "clock"
---- @include "emit"
 --- @include "key"
 --- @include "read_learned"
 --- @include "read_node"
@@ -29,8 +29,7 @@ local node = read_node(address, now)
 if node then
   node.drain_until = drain_until
   if node.state == 'up' then
-    node.state = 'draining'
-    emit(policy, now, 'draining', address, node.region, 'operator', node.generation)
+    become(node, 'draining', 'draining', 'operator', now, policy)
   end
   save_node(node, now, policy, read_learned(policy))
 end

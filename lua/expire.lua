@@ -2,6 +2,7 @@
 --- @include "emit"
 --- @include "read_node"
 --- @include "remove_node"
+--- @include "silent_most"
 
 -- Ends the lives whose health deadline has passed, a few at a time: the sweeper asks until none is due.
 --
@@ -28,9 +29,8 @@ if #due == 0 then
   return { 'expired', 0, 0 }
 end
 
-local living = redis.call('ZCARD', deadlines)
-local silent = redis.call('ZCOUNT', deadlines, '-inf', now + policy.threshold_ms / 3)
-if living >= 5 and silent * 2 > living then
+local silent, living = silent_most(now, policy)
+if silent then
   local held_until = tonumber(redis.call('HGET', fleet, 'held_until') or 0)
   if held_until == 0 then
     held_until = now + policy.threshold_ms

@@ -2,6 +2,7 @@
 --- @include "emit"
 --- @include "key"
 --- @include "read_node"
+--- @include "remember"
 --- @include "write_hash"
 
 -- Says, once, that an SFU's drain deadline has passed: its calls are not kept there any more.
@@ -21,6 +22,7 @@ if not node or node.state ~= 'draining' or node.drained == 1 or node.drain_until
   return { 'ok', 0 }
 end
 node.drained = 1
+remember(node)
 write_hash(key('node', node.address), node, 'drained')
 emit(policy, now, 'drained', node.address, node.region, 'deadline', node.generation)
 return { 'ok', 1 }

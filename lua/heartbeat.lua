@@ -77,8 +77,8 @@ remember(node)
 list_node(node, now, policy, learned)
 
 write_hash(key('node', address), node, 'region', 'state', 'breaker', 'channels', 'sessions', 'max_sessions',
-  'cpu', 'memory', 'load', 'reserved', 'public_url', 'registered_at', 'last_seen', 'generation', 'listed',
-  'recent', 'base', 'joining', 'joining_at', 'turn', 'trial_until', 'drain_until', 'drained', 'deadline',
-  'paced_until', 'key', 'fingerprint')
+  'cpu', 'memory', 'load', 'reserved', 'public_url', 'registered_at', 'since', 'last_seen', 'generation',
+  'listed', 'recent', 'base', 'joining', 'joining_at', 'turn', 'trial_until', 'drain_until', 'drained',
+  'deadline', 'paced_until', 'key', 'fingerprint')
 redis.call('PEXPIRE', key('node', address), policy.threshold_ms)
 return { 'ok', node.state == 'draining' and 1 or 0, node.generation, born and 1 or 0 }

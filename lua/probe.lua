@@ -1,3 +1,4 @@
+--- @include "become"
 --- @include "clock"
 --- @include "key"
 --- @include "open_breaker"
@@ -28,9 +29,11 @@ end
 if ARGV[4] == '1' then
   redis.call('ZREM', key('probes'), ARGV[3])
   redis.call('HSET', key('breaker', ARGV[3]), 'state', 'half-open')
+  redis.call('PEXPIRE', key('breaker', ARGV[3]), 2 * policy.max_open_ms)
   node.breaker, node.trial_until = 'half-open', 0
   if node.state == 'misconfigured' or node.state == 'failed' then
-    node.state = redis.call('HEXISTS', key('draining'), ARGV[3]) == 1 and 'draining' or 'up'
+    local state = redis.call('HEXISTS', key('draining'), ARGV[3]) == 1 and 'draining' or 'up'
+    become(node, state, state, 'recovered', now, policy)
   end
 else
   open_breaker(node, now, policy, tonumber(ARGV[5]))

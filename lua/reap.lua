@@ -28,13 +28,14 @@ for i = 1, math.min(#due, limit) do
     redis.call('ZREM', key('inflight'), due[i])
   else
     local node = placement.address ~= '' and read_node(placement.address, now)
+    if node and placement.reserved_at > 0 then
+      give_back(node, placement.reserved_at, now, learned)
+    end
     if node then
-      if placement.reserved_at > 0 then
-        give_back(node, placement.reserved_at, now, learned)
-        placement.address = ''
-      end
-      node.trial_until = 0
-      save_node(node, now, policy, learned)
+      save_node(node, now, policy, learned) -- its permit, if it had one, has run out with the hold
+    end
+    if placement.reserved_at > 0 then
+      placement.address = ''
     end
     release(tenant, issuer, placement)
   end

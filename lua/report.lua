@@ -10,8 +10,9 @@
 
 -- Reports how forwarding a channel request to an SFU ended.
 --
--- Guarantees: a failed forward gives its reservation back, once; only the request that holds a placement
--- changes it; failures count against the node for all replicas, a success clears them.
+-- Guarantees: a failed forward gives its reservation back, once; while a request holds a placement, no other
+-- changes it; a request's own fault does not cost its issuer a confirmed placement; failures count against
+-- the node for all replicas, a success clears them.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock
@@ -41,12 +42,14 @@ if report.outcome == 'created' then
     redis.call('PEXPIRE', key('placement', report.tenant, report.issuer), policy.affinity_ttl_ms)
   end
   local failures = redis.call('HGET', key('breaker', report.address), 'failures')
-  if node and node.breaker ~= 'open' and tonumber(failures or 0) > 0 then
+  if node and (node.breaker == 'half-open' or node.breaker == 'closed' and tonumber(failures or 0) > 0) then
     close_breaker(node, now, policy)
     save_node(node, now, policy, learned)
   end
 else
-  if placement and placement.address == report.address and (holds or placement.holder == '') then
+  local is_free = placement and placement.holder == ''
+  if (holds or is_free) and placement.address == report.address
+      and (report.outcome ~= 'unblamed' or placement.reserved_at > 0) then
     if node and placement.reserved_at > 0 then
       give_back(node, placement.reserved_at, now, learned)
     end
@@ -55,14 +58,13 @@ else
     redis.call('HSET', name, 'address', '', 'reserved_at', 0, 'uuid', '')
   end
   if node then
+    node.trial_until = 0
     if report.outcome ~= 'unblamed' then
       blame(node, report.outcome, now, policy, report.random)
-    elseif node.breaker == 'half-open' then
-      node.trial_until = 0
     end
     save_node(node, now, policy, learned)
   end
-  if holds and report.final then
+  if holds and report.final or is_free and placement.address == '' then
     release(report.tenant, report.issuer, placement)
   end
 end

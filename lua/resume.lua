@@ -1,5 +1,5 @@
+--- @include "become"
 --- @include "clock"
---- @include "emit"
 --- @include "key"
 --- @include "read_learned"
 --- @include "read_node"
@@ -22,8 +22,8 @@ local address = ARGV[3]
 local intended = redis.call('HDEL', key('draining'), address)
 local node = read_node(address, now)
 if node and node.state == 'draining' then
-  node.state, node.drain_until, node.drained = 'up', 0, 0
-  emit(policy, now, 'up', address, node.region, 'resumed', node.generation)
+  node.drain_until, node.drained = 0, 0
+  become(node, 'up', 'up', 'resumed', now, policy)
   save_node(node, now, policy, read_learned(policy))
 end
 if intended == 0 and redis.call('HEXISTS', key('known'), address) == 0 then

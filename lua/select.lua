@@ -59,6 +59,7 @@ if keeps_sticky(current, request, now) then
     save_node(current, now, policy, learned)
   end
   pin(placement, request, now, policy)
+  count_channel(request, now, policy)
   return answer(current, 'sticky', 1, placement.uuid)
 end
 

@@ -159,6 +159,18 @@ class TestProcess:
             end(process)
             eventually_sync(lambda: has_ended(grandchild))
 
+    def test_it_ends_even_when_the_test_process_is_killed(self, log: Path) -> None:
+        code = f"""
+import pathlib, sys, time
+from tests.support.processes import Process
+print(Process([sys.executable, "-c", "{SLEEP}"], log=pathlib.Path("{log}.inner")).start().pid, flush=True)
+time.sleep(60)
+"""
+        with child(code, log, prints("\n"), cwd=ROOT) as test_process:
+            orphan = psutil.Process(int(test_process.output))
+            test_process.kill()
+            eventually_sync(lambda: has_ended(orphan))
+
     def test_it_can_be_started_again_and_keeps_outputs_apart(self, log: Path) -> None:
         with child(SLEEP, log, prints("up")) as process:
             first = process.pid
@@ -267,15 +279,18 @@ class TestTopologies:
                 "redis+sentinel://" + ",".join(f"{HOST}:{s.port}" for s in group.sentinels) + "/main"
             )
 
-    def test_a_cluster_replaces_a_killed_primary(self, name: ServerName, tmp_path: Path) -> None:
+    def test_a_cluster_replaces_a_paused_primary(self, name: ServerName, tmp_path: Path) -> None:
         with cluster(name, tmp_path, node_timeout_ms=1000) as group:
             primary = group.primary_of("{sfu}:key")
             assert primary.call("SET", "{sfu}:key", "value")
             assert primary.call("WAIT", 1, 1000) == 1
-            primary.kill()
-            eventually_sync(lambda: group.primary_of("{sfu}:key") is not primary, timeout_seconds=20)
-            successor = group.primary_of("{sfu}:key")
-            assert eventually_sync(lambda: successor.call("GET", "{sfu}:key")) == "value"
+            primary.pause()
+            witness = next(server for server in group.servers if server is not primary)
+            eventually_sync(
+                lambda: group.primary_of("{sfu}:key", seen_by=witness) is not primary, timeout_seconds=20
+            )
+            successor = group.primary_of("{sfu}:key", seen_by=witness)
+            assert successor.call("GET", "{sfu}:key") == "value"
             assert group.url == "redis+cluster://" + ",".join(f"{HOST}:{s.port}" for s in group.servers)
 
 

@@ -1,7 +1,9 @@
 """Heartbeats from an SFU to its gateway: `POST {gateway}/v1/sfu`, the payload of roadmap phase 1.
 
 One `Heartbeats` per SFU. It asks its gateways in turn, follows the interval that they answer, backs off while
-none of them answers, and signs off at the end.
+none of them answers, and signs off at the end. It logs one line per change, not per heartbeat.
+
+The HTTP library is loaded by `posting` alone: the agent has a small memory and a transport of its own.
 """
 
 import asyncio
@@ -10,17 +12,19 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
-import aiohttp
-
-from app.tokens import Key
+if TYPE_CHECKING:
+    import aiohttp
 
 TOKEN_LIFE_SECONDS: Final = 60
 """The gateway takes at most 300."""
 
 JITTER: Final = 0.1
 """Each interval is longer or shorter by up to this share, so that a fleet started at once spreads out."""
+
+LONGEST_INTERVAL_MS: Final = 86_400_000
+"""A gateway that asks for more is not believed."""
 
 FIRST_RETRY_SECONDS: Final = 0.5
 """Pause after the first failure; it doubles with each further one, up to the interval."""
@@ -34,9 +38,20 @@ Payload: TypeAlias = dict[str, Any]
 Post: TypeAlias = Callable[[str, Payload, Mapping[str, str]], Awaitable[Any]]
 """Sends a payload with headers to a URL and returns the JSON of a 200; raises `HeartbeatFailed`."""
 
+Measure: TypeAlias = Callable[[], Awaitable[None]]
+"""Brings what `report` returns up to date; raises `HeartbeatFailed` when there is nothing to report."""
+
+
+class Signer(Protocol):
+    """Makes tokens; `app.tokens.Key` is one."""
+
+    def sign(self, claims: Mapping[str, Any], /) -> str:
+        """Return a compact JWT over `claims`."""
+        ...
+
 
 class HeartbeatFailed(Exception):
-    """A gateway did not answer, or refused."""
+    """No heartbeat was taken: a gateway did not answer or refused, or there is nothing to report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +60,13 @@ class GatewayLink:
 
     urls: tuple[str, ...]
     post: Post
-    registration_key: Key | None = None
+    registration_key: Signer | None = None
     ping_interval_ms: float = 10_000
 
 
-def posting(session: aiohttp.ClientSession) -> Post:
+def posting(session: "aiohttp.ClientSession") -> Post:
     """Return a transport over `session`, whose timeouts apply."""
+    import aiohttp
 
     async def post(url: str, payload: Payload, headers: Mapping[str, str]) -> Any:
         try:
@@ -65,7 +81,12 @@ def posting(session: aiohttp.ClientSession) -> Post:
 
 
 class Heartbeats:
-    """Reports one SFU. `report` returns the payload without `status` and is asked anew for each heartbeat."""
+    """Reports one SFU. `report` returns the payload without `status` and is asked anew for each heartbeat.
+
+    For whoever watches: `interval_ms` is what the gateway asked for, `is_told_to_drain` what it said last,
+    `taken_at` when it last took a heartbeat (seconds of the clock), `taken_count` and `failed_count` how many
+    were taken and not.
+    """
 
     def __init__(
         self,
@@ -74,18 +95,32 @@ class Heartbeats:
         *,
         clock: Callable[[], float],
         random: Random,
+        measure: Measure | None = None,
     ) -> None:
-        """Take a `clock` in seconds since the epoch, for the tokens' expiry, and `random` for the jitter."""
+        """Take a `clock` in seconds since the epoch, for the tokens' expiry, and `random` for the jitter.
+
+        `measure`, where there is one, runs before each heartbeat and not before the sign-off.
+        """
         self.interval_ms = link.ping_interval_ms
         self.is_told_to_drain = False
+        self.taken_at: float | None = None
+        self.taken_count = 0
+        self.failed_count = 0
         self._report = report
+        self._measure = measure
         self._link = link
         self._clock = clock
         self._random = random
         self._failures = 0
         self._preferred = 0
+        self._told = ""
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def are_taken(self) -> bool:
+        """Whether the latest heartbeat was taken."""
+        return self.taken_at is not None and not self._failures
 
     def start(self) -> None:
         """Send the first heartbeat and go on until `halt` or `sign_off`."""
@@ -107,20 +142,27 @@ class Heartbeats:
         if self._task is None:
             return
         self._stopping.set()
-        with contextlib.suppress(TimeoutError, HeartbeatFailed):
+        try:
             async with asyncio.timeout(SIGN_OFF_SECONDS):
                 await self._task
                 await self._send("down")
+            logger.info("signed off at %s", self._gateway)
+        except TimeoutError:
+            logger.warning("could not sign off: no gateway answered within %g s", SIGN_OFF_SECONDS)
+        except HeartbeatFailed as error:
+            logger.warning("could not sign off: %s", error)
         self._task = None
 
     async def beat(self) -> bool:
-        """Send one heartbeat now; False when no gateway took it."""
+        """Send one heartbeat now; False when no gateway took it, or there was nothing to report."""
         try:
+            if self._measure is not None:
+                await self._measure()
             reply = await self._send("up")
         except HeartbeatFailed as error:
             self._note_failure(error)
             return False
-        self._failures = 0
+        self._note_success()
         self._follow(reply)
         return True
 
@@ -136,13 +178,16 @@ class Heartbeats:
         payload = {"status": status} | self._report()
         failure = HeartbeatFailed("no gateway is configured")
         for _ in self._link.urls:
-            url = self._link.urls[self._preferred].rstrip("/")
             try:
-                return await self._link.post(f"{url}/v1/sfu", payload, self._headers())
+                return await self._link.post(f"{self._gateway}/v1/sfu", payload, self._headers())
             except HeartbeatFailed as error:
                 failure = error
                 self._preferred = (self._preferred + 1) % len(self._link.urls)
         raise failure
+
+    @property
+    def _gateway(self) -> str:
+        return self._link.urls[self._preferred].rstrip("/")
 
     def _headers(self) -> dict[str, str]:
         key = self._link.registration_key
@@ -153,15 +198,32 @@ class Heartbeats:
     def _follow(self, reply: Any) -> None:
         if not isinstance(reply, dict):
             return
-        self.is_told_to_drain = reply.get("draining") is True
+        is_told_to_drain = reply.get("draining") is True
+        if is_told_to_drain != self.is_told_to_drain:
+            logger.info("the gateway drains this SFU" if is_told_to_drain else "the gateway's drain is over")
+        self.is_told_to_drain = is_told_to_drain
         next_ping_ms = reply.get("nextPingMs")
-        if isinstance(next_ping_ms, int | float) and next_ping_ms > 0:
+        if isinstance(next_ping_ms, bool) or not isinstance(next_ping_ms, int | float):
+            return
+        if 0 < next_ping_ms <= LONGEST_INTERVAL_MS:
             self.interval_ms = next_ping_ms
+
+    def _note_success(self) -> None:
+        self._failures = 0
+        self.taken_count += 1
+        self.taken_at = self._clock()
+        self._tell(logging.INFO, f"{self._gateway} takes the heartbeats")
 
     def _note_failure(self, error: HeartbeatFailed) -> None:
         self._failures += 1
-        if self._failures == 1:
-            logger.warning("heartbeat failed, will retry: %s", error)
+        self.failed_count += 1
+        self._tell(logging.WARNING, f"no heartbeat, will try again: {error}")
+
+    def _tell(self, level: int, message: str) -> None:
+        """Log `message` unless it was the last one."""
+        if message != self._told:
+            logger.log(level, "%s", message)
+            self._told = message
 
     def _pause_seconds(self) -> float:
         interval = self.interval_ms / 1000

@@ -5,7 +5,6 @@ saves work. Transitions go from the outbox stream to pub/sub as msgpack maps, in
 """
 
 import asyncio
-import contextlib
 import secrets
 import signal
 from collections.abc import AsyncIterator
@@ -13,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from app.addresses import AddressGuard
+from app.background import in_background
 from app.errors import StoreUnavailable
 from app.events import pack_event
 from app.forwarding import Forwarder
@@ -33,37 +33,44 @@ _EVENTS_PER_READ: Final = 200
 class Sweeper:
     """One sweeper process's work."""
 
-    def __init__(self, registry: Registry, forwarder: Forwarder, *, name: str | None = None) -> None:
-        """Take the registry to sweep and the client that probes; `name` tells sweepers apart."""
+    def __init__(
+        self, registry: Registry, forwarder: Forwarder, *, patience_s: float, name: str | None = None
+    ) -> None:
+        """Take the registry to sweep, the client that probes, and how long SFUs may need to report again.
+
+        `name` tells sweepers apart.
+        """
         self._registry = registry
         self._forwarder = forwarder
+        self._patience_s = patience_s
+        self._patient_until = 0.0
         self._name = name or secrets.token_hex(8)
         self._leads = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Sweep in the background for as long as the block runs."""
-        task = asyncio.create_task(self.run())
-        try:
+        async with in_background(self.run()):
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def run(self) -> None:
-        """Sweep until cancelled. While Redis is away nothing happens, and nothing is lost."""
+        """Sweep until cancelled.
+
+        While Redis is away nothing happens and nothing is lost. SFUs could not report meanwhile, so when it
+        is back nobody's life ends before they have had the time to.
+        """
         was_away = False
         while True:
             try:
                 await self.tick()
                 if was_away:
-                    log.info("store_back")
+                    log.info("store_back", patience_s=self._patience_s)
                 was_away = False
             except StoreUnavailable as error:
                 if not was_away:
                     log.warning("store_lost", detail=error.detail)
                 was_away = True
+                self._patient_until = asyncio.get_running_loop().time() + self._patience_s
             await asyncio.sleep(TICK_S)
 
     async def tick(self) -> None:
@@ -74,7 +81,8 @@ class Sweeper:
             self._leads = leads
         if not leads:
             return
-        await self._expire()
+        if asyncio.get_running_loop().time() >= self._patient_until:
+            await self._expire()
         while (await self._registry.reap()).has_more:
             pass
         await self._registry.finish_drains()
@@ -110,6 +118,11 @@ class Sweeper:
                 return  # another sweeper leads now and goes on from the mark
 
 
+def patience_of(settings: Settings) -> float:
+    """Return the seconds in which every living SFU has reported once: an interval and a fifth."""
+    return settings.next_ping_ms / 1000 * 1.2
+
+
 async def sweep_until_told(settings: Settings) -> None:
     """Sweep until SIGTERM or SIGINT."""
     done = asyncio.Event()
@@ -120,7 +133,8 @@ async def sweep_until_told(settings: Settings) -> None:
     guard = AddressGuard(settings.registration.allow, allow_link_local=settings.registration.allow_link_local)
     try:
         async with Forwarder(guard) as forwarder:
-            sweeper = Sweeper(Registry.from_settings(client, settings), forwarder)
+            registry = Registry.from_settings(client, settings).patient()
+            sweeper = Sweeper(registry, forwarder, patience_s=patience_of(settings))
             async with sweeper.running():
                 log.info("sweeping")
                 await done.wait()

@@ -1,9 +1,12 @@
 """`GET /v1/channel` and `GET /r/{region}/v1/channel`: Odoo asks for a call channel."""
 
+import secrets
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.channels import ChannelRequest
+from app.client_address import client_of
 from app.logs import pseudonym
 from app.middleware import note, request_id_of
 from app.state import State
@@ -16,7 +19,7 @@ async def create_channel(request: Request[State]) -> Response:
     """Answer 200 with `uuid` and `url`, both texts, or a problem document."""
     state, query = request.state, request.query_params
     caller = state["tenants"].verify(bearer_token(request.headers.get("authorization")))
-    client = client_of(request)
+    client = client_of(request.scope, state["settings"].trust_proxy)
     choice = await state["regions"].choose(
         caller.tenant,
         client,
@@ -27,7 +30,7 @@ async def create_channel(request: Request[State]) -> Response:
     note(request.scope, tenant=caller.tenant.name, issuer=pseudonym(caller.issuer), region=choice.hint.region)
     placed = await state["channels"].create(
         ChannelRequest(
-            id=request_id_of(request.scope),
+            id=f"{request_id_of(request.scope)}.{secrets.token_hex(4)}",
             caller=caller,
             groups=choice.groups,
             client=client,
@@ -36,10 +39,3 @@ async def create_channel(request: Request[State]) -> Response:
     )
     note(request.scope, sfu=placed.placement.address, reason=placed.placement.reason, tries=placed.attempts)
     return JSONResponse({"uuid": placed.channel.uuid, "url": placed.channel.url})
-
-
-def client_of(request: Request[State]) -> str:
-    """Return the one true address of the caller."""
-    peer = request.client.host if request.client else "0.0.0.0"  # noqa: S104 - a caller without an address
-    forwarded_for = ",".join(request.headers.getlist("x-forwarded-for"))
-    return request.state["settings"].trust_proxy.client_of(peer, forwarded_for)

@@ -11,7 +11,7 @@ local function birth(address, report, now)
     channels = 0, sessions = 0, max_sessions = report.max_sessions, cpu = 0, memory = 0,
     load = 0, reserved = 0, recent = 0, base = 0, joining = 0, joining_at = now, turn = 0,
     trial_until = 0, drain_until = 0, drained = 0, last_seen = now, deadline = now, paced_until = 0,
-    registered_at = now,
+    registered_at = now, since = now,
   }
   local breaker = redis.call('HMGET', key('breaker', address), 'state', 'blamed_key')
   if breaker[2] and breaker[2] ~= report.fingerprint then
@@ -27,8 +27,10 @@ local function birth(address, report, now)
   local known = recall(address)
   if known and redis.call('ZSCORE', key('deadlines'), address) then
     node.region, node.generation, node.registered_at = known.region, known.generation, known.registered_at
+    node.state, node.drained = known.state, known.drained
     return node, nil
   end
+  redis.call('HSETNX', key('fleet'), 'epoch', now)
   node.generation = redis.call('HINCRBY', key('fleet'), 'generation', 1)
   return node, known and 'returned' or 'registered'
 end

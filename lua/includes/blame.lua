@@ -1,4 +1,4 @@
---- @include "emit"
+--- @include "become"
 --- @include "key"
 --- @include "may_eject"
 --- @include "open_breaker"
@@ -17,15 +17,14 @@ local function blame(node, outcome, now, policy, random)
   end
   if outcome == 'misconfigured' then
     redis.call('HSET', name, 'blamed_key', node.fingerprint)
-    node.state = 'misconfigured'
-    emit(policy, now, 'misconfigured', node.address, node.region, 'refused its own key', node.generation)
+    become(node, 'misconfigured', 'misconfigured', 'refused its own key', now, policy)
     open_breaker(node, now, policy, random)
     return
   end
+  redis.call('HDEL', name, 'blamed_key')
   redis.call('SADD', key('ejected', node.region), node.address)
   if node.state ~= 'failed' then
-    node.state = 'failed'
-    emit(policy, now, 'down', node.address, node.region, 'failed', node.generation)
+    become(node, 'failed', 'down', 'failed', now, policy)
   end
   if on_trial or failures >= policy.failure_threshold then
     open_breaker(node, now, policy, random)

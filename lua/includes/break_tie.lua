@@ -4,13 +4,13 @@
 
 -- One of the nodes that share `best`'s score, each as likely as the other: `random` in [0, 1) says which.
 -- Costs O(log N) however many share it. Where that one will not do, `best` stands.
-local function break_tie(index, best, request, now, policy, learned)
+local function break_tie(index, best, random, request, now, policy, learned)
   local tied = redis.call('ZCOUNT', index, best.score, best.score)
   if tied == 1 then
     return best
   end
   local first = redis.call('ZCOUNT', index, '-inf', '(' .. best.score)
-  local rank = first + math.floor(request.random * tied)
+  local rank = first + math.floor(random * tied)
   local address = redis.call('ZRANGE', index, rank, rank)[1]
   if not address or address == best.address or is_excluded(address, request.exclude) then
     return best

@@ -3,7 +3,7 @@
 
 -- Opens a node's breaker, or opens it again: twice as long each time up to a cap, stretched by up to a
 -- fifth (`random` in [0, 1)) so that breakers opened together are not probed together. The sweeper probes
--- the node when the time is over. Says so with an event the first time only.
+-- the node when the time is over. Says so with an event unless it was open already.
 local function open_breaker(node, now, policy, random)
   local name = key('breaker', node.address)
   local opens = redis.call('HINCRBY', name, 'opens', 1)
@@ -17,5 +17,4 @@ local function open_breaker(node, now, policy, random)
     emit(policy, now, 'breaker-open', node.address, node.region, 'failures', node.generation)
   end
   node.breaker = 'open'
-  node.trial_until = 0
 end

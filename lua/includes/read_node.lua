@@ -2,14 +2,14 @@
 --- @include "read_hash"
 
 -- A node that is alive at `now`, or nil. `deadline` repeats the hash's TTL as a field, so that a script
--- given its own `now` judges health by that clock.
+-- given its own `now` judges health by that clock. `since` is when the hash was made, reservations with it.
 local function read_node(address, now)
   local node = read_hash(key('node', address), {
     'region', 'state', 'breaker', 'listed', 'key', 'fingerprint', 'public_url',
   }, {
     'channels', 'sessions', 'max_sessions', 'cpu', 'memory', 'load', 'reserved', 'recent', 'base',
     'joining', 'joining_at', 'turn', 'trial_until', 'drain_until', 'drained', 'registered_at',
-    'last_seen', 'deadline', 'paced_until', 'generation',
+    'since', 'last_seen', 'deadline', 'paced_until', 'generation',
   })
   if node == nil or node.deadline <= now then
     return nil

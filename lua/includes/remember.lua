@@ -5,7 +5,8 @@
 local function remember(node, down_at, reason)
   redis.call('HSET', key('known'), node.address, cjson.encode({
     region = node.region, generation = node.generation, registered_at = node.registered_at,
-    last_seen = node.last_seen, channels = node.channels, sessions = node.sessions,
-    max_sessions = node.max_sessions, down_at = down_at, reason = reason,
+    last_seen = node.last_seen, state = node.state, drained = node.drained,
+    channels = node.channels, sessions = node.sessions, max_sessions = node.max_sessions,
+    down_at = down_at, reason = reason,
   }))
 end

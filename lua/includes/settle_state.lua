@@ -1,5 +1,6 @@
---- @include "key"
+--- @include "become"
 --- @include "emit"
+--- @include "key"
 --- @include "readmit"
 
 -- The state a node has after a heartbeat. A report ends a mark-down; a wrong key stays wrong until its
@@ -9,18 +10,22 @@
 local function settle_state(node, report, now, policy)
   local intent = redis.call('HGET', key('draining'), node.address)
   node.drain_until = tonumber(intent or 0)
+  if node.breaker == 'open' then -- perhaps since a former life, or in another region
+    redis.call('SADD', key('ejected', node.region), node.address)
+    redis.call('ZADD', key('probes'), 'NX', now, node.address)
+  end
   local before = node.state
   if before == 'misconfigured' and node.breaker == 'open' or before == 'failed' and not report.fresh then
     return
   end
-  node.state = (intent or report.draining) and 'draining' or 'up'
   if node.breaker ~= 'open' then
     readmit(node)
   end
-  if node.state ~= before then
-    local reason = node.state == 'draining' and (intent and 'operator' or 'sfu')
+  local state = (intent or report.draining) and 'draining' or 'up'
+  if state ~= before then
+    local reason = state == 'draining' and (intent and 'operator' or 'sfu')
       or before == 'draining' and 'resumed' or 'recovered'
-    emit(policy, now, node.state, node.address, node.region, reason, node.generation)
+    become(node, state, state, reason, now, policy)
   end
   if node.state ~= 'draining' then
     node.drained = 0

@@ -12,5 +12,5 @@ return {
   key('load'), key('load', region), key('overloaded'), key('overloaded', region),
   key('members', region), key('ejected', region), key('breaker', address), key('probes'),
   key('placement', tenant, issuer), key('inflight'), key('tenant', tenant), key('channel', uuid),
-  key('draining'), key('sweeper'),
+  key('draining'), key('read'), key('sweeper'),
 }

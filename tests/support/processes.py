@@ -14,6 +14,7 @@ from typing import Self, TypeAlias
 
 import httpx
 
+from tests.support import guard
 from tests.support.ports import HOST
 from tests.support.waiting import eventually_sync
 
@@ -33,7 +34,7 @@ class Process:
 
     As a context manager it is started on entry and terminated on exit. It may be started again after it
     ended. The child leads its own session: Ctrl-C in the terminal does not reach it, and what it leaves
-    running in its process group is killed when it ends.
+    running in its process group is killed when it ends. It never outlives this process (see `guard`).
 
     Waiting blocks the thread. A test whose event loop must go on meanwhile uses `asyncio.to_thread`.
     """
@@ -87,6 +88,7 @@ class Process:
                 start_new_session=True,
             )
         try:
+            guard.watch(self.pid)
             if self._ready is not None:
                 self._await(self._ready)
         except BaseException:
@@ -173,6 +175,7 @@ class Process:
         if child.returncode is None and child.poll() is not None:
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
+            guard.release(child.pid)
         return child.returncode
 
     def _signal_group(self, number: signal.Signals) -> None:

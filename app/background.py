@@ -1,0 +1,27 @@
+"""Work that goes on beside the requests, for as long as a block runs."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+_AGAIN_AFTER_S: Final = 0.1
+
+
+@asynccontextmanager
+async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run `work` as a task; leaving the block cancels it, waits for it, and raises what it had failed with.
+
+    Before Python 3.12 `asyncio.wait_for`, which redis-py uses, may swallow a cancellation that comes together
+    with a result (python/cpython#86296), so it is repeated until the task has ended.
+    """
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        while not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=_AGAIN_AFTER_S)
+        with contextlib.suppress(asyncio.CancelledError):
+            task.result()

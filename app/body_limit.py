@@ -1,0 +1,39 @@
+"""The size of a request's body: what is over the limit is not read, whether it says so first or not."""
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import BodyTooLarge
+from app.problems import render_gateway_error
+
+
+class BodyLimit:
+    """Refuses bodies of more than `max_bytes` with a problem document, which Starlette's own limit does not."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        """Wrap `app`, which lets `BodyTooLarge` through or renders it."""
+        self.app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        error = BodyTooLarge(f"the body has more than {self._max_bytes} bytes")
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdecimal() and int(announced) > self._max_bytes:
+            await render_gateway_error(Request(scope), error)(scope, receive, send)
+            return
+        received = 0
+
+        async def receive_within_limit() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_bytes:
+                raise error
+            return message
+
+        await self.app(scope, receive_within_limit, send)

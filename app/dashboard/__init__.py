@@ -1,0 +1,1 @@
+"""The operators' page: its files, and the view of the fleet that all its viewers share."""

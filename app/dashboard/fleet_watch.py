@@ -1,0 +1,63 @@
+"""The fleet as the dashboard shows it: read at most once a second, however many people look.
+
+While the registry is not to be believed, viewers get what was seen last and how old it is.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from app.errors import StoreUnavailable
+from app.sfus import SfuStatus
+
+_FRESH_S: Final = 1.0
+_PAUSE_PER_READ: Final = 20
+"""Reading a large fleet takes long; viewers never make it cost more than a twentieth of the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Every SFU at one moment."""
+
+    sfus: tuple[SfuStatus, ...] = ()
+    age_ms: int = 0
+    """How long ago that was."""
+
+
+class FleetWatch:
+    """Reads the fleet for all viewers of this replica."""
+
+    def __init__(
+        self,
+        read: Callable[[], Awaitable[list[SfuStatus]]],
+        is_believed: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take how to read the fleet, whether the registry is believed now, and a `clock` in seconds."""
+        self._read = read
+        self._is_believed = is_believed
+        self._clock = clock
+        self._one_at_a_time = asyncio.Lock()
+        self._sfus: tuple[SfuStatus, ...] = ()
+        self._seen_at = clock()
+        self._fresh_until = self._seen_at
+
+    async def look(self) -> Sighting:
+        """Return the fleet of this second, or the last one that was seen. Never raises."""
+        async with self._one_at_a_time:
+            if self._is_believed() and self._clock() >= self._fresh_until:
+                await self._read_again()
+        return Sighting(self._sfus, max(0, round((self._clock() - self._seen_at) * 1000)))
+
+    async def _read_again(self) -> None:
+        started = self._clock()
+        try:
+            self._sfus = tuple(await self._read())
+        except StoreUnavailable:
+            self._fresh_until = self._clock() + _FRESH_S
+            return
+        self._seen_at = self._clock()
+        took = self._seen_at - started
+        self._fresh_until = self._seen_at + max(_FRESH_S, took * _PAUSE_PER_READ)

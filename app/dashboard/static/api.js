@@ -1,0 +1,91 @@
+/** Requests to the replica that served this page, wherever a proxy has put it. */
+
+const ROOT = new URL("../", import.meta.url);
+const TOKEN = "sfu-gateway-admin-token";
+const TIMEOUT_MS = 10_000;
+
+/** The gateway refused or could not answer: its problem document (RFC 9457), as an error. */
+export class Problem extends Error {
+  /**
+   * @param {number} status 0 when nothing was answered
+   * @param {string} code stable
+   * @param {string} message for people
+   */
+  constructor(status, code, message) {
+    super(message);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+/** The admin token. It lives in this tab only, and goes with it. */
+export const token = {
+  /** @returns {string} */
+  get: () => sessionStorage.getItem(TOKEN) ?? "",
+  /** @param {string} value */
+  set(value) {
+    sessionStorage.setItem(TOKEN, value);
+    document.dispatchEvent(new Event("tokenchange"));
+  },
+  forget() {
+    sessionStorage.removeItem(TOKEN);
+    document.dispatchEvent(new Event("tokenchange"));
+  },
+};
+
+/**
+ * @param {string} path relative to the gateway's base
+ * @param {Record<string, string>} [query] empty values are left out
+ * @returns {URL}
+ */
+export function url(path, query = {}) {
+  const target = new URL(path, ROOT);
+  for (const [name, value] of Object.entries(query)) if (value) target.searchParams.set(name, value);
+  return target;
+}
+
+/**
+ * @param {URL} target
+ * @param {RequestInit} [options]
+ * @returns {Promise<any>}
+ */
+async function request(target, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(target, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS), ...options });
+  } catch {
+    throw new Problem(0, "unreachable", "The gateway does not answer.");
+  }
+  const document = await answer.json().catch(() => null);
+  if (answer.ok && document) return document;
+  const detail = document?.detail ?? `The gateway answered with status ${answer.status}.`;
+  throw new Problem(answer.status, document?.code ?? "http_error", detail);
+}
+
+/** @returns {Promise<import("./types.js").FleetData>} */
+export const fetchFleet = () => request(url("v1/dashboard/data"));
+
+/**
+ * @param {string} address
+ * @returns {Promise<import("./types.js").Series>}
+ */
+export const fetchHistory = (address) => request(url("v1/dashboard/history", { address }));
+
+const authorized = () => ({ Authorization: `Bearer ${token.get()}` });
+
+/**
+ * @param {Record<string, string>} hints
+ * @returns {Promise<import("./types.js").Explanation>}
+ */
+export const explain = (hints) => request(url("v1/admin/explain", hints), { headers: authorized() });
+
+/**
+ * @param {"drain" | "resume" | "forget"} action
+ * @param {{address: string, deadlineMs?: number}} document
+ */
+export const change = (action, document) =>
+  request(url(`v1/admin/sfus/${action}`), {
+    method: "POST",
+    headers: { ...authorized(), "Content-Type": "application/json" },
+    body: JSON.stringify(document),
+  });

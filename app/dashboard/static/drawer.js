@@ -1,0 +1,267 @@
+/** One SFU in detail: what its state means, its last hour, its figures, and what an operator can do. */
+
+import { change, fetchHistory } from "./api.js";
+import { ask } from "./ask.js";
+import { Bar } from "./bar.js";
+import { byId, el, setShape, setText, shape } from "./dom.js";
+import { count, dateAndTime, duration, load, percent } from "./format.js";
+import { Plot } from "./plot.js";
+import { breakerText } from "./row.js";
+import { look, meaning } from "./states.js";
+
+/** @typedef {import("./types.js").Sfu} Sfu */
+/** @typedef {import("./types.js").FleetData} FleetData */
+/** @typedef {import("./types.js").Series} Series */
+
+const HISTORY_MS = 20_000;
+const LEAST_MINUTES = 5;
+const FACTS = ["Region", "Load", "Sessions", "Channels", "CPU, memory", "Heartbeat", "Breaker", "Drain deadline", "Down since", "Registered", "Public URL"];
+const NARROW = matchMedia("(max-width: 760px)");
+/** @type {[string, number][]} */
+const DEADLINES = [["No deadline", 0], ["15 minutes", 15], ["1 hour", 60], ["4 hours", 240], ["24 hours", 1440]];
+
+export class Drawer {
+  #dialog = /** @type {HTMLDialogElement} */ (byId("drawer"));
+  #address = "";
+  /** @type {HTMLElement | null} */
+  #openedFrom = null;
+  /** @type {Series | null} */
+  #series = null;
+  #historyDue = 0;
+  /** @type {FleetData | null} */
+  #data = null;
+
+  #title = el("h2", { id: "drawer-title", tabIndex: -1 });
+  #shape = shape("off");
+  #label = el("strong");
+  #meaning = el("p", { className: "meaning" });
+  #bar = new Bar();
+  #plots = {
+    load: new Plot("Load", load),
+    sessions: new Plot("Sessions", count),
+    channels: new Plot("Channels", count),
+  };
+  /** @type {Map<string, HTMLElement>} */
+  #facts = new Map(FACTS.map((name) => [name, el("dd")]));
+  #axisStart = el("span");
+  #factList = el("dl", { className: "facts" });
+  #drain = el("button", { type: "button" }, "Drain");
+  #resume = el("button", { type: "button" }, "Resume");
+  #forget = el("button", { type: "button", className: "danger" }, "Forget");
+  #closed = el("p", { className: "dim", hidden: true }, "Set SFU_GATEWAY_ADMIN_TOKEN to open the operators' actions.");
+
+  /** @param {() => void} onChanged after an operator's action */
+  constructor(onChanged) {
+    this.onChanged = onChanged;
+    const close = el("button", { type: "button", className: "quiet close", "aria-label": "Close details" }, "Close");
+    close.addEventListener("click", () => this.close());
+    const state = el("div", { className: "state" }, this.#shape, this.#label);
+    this.#dialog.append(
+      el("header", {}, this.#title, close),
+      el("div", { className: "drawer-body" }, state, this.#meaning, this.#loadLine(), this.#plotList(), this.#factList),
+      el("footer", {}, this.#drain, this.#resume, this.#forget, this.#closed),
+    );
+    for (const [name, value] of this.#facts) this.#factList.append(el("div", { hidden: true }, el("dt", {}, name), value));
+    this.#dialog.addEventListener("close", () => this.#closing());
+    this.#dialog.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") this.close();
+    });
+    this.#drain.addEventListener("click", () => this.#askDrain());
+    this.#resume.addEventListener("click", () => this.#askResume());
+    this.#forget.addEventListener("click", () => this.#askForget());
+  }
+
+  #loadLine() {
+    const legend = el("span", { className: "legend" }, el("i", { className: "used" }), "measured", el("i", { className: "reserved" }), "reserved", el("i", { className: "limit" }), "limit");
+    return el("div", { className: "load-line" }, this.#bar.element, legend);
+  }
+
+  #plotList() {
+    const plots = Object.values(this.#plots).map((plot) => plot.element);
+    const axis = el("div", { className: "axis", "aria-hidden": "true" }, this.#axisStart, el("span", {}, "now"));
+    return el("section", { className: "plots", "aria-label": "The last hour" }, ...plots, axis);
+  }
+
+  /** The address that is shown; empty while closed. */
+  get address() {
+    return this.#dialog.open ? this.#address : "";
+  }
+
+  /** @param {string} address */
+  open(address) {
+    if (!this.#dialog.open) {
+      this.#openedFrom = document.activeElement instanceof HTMLElement ? document.activeElement : null;
+      if (NARROW.matches) this.#dialog.showModal();
+      else this.#dialog.show();
+    }
+    if (address !== this.#address) {
+      this.#address = address;
+      this.#series = null;
+      this.#historyDue = 0;
+      for (const plot of Object.values(this.#plots)) plot.show([], 0, 0, 1);
+    }
+    history.replaceState(null, "", `#sfu=${encodeURIComponent(address)}`);
+    this.#dialog.scrollTop = 0;
+    this.#title.focus();
+    if (this.#data) this.show(this.#data);
+  }
+
+  close() {
+    this.#dialog.close();
+  }
+
+  #closing() {
+    history.replaceState(null, "", location.pathname + location.search);
+    this.#openedFrom?.focus();
+  }
+
+  /** @param {FleetData} data */
+  show(data) {
+    this.#data = data;
+    if (!this.#dialog.open) return;
+    const sfu = data.sfus.find((each) => each.address === this.#address);
+    setText(this.#title, this.#address);
+    this.#closed.hidden = data.admin;
+    const isLiving = sfu !== undefined && sfu.state !== "down";
+    this.#drain.disabled = !data.admin || !isLiving || sfu.state === "draining";
+    this.#resume.disabled = !data.admin || !isLiving || sfu.state !== "draining";
+    this.#forget.disabled = !data.admin || !sfu;
+    if (sfu) this.#showSfu(sfu, data);
+    else this.#showUnknown();
+    if (performance.now() >= this.#historyDue) this.#loadHistory();
+    this.#showHistory(sfu, data.at);
+  }
+
+  /**
+   * @param {Sfu} sfu
+   * @param {FleetData} data
+   */
+  #showSfu(sfu, data) {
+    const { tone, label } = look(sfu);
+    setShape(this.#shape, tone);
+    setText(this.#label, label);
+    setText(this.#meaning, meaning(sfu, data.limits));
+    this.#bar.show(sfu.load, sfu.reservedLoad, data.limits.maxLoad);
+    const [sessions, cpu, memory] = sfu.terms;
+    this.#fact("Region", sfu.region);
+    this.#fact("Load", `${load(sfu.load)} = ${load(sessions)} sessions + ${load(cpu)} CPU + ${load(memory)} memory`);
+    this.#fact("Sessions", `${count(sfu.sessions)} of ${count(sfu.maxSessions)}, ${sfu.reserved.toFixed(1)} reserved`);
+    this.#fact("Channels", count(sfu.channels));
+    this.#fact("CPU, memory", `${percent(sfu.cpu)}, ${percent(sfu.memory)}`);
+    this.#fact("Drain deadline", sfu.drainUntil ? dateAndTime(sfu.drainUntil) : "");
+    this.#fact("Down since", sfu.downAt && sfu.state === "down" ? dateAndTime(sfu.downAt) : "");
+    this.#fact("Registered", sfu.registeredAt ? dateAndTime(sfu.registeredAt) : "");
+    this.#fact("Public URL", sfu.publicUrl);
+  }
+
+  #showUnknown() {
+    setShape(this.#shape, "off");
+    setText(this.#label, "Not listed");
+    setText(this.#meaning, "The registry does not know this SFU. It was forgotten, or has been down for too long.");
+    this.#bar.show(0, 0, 1);
+    for (const name of this.#facts.keys()) this.#fact(name, "");
+  }
+
+  /**
+   * Show what time alone changes.
+   *
+   * @param {number} ageMs of the data
+   */
+  tick(ageMs) {
+    const sfu = this.#dialog.open && this.#data?.sfus.find((each) => each.address === this.#address);
+    if (!sfu) return;
+    this.#fact("Heartbeat", `${duration(sfu.heartbeatAgeMs + ageMs)} ago`);
+    this.#fact("Breaker", breakerText(sfu, ageMs));
+  }
+
+  /**
+   * @param {string} name
+   * @param {string} text empty: leave it out
+   */
+  #fact(name, text) {
+    const value = this.#facts.get(name);
+    if (!value?.parentElement) throw new Error(`no fact is named ${name}`);
+    setText(value, text);
+    value.parentElement.hidden = text === "";
+  }
+
+  async #loadHistory() {
+    const address = this.#address;
+    this.#historyDue = performance.now() + HISTORY_MS;
+    try {
+      const series = await fetchHistory(address);
+      if (address === this.#address) this.#series = series;
+      if (this.#data) this.show(this.#data);
+    } catch {
+      this.#historyDue = 0; // with the next data
+    }
+  }
+
+  /**
+   * @param {Sfu | undefined} sfu
+   * @param {number} now since the epoch
+   */
+  #showHistory(sfu, now) {
+    const series = this.#series;
+    if (!series) return;
+    const living = sfu && sfu.state !== "down" ? sfu : null;
+    const samples = Math.max((LEAST_MINUTES * 60_000) / series.stepMs, known(series.load));
+    setText(this.#axisStart, `${duration(samples * series.stepMs)} ago`);
+    const drawn = (/** @type {"load" | "sessions" | "channels"} */ name, /** @type {number} */ least) =>
+      this.#plots[name].show([...series[name].slice(-samples), living ? living[name] : null], series.stepMs, now, least);
+    drawn("load", 0.1);
+    drawn("sessions", 1);
+    drawn("channels", 1);
+  }
+
+  #askDrain() {
+    const address = this.#address;
+    const choice = el("select", { name: "deadline" }, ...DEADLINES.map(([text, minutes]) => el("option", { value: String(minutes) }, text)));
+    ask({
+      title: `Drain ${address}?`,
+      text: "It takes no new channels from now on and keeps the calls it has; after the deadline it does not keep them either. You can resume it at any time.",
+      confirm: "Drain",
+      fields: [el("label", {}, "Deadline", choice)],
+      run: () => this.#change("drain", { address, deadlineMs: Number(choice.value) * 60_000 }),
+    });
+  }
+
+  #askResume() {
+    const address = this.#address;
+    ask({
+      title: `Resume ${address}?`,
+      text: "It takes new channels again.",
+      confirm: "Resume",
+      run: () => this.#change("resume", { address }),
+    });
+  }
+
+  #askForget() {
+    const address = this.#address;
+    ask({
+      title: `Forget ${address}?`,
+      text: "Every trace of it is removed: its figures, its breaker, its drain. Its calls lose their place. An SFU that still runs is back with its next heartbeat.",
+      confirm: "Forget",
+      isDangerous: true,
+      run: () => this.#change("forget", { address }),
+    });
+  }
+
+  /**
+   * @param {"drain" | "resume" | "forget"} action
+   * @param {{address: string, deadlineMs?: number}} document
+   */
+  async #change(action, document) {
+    await change(action, document);
+    this.onChanged();
+  }
+}
+
+/**
+ * @param {(number | null)[]} values
+ * @returns {number} how many there are since the first that is known
+ */
+function known(values) {
+  const first = values.findIndex((value) => value !== null);
+  return first < 0 ? 0 : values.length - first;
+}

@@ -1,0 +1,124 @@
+"""A registry whose clock and dice are in the test's hands, and short words for what happens to a fleet."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from app.events import read_event
+from app.keys import Keys
+from app.placements import Busy, Outcome, Placement, PlacementRequest, Report
+from app.policy import policy_of
+from app.registry import Registry
+from app.sealing import Sealer
+from app.settings import Settings
+from app.sfus import Heartbeat, NodeReport
+from app.tokens import Key
+
+A, B, C, D, E = (f"http://{name}.test:8070" for name in "abcde")
+
+KEY: Final = Key(b"the secret that an SFU shares with nobody")
+OTHER_KEY: Final = Key(b"the secret of quite another SFU")
+SEALING: Final = b"sealing-key-0001"
+
+
+class Fleet:
+    """The SFUs of one namespace, their issuers and their sweeper."""
+
+    def __init__(
+        self, client: Redis, *, namespace: str = "sfu", sealing: Sequence[bytes] = (SEALING,), **policy: Any
+    ) -> None:
+        """Take a `client`, and what of the default policy is to be different, by its names in Lua."""
+        self.client = client
+        self.keys = Keys(namespace)
+        self.policy: dict[str, Any] = json.loads(policy_of(Settings())) | policy
+        self.now_ms = 1_800_000_000_000
+        self.draw = 0.0
+        self.registry = Registry(
+            client,
+            self.keys,
+            json.dumps(self.policy),
+            Sealer(sealing),
+            timeout_s=10,
+            clock=lambda: self.now_ms,
+            draw=lambda: self.draw,
+        )
+
+    def wait(self, ms: int) -> None:
+        """Let time pass."""
+        self.now_ms += ms
+
+    async def beat(self, address: str = A, **figures: Any) -> Heartbeat:
+        """One heartbeat, by default of an idle SFU in `eu`."""
+        report: dict[str, Any] = {"address": address, "region": "eu", "key": KEY} | figures
+        return await self.registry.heartbeat(NodeReport(**report))
+
+    async def ask(self, issuer: str = "issuer", **request: Any) -> Placement | Busy:
+        """One request for a channel, by default of an id of its own per issuer."""
+        return await self.registry.select(
+            PlacementRequest(**{"id": f"request of {issuer}", "issuer": issuer} | request)
+        )
+
+    async def select(self, issuer: str = "issuer", **request: Any) -> Placement:
+        """As `ask`, when an SFU is the only answer that will do."""
+        answer = await self.ask(issuer, **request)
+        assert isinstance(answer, Placement), answer
+        return answer
+
+    async def report(self, outcome: Outcome, address: str = A, issuer: str = "issuer", **report: Any) -> None:
+        """How the request that `ask` sends by default ended."""
+        await self.registry.report(
+            Report(
+                **{
+                    "id": f"request of {issuer}",
+                    "tenant": "default",
+                    "issuer": issuer,
+                    "address": address,
+                    "outcome": outcome,
+                    "uuid": f"channel of {issuer}",
+                }
+                | report
+            )
+        )
+
+    async def place(self, issuer: str = "issuer", **request: Any) -> Placement:
+        """Select and create."""
+        placement = await self.select(issuer, **request)
+        names = {name: request[name] for name in ("id", "tenant") if name in request}
+        await self.report("created", placement.address, issuer, **names)
+        return placement
+
+    async def fail(self, address: str = A, outcome: Outcome = "failed", *, times: int = 1) -> None:
+        """Failures of requests that hold no placement."""
+        for _ in range(times):
+            await self.report(outcome, address, issuer="nobody")
+
+    async def half_open(self, address: str = A) -> None:
+        """Open an SFU's breaker, wait, let a probe succeed, and let the SFU report: it is on its last trial."""
+        await self.beat(address)
+        await self.fail(address, times=self.policy["failure_threshold"])
+        self.wait(self.policy["open_ms"])
+        await self.beat(address)
+        assert await self.registry.probe(address, answered=True) == "half-open"
+
+    async def reserved(self, address: str = A) -> float:
+        """Sessions that are promised to an SFU and not reported yet."""
+        return (await self.registry.describe(address)).reserved
+
+    async def standing(self, address: str = A) -> str:
+        """`selectable`, or why an SFU takes no new channel."""
+        return (await self.registry.describe(address)).standing
+
+    async def listed(self, region: str | None = None) -> set[str]:
+        """What the load index of a region, or of the whole fleet, holds."""
+        return {str(address) for address in await self.client.zrange(self.keys.load(region), 0, -1)}
+
+    async def events(self, address: str = A) -> list[str]:
+        """What was said of an SFU, as `type reason`."""
+        entries = [read_event(*entry) for entry in await self.registry.events_after("0-0", 1_000)]
+        return [f"{event['type']} {event['reason']}" for event in entries if event["address"] == address]
+
+    async def dump(self, pattern: str = "*") -> dict[str, Any]:
+        """Return every key of the engine, with its value as Redis would save it."""
+        return {str(name): await self.client.dump(name) for name in await self.client.keys(pattern)}

@@ -1,0 +1,65 @@
+"""adopt.lua: what a replica placed by itself while Redis was away."""
+
+from redis.asyncio import Redis
+
+from app.placements import Busy
+from tests.lua.fleet import KEY, A, B, C, Fleet
+
+
+async def adopt(fleet: Fleet, address: str = A) -> bool:
+    return await fleet.registry.adopt(
+        tenant="default", issuer="issuer", address=address, uuid="channel of issuer"
+    )
+
+
+async def test_the_issuer_keeps_its_sfu(fleet: Fleet, redis: Redis) -> None:
+    await fleet.beat(A, sessions=900)
+    await fleet.beat(B)
+    assert await adopt(fleet)
+    again = await fleet.select()
+    assert (again.address, again.reason, again.uuid) == (A, "sticky", "channel of issuer")
+    assert await fleet.registry.sfu_of_channel("channel of issuer") == A
+    assert await redis.pttl(fleet.keys.placement("default", "issuer")) > 0
+
+
+async def test_the_sfu_counts_the_channel_once(fleet: Fleet) -> None:
+    await fleet.beat()
+    assert [await adopt(fleet) for _ in range(3)] == [True, False, False]
+    assert await fleet.reserved() == 4
+
+
+async def test_what_the_registry_knows_is_not_overwritten(fleet: Fleet) -> None:
+    await fleet.beat(B)
+    await fleet.place()
+    await fleet.beat(A)
+    assert not await adopt(fleet)
+    assert (await fleet.select()).address == B
+
+
+async def test_a_placement_on_an_sfu_that_has_gone_is(fleet: Fleet) -> None:
+    await fleet.beat(B)
+    await fleet.place()
+    await fleet.beat(A, sessions=500)
+    await fleet.registry.sign_off(B, KEY)
+    await fleet.beat(C)
+    assert await adopt(fleet)
+    assert (await fleet.select()).address == A
+    assert await fleet.reserved(A) == 4
+
+
+async def test_a_request_that_is_placing_the_issuer_is_not_disturbed(fleet: Fleet) -> None:
+    await fleet.beat(B)
+    await fleet.select(id="placing")
+    await fleet.beat(A)
+    assert not await adopt(fleet)
+    assert isinstance(await fleet.ask(id="another"), Busy)
+    fleet.wait(2_500)
+    assert await adopt(fleet)
+    assert (await fleet.select(id="another")).address == A
+
+
+async def test_an_sfu_that_has_gone_is_not_adopted(fleet: Fleet, redis: Redis) -> None:
+    await fleet.beat()
+    await fleet.registry.sign_off(A, KEY)
+    assert not await adopt(fleet)
+    assert await redis.exists(fleet.keys.placement("default", "issuer")) == 0

@@ -1,0 +1,99 @@
+"""describe.lua: what people see."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from app.errors import UnknownSfu
+from tests.lua.fleet import KEY, OTHER_KEY, A, B, Fleet
+
+
+async def test_a_living_sfu_with_the_terms_of_its_load(fleet: Fleet) -> None:
+    await fleet.beat(A, channels=12, sessions=40, cpu=0.5, memory=0.25, public_url="https://a.example")
+    await fleet.select()
+    fleet.wait(1_200)
+    status = await fleet.registry.describe(A)
+    assert (status.address, status.region, status.state, status.standing) == (A, "eu", "up", "selectable")
+    assert (status.channels, status.sessions, status.max_sessions, status.reserved) == (12, 40, 1_000, 4)
+    assert (status.heartbeat_age_ms, status.registered_at) == (1_200, fleet.now_ms - 1_200)
+    assert (status.public_url, status.generation, status.breaker) == ("https://a.example", 1, "closed")
+    terms = (status.sessions_term, status.cpu_term, status.memory_term)
+    assert terms == pytest.approx((0.022, 0.15, 0.05))
+    assert status.load == pytest.approx(sum(terms))
+
+
+Deed = Callable[[Fleet], Awaitable[Any]]
+
+
+@pytest.mark.parametrize(
+    ("deed", "standing"),
+    [
+        (lambda fleet: fleet.beat(A), "selectable"),
+        (lambda fleet: fleet.beat(A, sessions=1_000), "full"),
+        (lambda fleet: fleet.beat(A, cpu=1.0), "overloaded"),
+        (lambda fleet: fleet.registry.drain(A), "draining"),
+        (lambda fleet: fleet.fail(A), "failed"),
+        (lambda fleet: fleet.fail(A, "misconfigured"), "misconfigured"),
+        (lambda fleet: fleet.registry.sign_off(A, KEY), "down"),
+    ],
+)
+async def test_why_an_sfu_takes_no_new_channel(fleet: Fleet, deed: Deed, standing: str) -> None:
+    await fleet.beat(A)
+    await fleet.beat(B)
+    await deed(fleet)
+    assert (await fleet.registry.describe(A)).standing == standing
+
+
+async def test_the_breaker(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await fleet.beat(B)
+    await fleet.fail(A, times=5)
+    fleet.wait(10_000)
+    status = await fleet.registry.describe(A)
+    assert (status.breaker, status.failures, status.opens, status.open_for_ms) == ("open", 5, 1, 20_000)
+    await fleet.registry.sign_off(A, KEY)
+    assert (await fleet.registry.describe(A)).breaker == "open"
+
+
+async def test_a_silent_sfu_is_down_before_any_sweeper_says_so(fleet: Fleet) -> None:
+    await fleet.beat(A, sessions=3)
+    fleet.wait(30_000)
+    status = await fleet.registry.describe(A)
+    assert (status.state, status.sessions, status.heartbeat_age_ms) == ("down", 3, 30_000)
+
+
+async def test_it_changes_nothing(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await fleet.beat(B, cpu=1.0)
+    fleet.wait(30_000)
+
+    before = await fleet.dump()
+    await fleet.registry.fleet()
+    assert await fleet.dump() == before
+
+
+async def test_it_never_shows_a_key(fleet: Fleet, redis: Redis) -> None:
+    await fleet.beat(A)
+    await fleet.beat(B, key=OTHER_KEY)
+    await fleet.fail(A, "misconfigured")
+    nodes = [await redis.hgetall(fleet.keys.node(address)) for address in (A, B)]
+    await fleet.registry.sign_off(B, OTHER_KEY)
+    shown = str(await fleet.registry.fleet()) + str(await redis.xrange(fleet.keys.events))
+    for node in nodes:
+        assert str(node["key"]) not in shown
+        assert str(node["fingerprint"]) not in shown
+
+
+async def test_every_sfu_is_listed_once_by_region_and_address(fleet: Fleet) -> None:
+    for number in range(120):
+        await fleet.beat(f"http://{number:03}.test", region=("us", "eu")[number % 2])
+    listed = [(status.region, status.address) for status in await fleet.registry.fleet()]
+    assert len(listed) == 120
+    assert listed == sorted(set(listed))
+
+
+async def test_nobody_knows_a_stranger(fleet: Fleet) -> None:
+    with pytest.raises(UnknownSfu):
+        await fleet.registry.describe(A)

@@ -1,0 +1,105 @@
+"""The names of keys: one prefix per fleet, the same in Lua and in Python."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from app.keys import Keys
+from app.scripts import ScriptRunner, load_script
+from tests.lua.fleet import KEY, A, B, C, D, E, Fleet
+
+
+async def test_lua_and_python_build_the_same_names(redis: Redis) -> None:
+    keys = Keys("fleet-1")
+    script = load_script("keys", Path(__file__).parent)
+    runner = ScriptRunner(redis, keys.prefix, timeout_s=10)
+    assert await runner.run(script, A, "eu", "tenant", "https://odoo:channel:7", "uuid") == [
+        keys.node(A),
+        keys.deadlines,
+        keys.known,
+        keys.lost,
+        keys.fleet,
+        keys.events,
+        keys.load(),
+        keys.load("eu"),
+        keys.overloaded(),
+        keys.overloaded("eu"),
+        keys.members("eu"),
+        keys.ejected("eu"),
+        keys.breaker(A),
+        keys.probes,
+        keys.placement("tenant", "https://odoo:channel:7"),
+        keys.inflight,
+        keys.tenant("tenant"),
+        keys.channel("uuid"),
+        keys.draining,
+        keys.read,
+        keys.sweeper,
+    ]
+
+
+async def live(fleet: Fleet) -> None:
+    """Let a fleet come by every key there is."""
+    registry = fleet.registry
+    for address in (A, C, D, E):
+        await fleet.beat(address)
+    await fleet.beat(B, cpu=1.0)
+    await fleet.place("first", max_channels=5)
+    await fleet.select("held")
+    await fleet.fail(A, times=5)
+    await registry.claim_probes(1_000)
+    await registry.probe(A, answered=False)
+    await registry.drain(D)
+    await registry.sign_off(C, KEY)
+    await registry.adopt(tenant="default", issuer="adopted", address=A, uuid="channel of adopted")
+    await registry.lead("sweeper", 60_000)
+    await registry.mark_relayed("sweeper", "1-0")
+
+
+async def test_every_key_starts_with_the_prefix(fleet: Fleet) -> None:
+    await live(fleet)
+    names = list(await fleet.dump())
+    kinds = {name.removeprefix("{sfu}:").partition(":")[0] for name in names}
+    assert all(name.startswith("{sfu}:") for name in names)
+    assert kinds == {
+        *(
+            "node",
+            "deadlines",
+            "known",
+            "lost",
+            "fleet",
+            "events",
+            "load",
+            "overloaded",
+            "members",
+            "ejected",
+        ),
+        *("breaker", "probes", "placement", "inflight", "tenant", "channel", "draining", "sweeper"),
+    }
+
+
+async def test_what_grows_with_the_calls_has_an_end(fleet: Fleet, redis: Redis) -> None:
+    await live(fleet)
+    for kind in ("placement", "channel", "tenant", "breaker", "node"):
+        names = await fleet.dump(f"{{sfu}}:{kind}:*")
+        assert names
+        assert all([await redis.pttl(name) > 0 for name in names])
+
+
+async def test_two_fleets_do_not_touch_each_other(make_fleet: Callable[..., Fleet]) -> None:
+    one, other = make_fleet(namespace="one"), make_fleet(namespace="other")
+    await live(one)
+    before = await one.dump()
+    assert await other.registry.fleet() == []
+    await live(other)
+    other.wait(30_000)
+    await other.registry.expire()
+    await other.registry.reap()
+    await other.registry.finish_drains()
+    other.wait(600_000)
+    await other.registry.purge()
+    for address in (A, B):
+        await other.beat(address)
+        await other.registry.forget(address)
+    assert await one.dump("{one}:*") == before

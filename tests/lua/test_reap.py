@@ -1,0 +1,114 @@
+"""reap.lua: what becomes of requests that never reported."""
+
+import pytest
+from redis.asyncio import Redis
+
+from app.errors import TenantLimitReached
+from app.placements import Busy, Placement
+from app.sfus import Sweep
+from tests.lua.fleet import KEY, A, B, Fleet
+
+
+async def test_a_hold_is_not_reaped_early(fleet: Fleet) -> None:
+    await fleet.beat()
+    await fleet.select(hold_ms=2_500)
+    fleet.wait(2_499)
+    assert await fleet.registry.reap() == Sweep(0, has_more=False)
+    fleet.wait(1)
+    assert await fleet.registry.reap() == Sweep(1, has_more=False)
+    assert await fleet.registry.reap() == Sweep(0, has_more=False)
+
+
+async def test_a_placement_that_was_never_confirmed_is_dropped(fleet: Fleet, redis: Redis) -> None:
+    await fleet.beat()
+    await fleet.select(max_channels=1)
+    fleet.wait(2_500)
+    await fleet.registry.reap()
+    assert await redis.exists(fleet.keys.placement("default", "issuer"), fleet.keys.inflight) == 0
+    assert await fleet.reserved() == 0
+    assert (await fleet.select("another", max_channels=1)).address == A
+
+
+async def test_so_is_one_on_an_sfu_that_has_gone(fleet: Fleet, redis: Redis) -> None:
+    await fleet.beat(A)
+    await fleet.select(max_channels=1)
+    await fleet.registry.sign_off(A, KEY)
+    fleet.wait(2_500)
+    await fleet.registry.reap()
+    await fleet.beat(B)
+    assert await redis.exists(fleet.keys.placement("default", "issuer")) == 0
+    assert (await fleet.select("another", max_channels=1)).address == B
+
+
+async def test_a_confirmed_placement_stays(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await fleet.place(max_channels=1)
+    await fleet.beat(B)
+    fleet.wait(1_000)
+    await fleet.select(id="dead")
+    fleet.wait(2_500)
+    await fleet.registry.reap()
+    with pytest.raises(TenantLimitReached):
+        await fleet.select("another", max_channels=1)
+    again = await fleet.select(id="next")
+    assert (again.address, again.uuid) == (A, "channel of issuer")
+
+
+async def test_a_holder_that_had_no_sfu_any_more_is_reaped_too(fleet: Fleet, redis: Redis) -> None:
+    await fleet.beat(A)
+    await fleet.select()
+    await fleet.report("failed", is_final=False)
+    assert isinstance(await fleet.ask(id="another"), Busy)
+    fleet.wait(2_500)
+    await fleet.registry.reap()
+    assert await redis.exists(fleet.keys.placement("default", "issuer"), fleet.keys.inflight) == 0
+
+
+async def test_the_half_open_permit_is_free_again(fleet: Fleet) -> None:
+    await fleet.beat(B, sessions=500)
+    await fleet.half_open(A)
+    await fleet.select(hold_ms=2_500)
+    assert await fleet.listed("eu") == {B}
+    fleet.wait(2_500)
+    await fleet.registry.reap()
+    assert await fleet.listed("eu") == {A, B}
+    assert await fleet.standing() == "selectable"
+
+
+async def test_the_permit_of_another_request_is_not(fleet: Fleet) -> None:
+    await fleet.beat(B, sessions=500)
+    await fleet.half_open(A)
+    await fleet.select("dead", hold_ms=1_000)
+    fleet.wait(1_000)
+    await fleet.beat(A)
+    assert (await fleet.select("alive")).address == A
+    await fleet.registry.reap()
+    assert await fleet.standing() == "on-trial"
+
+
+async def test_a_placement_that_was_lost_meanwhile_is_no_obstacle(fleet: Fleet, redis: Redis) -> None:
+    await fleet.beat()
+    await fleet.select()
+    await redis.delete(fleet.keys.placement("default", "issuer"))
+    fleet.wait(2_500)
+    assert (await fleet.registry.reap()).count == 1
+    assert await redis.exists(fleet.keys.inflight) == 0
+
+
+async def test_issuers_may_have_any_name(fleet: Fleet) -> None:
+    await fleet.beat()
+    issuer = "https://odoo.example:channel:7\n:ü"
+    await fleet.select(issuer)
+    fleet.wait(2_500)
+    await fleet.registry.reap()
+    assert isinstance(await fleet.ask(issuer, id="next"), Placement)
+
+
+async def test_a_few_at_a_time(fleet: Fleet) -> None:
+    await fleet.beat()
+    for number in range(30):
+        await fleet.select(f"{number}")
+    fleet.wait(2_500)
+    assert await fleet.registry.reap() == Sweep(25, has_more=True)
+    assert await fleet.registry.reap() == Sweep(5, has_more=False)
+    assert await fleet.reserved() == 0

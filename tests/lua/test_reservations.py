@@ -1,0 +1,138 @@
+"""What select, heartbeat, report and reap make of a reservation, from its birth to its end.
+
+w = 4 sessions per channel, J = 15 s: a channel of age t still expects 4 e^(-t/J) people.
+"""
+
+from math import exp
+
+import pytest
+
+from app.placements import Outcome
+from tests.lua.fleet import KEY, A, B, Fleet
+
+W, J = 4, 15_000
+
+
+async def test_a_placement_counts_at_once(fleet: Fleet) -> None:
+    await fleet.beat(A, sessions=10)
+    await fleet.select()
+    status = await fleet.registry.describe(A)
+    assert status.reserved == W
+    assert status.load == pytest.approx(0.5 * (10 + W) / 1_000)
+
+
+async def test_a_heartbeat_right_after_a_burst_does_not_wipe_it(fleet: Fleet) -> None:
+    await fleet.beat()
+    for number in range(3):
+        await fleet.place(f"{number}")
+    await fleet.beat()
+    assert await fleet.reserved() == 3 * W
+
+
+async def test_reservations_fade_with_the_join_time_from_heartbeat_to_heartbeat(fleet: Fleet) -> None:
+    await fleet.beat()
+    await fleet.place("one")
+    fleet.wait(5_000)
+    assert await fleet.reserved() == W
+    await fleet.place("two")
+    fleet.wait(10_000)
+    await fleet.beat()
+    assert await fleet.reserved() == pytest.approx(W * (exp(-15_000 / J) + exp(-10_000 / J)))
+    await fleet.place("three")
+    assert await fleet.reserved() == pytest.approx(W * (exp(-15_000 / J) + exp(-10_000 / J) + 1))
+
+
+async def test_reservations_end_at_zero(fleet: Fleet) -> None:
+    await fleet.beat()
+    for number in range(10):
+        await fleet.place(f"{number}")
+    for _ in range(20):
+        fleet.wait(10_000)
+        await fleet.beat()
+    assert 0 <= await fleet.reserved() < 0.001
+
+
+@pytest.mark.parametrize("outcome", ["failed", "unblamed", "misconfigured"])
+async def test_a_channel_that_was_not_created_gives_back(fleet: Fleet, outcome: Outcome) -> None:
+    await fleet.beat(A)
+    await fleet.select()
+    await fleet.report(outcome)
+    assert await fleet.reserved() == 0
+    await fleet.beat()
+    assert await fleet.reserved() == 0
+
+
+async def test_what_others_reserved_stays(fleet: Fleet) -> None:
+    await fleet.beat()
+    await fleet.select("one")
+    fleet.wait(5_000)
+    await fleet.select("two", hold_ms=20_000)
+    fleet.wait(5_000)
+    await fleet.beat()
+    await fleet.report("unblamed", issuer="two")
+    assert await fleet.reserved() == pytest.approx(W * exp(-10_000 / J))
+    fleet.wait(5_000)
+    await fleet.beat()
+    assert await fleet.reserved() == pytest.approx(W * exp(-15_000 / J))
+
+
+async def test_it_is_given_back_once(fleet: Fleet) -> None:
+    await fleet.beat()
+    await fleet.select("one")
+    await fleet.select("two")
+    for _ in range(3):
+        await fleet.report("unblamed", issuer="one")
+    assert await fleet.reserved() == W
+
+
+async def test_a_heartbeat_of_the_same_millisecond_makes_no_difference(fleet: Fleet) -> None:
+    await fleet.beat()
+    await fleet.select()
+    await fleet.beat()
+    await fleet.report("unblamed")
+    assert await fleet.reserved() == 0
+
+
+async def test_a_created_channel_keeps_its_reservation(fleet: Fleet) -> None:
+    await fleet.beat()
+    await fleet.place()
+    await fleet.fail(A)
+    assert await fleet.reserved() == W
+
+
+async def test_a_channel_that_is_there_reserves_nothing_again(fleet: Fleet) -> None:
+    await fleet.beat()
+    await fleet.place()
+    fleet.wait(1_000)
+    await fleet.place()
+    await fleet.select(id="third")
+    assert await fleet.reserved() == W
+
+
+async def test_the_next_attempt_takes_its_reservation_along(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await fleet.beat(B, sessions=100)
+    await fleet.select()
+    assert (await fleet.select(attempt=2, exclude=(A,))).address == B
+    assert (await fleet.reserved(A), await fleet.reserved(B)) == (0, W)
+
+
+async def test_a_reservation_of_a_former_life_is_not_taken_from_the_next(fleet: Fleet) -> None:
+    await fleet.beat()
+    await fleet.select("former")
+    fleet.wait(1)
+    await fleet.registry.sign_off(A, KEY)
+    await fleet.beat()
+    await fleet.select("present")
+    await fleet.report("unblamed", issuer="former")
+    await fleet.beat()
+    assert await fleet.reserved() == W
+
+
+async def test_a_dead_holders_reservation_is_reaped(fleet: Fleet) -> None:
+    await fleet.beat()
+    await fleet.select("dead", hold_ms=2_500)
+    await fleet.place("alive")
+    fleet.wait(2_500)
+    await fleet.registry.reap()
+    assert await fleet.reserved() == pytest.approx(W)
