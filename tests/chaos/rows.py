@@ -1,0 +1,48 @@
+"""The rows of the promise table: how long they run, and what they measured.
+
+Each test records its figure, kept or not. `scripts/chaos` runs the rows in full length and renders the record
+into `docs/reliability.md`.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How long rows run: short in the default suite, full in `scripts/chaos`."""
+
+    is_full: bool
+
+    def seconds(self, full: float, short: float) -> float:
+        """Return the duration of a phase, in seconds."""
+        return full if self.is_full else short
+
+    def count(self, full: int, short: int) -> int:
+        """Return how many of something."""
+        return full if self.is_full else short
+
+
+def scale() -> Scale:
+    """Return the scale that `SFU_CHAOS` (`full` or `short`) asks for."""
+    return Scale(os.environ.get("SFU_CHAOS") == "full")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One promise."""
+
+    number: str
+    fault: str
+    promise: str
+
+    def record(self, figure: str, *, kept: bool) -> None:
+        """Print what was measured, keep it for the report, and fail when the promise was not kept."""
+        print(f"{self.number}: {figure}")  # noqa: T201 - the figure is the point of the test
+        if path := os.environ.get("SFU_CHAOS_RECORD"):
+            line = {"row": self.number, "fault": self.fault, "promise": self.promise}
+            with Path(path).open("a", encoding="utf-8") as record:
+                record.write(json.dumps(line | {"figure": figure, "kept": kept}) + "\n")
+        assert kept, f"{self.number} ({self.promise}): {figure}"

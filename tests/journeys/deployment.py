@@ -1,0 +1,191 @@
+"""A whole deployment of real processes: Redis, replicas, sweepers, simulated SFUs."""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from app.tokens import Key
+from tests.support.engines import RedisServer
+from tests.support.ports import HOST, free_port
+from tests.support.processes import Process, answers, prints
+
+GATEWAY_KEY = "Z2F0ZXdheSBrZXkgb2YgdGhlIHRlc3RzLCAzMiBieXRlcw=="
+REGISTRATION_KEY = "cmVnaXN0cmF0aW9uIGtleSBvZiB0aGUgdGVzdHMsIDMyIGI="
+ADMIN_TOKEN = "admin-token-of-the-tests"
+
+
+def channel_token(issuer: str = "https://odoo.example:channel:1", **claims: Any) -> str:
+    """Return a token as Odoo makes it, good for 30 s."""
+    return Key.from_base64(GATEWAY_KEY).sign({"iss": issuer, "exp": int(time.time()) + 30, **claims})
+
+
+@dataclass(slots=True)
+class Replica:
+    """A running gateway."""
+
+    process: Process
+    client: httpx.Client
+
+    @property
+    def url(self) -> str:
+        """Its base URL."""
+        return str(self.client.base_url)
+
+    def ask(
+        self, issuer: str = "https://odoo.example:channel:1", path: str = "/v1/channel"
+    ) -> httpx.Response:
+        """Ask for a channel as Odoo does."""
+        return self.client.get(path, headers={"Authorization": f"jwt {channel_token(issuer)}"})
+
+    def health(self) -> dict[str, Any]:
+        """Return `/v1/health`."""
+        document: dict[str, Any] = self.client.get("/v1/health").json()
+        return document
+
+    def selectable(self) -> int:
+        """Return how many SFUs may take a channel."""
+        return int(self.health()["selectable"])
+
+    def status_of(self, address: str) -> str | None:
+        """Return one SFU's status, `None` when it is not listed."""
+        return next((sfu["status"] for sfu in self.health()["sfus"] if sfu["address"] == address), None)
+
+    def heartbeat(self, address: str, key: str, **fields: Any) -> httpx.Response:
+        """Send a heartbeat as the roadmap's SFU does."""
+        payload = {
+            "status": "up",
+            "address": address,
+            "region": "eu-west",
+            "key": key,
+            "channels": 12,
+            "sessions": 45,
+            "cpuUsage": 0.35,
+            "memoryUsage": 0.48,
+        }
+        token = Key.from_base64(REGISTRATION_KEY).sign({"exp": int(time.time()) + 60})
+        headers = {"Authorization": f"Bearer {token}"}
+        return self.client.post("/v1/sfu", json=payload | fields, headers=headers)
+
+    def admin(self, action: str, **document: Any) -> httpx.Response:
+        """Post an operator's command."""
+        headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+        return self.client.post(f"/v1/admin/sfus/{action}", json=document, headers=headers)
+
+
+@dataclass(slots=True)
+class RunningFleet:
+    """Simulated SFUs in a process of their own."""
+
+    process: Process
+    sfus: Sequence[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def addresses(self) -> list[str]:
+        """Their addresses."""
+        return [str(sfu["address"]) for sfu in self.sfus]
+
+    def key_of(self, address: str) -> str:
+        """Return one's auth key, base64."""
+        return next(str(sfu["key"]) for sfu in self.sfus if sfu["address"] == address)
+
+    def control(self, address: str, what: str, document: object) -> None:
+        """Post to one's control route: `fault`, `figures` or `heartbeats`."""
+        httpx.post(f"{address}/_sim/{what}", json=document, trust_env=False).raise_for_status()
+
+    def state(self, address: str) -> dict[str, Any]:
+        """Return what one says of itself."""
+        document: dict[str, Any] = httpx.get(f"{address}/_sim/state", trust_env=False).json()
+        return document
+
+
+class Deployment:
+    """Starts processes that share one Redis; stops them all, by pid, in the end."""
+
+    def __init__(self, store: RedisServer | str, directory: Path, **settings: str) -> None:
+        """Take the Redis, or its URL, and settings that differ: `health__unhealthy_threshold="3"`."""
+        self.store_url = store if isinstance(store, str) else store.url
+        self._directory = directory
+        self._settings = {f"SFU_GATEWAY_{name.upper()}": value for name, value in settings.items()}
+        self._stack = contextlib.ExitStack()
+        self._started = 0
+
+    def __enter__(self) -> "Deployment":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _environment(self, **more: str) -> dict[str, str]:
+        base = {
+            "SFU_GATEWAY_KEY": GATEWAY_KEY,
+            "SFU_GATEWAY_REGISTRATION__KEY": REGISTRATION_KEY,
+            "SFU_GATEWAY_ADMIN_TOKEN": ADMIN_TOKEN,
+            "SFU_GATEWAY_REDIS__URL": self.store_url,
+            "SFU_GATEWAY_BIND": HOST,
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        return base | self._settings | more
+
+    def _start(self, process: Process) -> Process:
+        return self._stack.enter_context(process)
+
+    def _log(self, name: str) -> Path:
+        self._started += 1
+        return self._directory / f"{self._started:02}-{name}.log"
+
+    def replica(self, **settings: str) -> Replica:
+        """Start a gateway and wait until it is ready."""
+        return self.replica_in({}, **settings)
+
+    def replica_in(self, environment: dict[str, str], **settings: str) -> Replica:
+        """Start a gateway with more environment variables than its settings."""
+        port = free_port()
+        more = {f"SFU_GATEWAY_{name.upper()}": value for name, value in settings.items()}
+        process = self._start(
+            Process(
+                [sys.executable, "-m", "app", "serve"],
+                log=self._log("replica"),
+                env=self._environment(SFU_GATEWAY_PORT=str(port), **more) | environment,
+                ready=answers(f"http://{HOST}:{port}/readyz"),
+                ready_seconds=20,
+            )
+        )
+        client = httpx.Client(base_url=f"http://{HOST}:{port}", trust_env=False, timeout=10)
+        self._stack.callback(client.close)
+        return Replica(process, client)
+
+    def sweeper(self) -> Process:
+        """Start a sweeper."""
+        return self._start(
+            Process(
+                [sys.executable, "-m", "app", "sweep"],
+                log=self._log("sweeper"),
+                env=self._environment(),
+                ready=prints("sweeping"),
+                ready_seconds=20,
+            )
+        )
+
+    def fleet(self, sfus: int, gateways: Sequence[Replica], *options: str) -> RunningFleet:
+        """Start simulated SFUs that report to `gateways`."""
+        urls = [word for replica in gateways for word in ("--gateway", replica.url)]
+        process = self._start(
+            Process(
+                [sys.executable, "-m", "workers.fleet", "--sfus", str(sfus), *urls, "--show-keys",
+                 "--people", "0", "--proxy", *options],
+                log=self._log("fleet"),
+                env={"SFU_GATEWAY_REGISTRATION__KEY": REGISTRATION_KEY, "PATH": os.environ["PATH"]},
+                ready=prints(rf"(?s)(?:\"address\".*){{{sfus}}}"),
+                ready_seconds=30,
+            )
+        )  # fmt: skip
+        lines = [json.loads(line) for line in process.output.splitlines() if line.startswith("{")]
+        return RunningFleet(process, [line for line in lines if "address" in line])

@@ -1,0 +1,286 @@
+"""The commands of operators as real processes, on a real Redis and against a real gateway."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from app.commands.exits import Exit
+from app.documents import Explanation
+from app.documents import Sfu as SfuDocument
+from tests.journeys.deployment import ADMIN_TOKEN, GATEWAY_KEY, Deployment, Replica
+from tests.support.engines import RedisServer
+from tests.support.ports import HOST, free_port
+from tests.support.processes import Process, prints
+from tests.support.topologies import cluster, sentinel_set
+from tests.support.waiting import eventually_sync
+
+ADDRESS = "http://127.0.0.1:9"
+OTHER = "http://127.0.0.1:19"
+KEY = "a2V5IG9mIG9uZSBTRlUsIG5vdCBvZiBhbnkgb3RoZXI="
+NOBODY = "http://127.0.0.1:29"
+
+
+class Operator:
+    """Someone at a terminal, who asks either Redis or a gateway."""
+
+    def __init__(self, where: Sequence[str]) -> None:
+        self.where = list(where)
+
+    def run(self, *words: str, says: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command to its end; `says` is typed into it."""
+        command = [sys.executable, "-m", "app", *words, *self.where]
+        environment = {
+            "PATH": os.environ["PATH"],
+            "SFU_GATEWAY_KEY": GATEWAY_KEY,
+            "SFU_GATEWAY_REDIS__TIMEOUT_MS": "5000",  # the machine may be busy; this is no test of it
+            "TZ": "UTC",
+        }
+        return subprocess.run(
+            command, env=environment, input=says, capture_output=True, text=True, timeout=30
+        )
+
+    def json(self, *words: str) -> object:
+        """Return what a command that succeeds prints as JSON."""
+        done = self.run(*words, "--json")
+        assert done.returncode == Exit.OK, done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+def replica(deployment: Deployment) -> Replica:
+    """A gateway that two SFUs have reported to."""
+    deployment.sweeper()
+    replica = deployment.replica()
+    assert replica.heartbeat(ADDRESS, KEY).is_success
+    assert replica.heartbeat(OTHER, KEY, region="us-east", sessions=800).is_success
+    return replica
+
+
+def of_redis(server: RedisServer) -> Operator:
+    return Operator(["--redis", server.url])
+
+
+def of_gateway(replica: Replica) -> Operator:
+    return Operator(["--gateway", replica.url, "--admin-token", ADMIN_TOKEN])
+
+
+@pytest.fixture(params=["redis", "gateway"])
+def operator(request: pytest.FixtureRequest, own_server: RedisServer, replica: Replica) -> Operator:
+    """Someone who asks Redis, then someone who asks the gateway."""
+    return of_redis(own_server) if request.param == "redis" else of_gateway(replica)
+
+
+def rows(text: str) -> list[list[str]]:
+    """The words of each line below the head of a table."""
+    return [line.split() for line in text.splitlines()[1:]]
+
+
+def test_the_fleet_is_listed_as_a_table(operator: Operator) -> None:
+    done = operator.run("sfu", "list")
+    assert (done.returncode, done.stderr) == (Exit.OK, "")
+    assert done.stdout.splitlines()[0].split()[:4] == ["ADDRESS", "REGION", "STATUS", "BREAKER"]
+    assert [row[:4] for row in rows(done.stdout)] == [
+        [ADDRESS, "eu-west", "up", "closed"],
+        [OTHER, "us-east", "up", "closed"],
+    ]
+
+
+def test_a_region_is_listed_alone(operator: Operator) -> None:
+    listed = operator.json("sfu", "list", "--region", "us-east")
+    assert [sfu["address"] for sfu in listed] == [OTHER]  # type: ignore[attr-defined]
+
+
+def test_both_sources_say_the_same_and_no_key(own_server: RedisServer, replica: Replica) -> None:
+    sources = of_redis(own_server), of_gateway(replica)
+    asked = [operator.run("sfu", "list", "--json") for operator in sources]
+    listed = [[SfuDocument(**sfu) for sfu in json.loads(done.stdout)] for done in asked]
+    same = [[sfu.model_copy(update={"heartbeatAgeMs": 0}) for sfu in fleet] for fleet in listed]
+    assert same[0] == same[1]
+    assert all(KEY not in done.stdout for done in asked)
+    questions = ("explain", "--region", "us-east", "--issuer", "https://odoo.example:channel:1")
+    explained = [Explanation.model_validate(operator.json(*questions)) for operator in sources]
+    assert explained[0] == explained[1]
+
+
+def test_one_sfu_is_shown(operator: Operator) -> None:
+    assert operator.json("sfu", "show", ADDRESS)["sessions"] == 45  # type: ignore[index]
+    assert ["address", ADDRESS] in rows(operator.run("sfu", "show", ADDRESS).stdout)
+
+
+def test_an_unknown_sfu_is_refused_in_one_line(operator: Operator) -> None:
+    for command in ("show", "drain", "resume", "forget"):
+        done = operator.run("sfu", command, NOBODY, *(["--yes"] if command != "show" else []))
+        assert done.returncode == Exit.REFUSED, (command, done.stderr)
+        assert done.stderr.count("\n") == 1
+        assert NOBODY in done.stderr
+
+
+def test_an_sfu_is_drained_resumed_and_forgotten(operator: Operator, replica: Replica) -> None:
+    assert operator.run("sfu", "drain", ADDRESS, "--yes").stdout == f"{ADDRESS} drains.\n"
+    assert replica.status_of(ADDRESS) == "draining"
+    assert operator.run("sfu", "resume", ADDRESS, "--yes").returncode == Exit.OK
+    assert replica.status_of(ADDRESS) == "up"
+    assert operator.run("sfu", "forget", ADDRESS, "--yes").returncode == Exit.OK
+    assert replica.status_of(ADDRESS) is None
+
+
+def test_a_change_asks_back_and_no_answer_is_no(operator: Operator, replica: Replica) -> None:
+    for answer in ("n\n", ""):
+        done = operator.run("sfu", "drain", ADDRESS, says=answer)
+        assert done.returncode == Exit.FAILED
+        assert "take no new channels" in done.stdout
+        assert replica.status_of(ADDRESS) == "up"
+    assert operator.run("sfu", "drain", ADDRESS, says="y\n").returncode == Exit.OK
+    assert replica.status_of(ADDRESS) == "draining"
+
+
+def test_a_gateway_refuses_orders_without_its_token(replica: Replica) -> None:
+    for token in ([], ["--admin-token", "wrong"]):
+        done = Operator(["--gateway", replica.url, *token]).run("sfu", "drain", ADDRESS, "--yes")
+        assert (done.returncode, done.stderr.count("\n")) == (Exit.REFUSED, 1)
+        assert "answered 401" in done.stderr
+    assert replica.status_of(ADDRESS) == "up"
+
+
+def test_an_explanation_names_the_chosen_and_why_the_others_are_not(operator: Operator) -> None:
+    done = operator.run("explain", "--region", "us-east")
+    first, *table = done.stdout.splitlines()
+    assert first == "Region hint: us-east, by region. Tried in order: us-east, then anywhere."
+    assert [row[:3] for row in rows("\n".join(table))] == [
+        [OTHER, "us-east", "chosen"],
+        [ADDRESS, "eu-west", "other-region"],
+    ]
+
+
+def test_what_happened_is_told_oldest_first(operator: Operator) -> None:
+    where = [word for word in operator.where if word not in ("--admin-token", ADMIN_TOKEN)]
+    asked = Operator(where)
+    lines = asked.run("events").stdout.splitlines()
+    assert [line.split()[2:4] for line in lines] == [["up", ADDRESS], ["up", OTHER]]
+    told = [json.loads(line) for line in asked.run("events", "--json", "--since", "600").stdout.splitlines()]
+    assert [event["region"] for event in told] == ["eu-west", "us-east"]
+
+
+def test_events_are_followed_as_they_happen(operator: Operator, replica: Replica, tmp_path: Path) -> None:
+    where = [word for word in operator.where if word not in ("--admin-token", ADMIN_TOKEN)]
+    command = [sys.executable, "-m", "app", "events", "--follow", "--since", "600", *where]
+    ready = prints(OTHER)
+    with Process(command, log=tmp_path / "events.log", ready=ready) as following:
+        replica.admin("drain", address=ADDRESS)
+        eventually_sync(lambda: f"draining        {ADDRESS}" in following.output)
+
+
+def test_top_puts_the_most_loaded_first(operator: Operator) -> None:
+    where = [word for word in operator.where if word not in ("--admin-token", ADMIN_TOKEN)]
+    done = Operator(where).run("top", "--count", "2", "--interval", "0.1")
+    assert done.stdout.count("2 of 2 SFUs alive") == 2
+    assert done.stdout.index(OTHER) < done.stdout.index(ADDRESS)
+
+
+def test_a_reader_who_has_seen_enough_is_no_error(operator: Operator, own_server: RedisServer) -> None:
+    for number in range(2_000):  # more than a pipe holds
+        own_server.call("XADD", "{sfu}:events", "*", "type", "up", "address", f"{ADDRESS}/{number}", "region",
+                        "eu-west", "reason", "", "generation", 1, "at", 0)  # fmt: skip
+    where = [word for word in operator.where if word not in ("--admin-token", ADMIN_TOKEN)]
+    command = shlex.join([sys.executable, "-m", "app", "events", *where])
+    done = subprocess.run(["sh", "-c", f"{command} | head -n 1"], capture_output=True, text=True, timeout=30)
+    assert (done.stdout.count("\n"), done.stderr) == (1, "")
+
+
+def test_a_watched_list_is_printed_again(operator: Operator) -> None:
+    done = operator.run("sfu", "list", "--watch", "--count", "3", "--interval", "0.1", "--json")
+    assert len(done.stdout.splitlines()) == 3
+
+
+# Somebody who does not answer
+
+
+@pytest.mark.parametrize("option", ["--redis", "--gateway"])
+@pytest.mark.parametrize("words", [["sfu", "list"], ["explain"], ["events"], ["top", "--count", "1"]])
+def test_nobody_there_is_one_line_and_an_exit_code(option: str, words: list[str]) -> None:
+    scheme = "redis" if option == "--redis" else "http"
+    done = Operator([option, f"{scheme}://{HOST}:{free_port()}"]).run(*words)
+    assert (done.returncode, done.stderr.count("\n")) == (Exit.UNREACHABLE, 1), done.stderr
+    assert "does not answer" in done.stderr
+    assert done.stdout == ""
+
+
+# The doctor
+
+
+def findings(operator: Operator) -> tuple[int, dict[str, dict[str, str]]]:
+    """The doctor's exit code, and its findings by name."""
+    done = operator.run("doctor", "--json")
+    return done.returncode, {finding["check"]: finding for finding in json.loads(done.stdout)}
+
+
+def test_the_doctor_finds_nothing_wrong_with_a_good_deployment(
+    replica: Replica, own_server: RedisServer
+) -> None:
+    own_server.call("CONFIG", "SET", "appendonly", "yes")
+    code, found = findings(of_redis(own_server))
+    assert {name: finding["severity"] for name, finding in found.items()} == dict.fromkeys(
+        [
+            "latency",
+            "version",
+            "persistence",
+            "eviction",
+            "memory",
+            "scripts",
+            "sweeper",
+            "orphans",
+            "clock skew",
+        ],
+        "ok",
+    )
+    assert code == Exit.OK
+
+
+def test_the_doctor_warns_of_a_redis_that_forgets(replica: Replica, own_server: RedisServer) -> None:
+    code, found = findings(of_redis(own_server))
+    assert code == Exit.DOCTOR_WARNING
+    assert found["persistence"]["fix"] == "set appendonly yes"
+
+
+def test_the_doctor_finds_eviction_orphans_and_a_missing_sweeper(own_server: RedisServer) -> None:
+    own_server.call("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    own_server.call("ZADD", "{sfu}:load", 1, ADDRESS)
+    code, found = findings(of_redis(own_server))
+    assert code == Exit.DOCTOR_ERROR
+    bad = {name: finding for name, finding in found.items() if finding["severity"] == "error"}
+    assert bad.keys() == {"eviction", "orphans", "sweeper"}
+    assert ADDRESS in bad["orphans"]["found"]
+    assert all(finding["fix"] for finding in bad.values())
+
+
+def test_the_doctor_says_when_there_is_no_redis() -> None:
+    code, found = findings(Operator(["--redis", f"redis://{HOST}:{free_port()}"]))
+    assert (code, list(found)) == (Exit.DOCTOR_ERROR, ["redis"])
+
+
+def test_the_doctor_goes_on_where_it_may_not_ask(own_server: RedisServer) -> None:
+    own_server.call("ACL", "SETUSER", "limited", "on", ">secret", "~*", "&*", "+@all", "-config", "-info")
+    code, found = findings(Operator(["--redis", f"redis://limited:secret@{HOST}:{own_server.port}"]))
+    assert found["version"]["found"] == "could not be asked: NoPermissionError"
+    assert found["scripts"]["severity"] == "ok"
+    assert code == Exit.DOCTOR_ERROR  # no sweeper
+
+
+def test_the_doctor_examines_a_cluster(tmp_path: Path) -> None:
+    with cluster("redis", tmp_path) as topology:
+        code, found = findings(Operator(["--redis", topology.url]))
+    bad = {name for name, finding in found.items() if finding["severity"] != "ok"}
+    assert (code, bad) == (Exit.DOCTOR_ERROR, {"sweeper", "persistence"}), found
+
+
+def test_the_doctor_examines_the_primary_behind_sentinels(tmp_path: Path) -> None:
+    with sentinel_set("redis", tmp_path) as topology:
+        code, found = findings(Operator(["--redis", topology.url]))
+    bad = {name for name, finding in found.items() if finding["severity"] != "ok"}
+    assert (code, bad) == (Exit.DOCTOR_ERROR, {"sweeper", "persistence"}), found
