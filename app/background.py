@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -10,13 +10,19 @@ _AGAIN_AFTER_S: Final = 0.1
 
 
 @asynccontextmanager
-async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def in_background(
+    work: Coroutine[Any, Any, None], on_end: Callable[[], object] | None = None
+) -> AsyncIterator[None]:
     """Run `work` as a task; leaving the block cancels it, waits for it, and raises what it had failed with.
+
+    `on_end` is told when it ends, for those who had better not go on without it.
 
     Before Python 3.12 `asyncio.wait_for`, which redis-py uses, may swallow a cancellation that comes together
     with a result (python/cpython#86296), so it is repeated until the task has ended.
     """
     task = asyncio.create_task(work)
+    if on_end is not None:
+        task.add_done_callback(lambda _: on_end())
     try:
         yield
     finally:

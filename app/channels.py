@@ -34,6 +34,10 @@ _FIRST_WAIT_S: Final = 0.005
 _LONGEST_WAIT_S: Final = 0.05
 
 
+class KeyUnreadable(ForwardError):
+    """This replica lacks the sealing key that another one has: during a rotation, and not the SFU's fault."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChannelRequest:
     """One verified request of Odoo's."""
@@ -159,7 +163,7 @@ class Channels:
         try:
             key = self._placer.open_key(placement)
         except SealBrokenError as error:
-            raise ForwardError("has a key that cannot be unsealed here", 401) from error
+            raise KeyUnreadable("has a key that this replica cannot unseal") from error
         claims = request.caller.claims | {"exp": int(self._wall_clock()) + TOKEN_LIFE_SECONDS}
         return await self._forwarder.create_channel(
             placement.address,
@@ -192,7 +196,8 @@ class Channels:
         self._observer.forward_failed(placement.region)
         log.warning("sfu_failed", request_id=attempts.request.id, sfu=placement.address, detail=str(error))
         if error.status is None:
-            await self._report(attempts, placement, "failed")
+            is_ours = isinstance(error, KeyUnreadable)
+            await self._report(attempts, placement, "unblamed" if is_ours else "failed")
         elif _is_refusal(error.status):
             await self._report(attempts, placement, "unblamed", is_final=True)
             raise RequestRefusedBySfu(f"the SFU answered {error.status}")

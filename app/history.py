@@ -22,6 +22,7 @@ STEP_S: Final = 20
 SAMPLES: Final = 3600 // STEP_S
 MOST_SFUS: Final = 10_000
 
+_BATCH: Final = 250
 _UNKNOWN: Final = math.nan
 
 
@@ -71,7 +72,7 @@ class History:
 
     def __init__(
         self,
-        read: Callable[[], Awaitable[Iterable[SfuStatus]]],
+        read: Callable[[], Awaitable[Sequence[SfuStatus]]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take how to read the fleet and a `clock` in seconds."""
@@ -85,14 +86,21 @@ class History:
             fleet = await self._read()
         except StoreUnavailable:
             return
-        self.record(fleet)
+        for start in range(0, len(fleet), _BATCH):
+            self.record(fleet[start : start + _BATCH])
+            await asyncio.sleep(0)  # channels come first
+        self.forget_the_dead()
 
     def record(self, fleet: Iterable[SfuStatus]) -> None:
-        """Remember the figures of the living. The dead are forgotten an hour after their last sample."""
+        """Remember the figures of those in `fleet` that live."""
         step = self._step()
         for sfu in fleet:
             if sfu.state != "down":
                 self._write(step, sfu)
+
+    def forget_the_dead(self) -> None:
+        """Drop whoever has not been sampled for an hour."""
+        step = self._step()
         gone = [address for address, track in self._tracks.items() if track.last_step <= step - SAMPLES]
         for address in gone:
             del self._tracks[address]

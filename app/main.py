@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 from app.addresses import AddressGuard
@@ -29,13 +30,13 @@ from app.geoip import CountryByIp
 from app.history import History
 from app.load_settings import SETTINGS_EXIT_CODE, SettingsError, load_serving_settings
 from app.local_placement import LocalPlacement
-from app.logs import logger
+from app.logs import configure_logging, logger
 from app.metrics import Metrics
 from app.middleware import RequestLog
 from app.observer import ObservedRegions, ObservedTenants, Observer
 from app.openapi import openapi_json
 from app.placer import Placer
-from app.problems import render_gateway_error, render_http_exception, render_unexpected
+from app.problems import render_disconnect, render_gateway_error, render_http_exception, render_unexpected
 from app.region_choice import RegionChooser
 from app.regions import Point, Region, RegionTable
 from app.registration import Registration
@@ -56,6 +57,7 @@ log = logger(__name__)
 MAX_BODY_BYTES: Final = 64 * 1024
 
 _COUNTED: Final = [Middleware(CountChannels)]
+_PACKED: Final = [Middleware(GZipMiddleware, compresslevel=1)]
 
 ROUTES: Final = (
     Route("/v1/channel", channel.create_channel, methods=["GET"], middleware=_COUNTED),
@@ -68,7 +70,7 @@ ROUTES: Final = (
     Route("/v1/admin/sfus/resume", admin.resume, methods=["POST"]),
     Route("/v1/admin/sfus/forget", admin.forget, methods=["POST"]),
     Route("/v1/health", health.health, methods=["GET"]),
-    Route("/v1/dashboard/data", dashboard.data, methods=["GET"], middleware=[Middleware(GZipMiddleware)]),
+    Route("/v1/dashboard/data", dashboard.data, methods=["GET"], middleware=_PACKED),
     Route("/v1/dashboard/history", dashboard.history, methods=["GET"]),
     Route("/dashboard", dashboard.dashboard, methods=["GET"]),
     Route("/dashboard/", dashboard.dashboard, methods=["GET"]),
@@ -107,6 +109,7 @@ def create_app(settings: Settings | None = None, *, store: RedisClient | None = 
         exception_handlers={
             GatewayError: render_gateway_error,
             HTTPException: render_http_exception,
+            ClientDisconnect: render_disconnect,
             Exception: render_unexpected,
         },
         lifespan=lifespan,
@@ -130,7 +133,7 @@ async def _open(
     if store is None:
         stack.push_async_callback(close_store, client)
     registry = Registry.from_settings(client, settings)
-    guard = AddressGuard(settings.registration.allow, allow_link_local=settings.registration.allow_link_local)
+    guard = AddressGuard(settings.allowed_addresses, allow_link_local=settings.registration.allow_link_local)
     forwarder = await stack.enter_async_context(Forwarder(guard))
     switch, placer = _placing(client, registry, settings, told)
     await stack.enter_async_context(switch.running())
@@ -143,7 +146,8 @@ async def _open(
     feed = EventFeed(registry)
     app.state.before_stop.append(feed.close)
     await stack.enter_async_context(feed.running())
-    watch, history = FleetWatch(registry.fleet, lambda: switch.uses_registry), History(registry.fleet)
+    watch = FleetWatch(registry.fleet, lambda: switch.uses_registry, dashboard.render_sfus)
+    history = History(registry.fleet)
     await stack.enter_async_context(history.running())
     await stack.enter_async_context(FleetGauges(told, registry, Limits.from_settings(settings)).running())
     observer: Observer = told
@@ -234,4 +238,5 @@ def _settings_or_exit() -> Settings:
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(SETTINGS_EXIT_CODE) from None
+    configure_logging(settings.log.level, settings.log.format)
     return settings

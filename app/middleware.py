@@ -14,7 +14,9 @@ from app.logs import logger
 log = logger(__name__)
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_QUIET_PATHS: Final = frozenset({"/noop", "/v1/noop", "/livez", "/readyz", "/metrics"})
+_QUIET_PATHS: Final = frozenset(
+    {"/noop", "/v1/noop", "/livez", "/readyz", "/metrics", "/v1/dashboard/data", "/v1/dashboard/history"}
+)
 _NOTES: Final = "log_notes"
 
 
@@ -47,7 +49,7 @@ class RequestObserver(Protocol):
 
 
 class RequestLog:
-    """Gives each request its id and writes one line about it; about probes only when they fail."""
+    """Gives each request its id and writes one line about it; about probes and polls only when they fail."""
 
     def __init__(
         self,

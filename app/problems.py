@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from app.errors import GatewayError, InvalidField
@@ -46,6 +46,14 @@ def render_http_exception(request: Request, error: Exception) -> Response:
     title = HTTPStatus(error.status_code).phrase
     headers = dict(error.headers or {})
     return problem_response(error.status_code, code, title, error.detail, headers)
+
+
+def render_disconnect(request: Request, error: Exception) -> Response:
+    """Render a request whose caller went away before it had arrived whole. Nobody reads the answer."""
+    if not isinstance(error, ClientDisconnect):
+        raise error
+    note(request.scope, code="disconnected")
+    return problem_response(400, "disconnected", "The caller went away", "the request did not arrive whole")
 
 
 def render_unexpected(request: Request, error: Exception) -> Response:

@@ -7,7 +7,6 @@ import itertools
 import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import asdict
 from typing import Any, Final, Self, cast
 
 from app.errors import (
@@ -169,8 +168,9 @@ class Registry:
             Overloaded: there are some, all of them out by load.
             TenantLimitReached: the tenant has all the channels it may have.
         """
-        document = {name: value for name, value in asdict(request).items() if value is not None}
-        text = json.dumps(document | {"random": self._draw()})
+        document = {name: getattr(request, name) for name in PlacementRequest.__slots__}
+        given = {name: value for name, value in document.items() if value is not None}
+        text = json.dumps(given | {"random": self._draw()})
         for _ in range(_STALE_PAGES):
             reply = await self._run(_SELECT, self._policy, text)
             if reply[0] != "again":
@@ -258,12 +258,12 @@ class Registry:
         """Return the selectable fleet, as a replica keeps it for the time when Redis is away."""
         nodes: dict[str, SnapshotNode] = {}
         for first in itertools.count(0, _SNAPSHOT_PAGE):
-            epoch, is_held, per_channel, page = await self._run(
+            epoch, is_held, per_channel, page, has_more = await self._run(
                 _SNAPSHOT, self._policy, first, _SNAPSHOT_PAGE
             )
             for address, region, sealed, public_url, *figures in page:
                 nodes[address] = SnapshotNode(address, region, sealed, public_url, *map(float, figures))
-            if len(page) < _SNAPSHOT_PAGE:
+            if not has_more:
                 break
         return Snapshot(tuple(nodes.values()), float(per_channel), epoch, bool(is_held))
 

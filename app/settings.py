@@ -3,6 +3,7 @@
 `app.load_settings` reads them. `docs/configuration.md` is rendered from this file (`app.reference`).
 """
 
+import glob
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -75,6 +76,11 @@ def _http_url(value: str) -> str:
     if value and (parts.scheme not in ("http", "https") or not parts.hostname):
         raise ValueError("give an http:// or https:// URL")
     return value
+
+
+def _nothing_is_none(value: object) -> object:
+    """A variable that is set to nothing is a setting that is not given."""
+    return None if value == "" else value
 
 
 def _one_key(value: object) -> object:
@@ -321,7 +327,7 @@ class Settings(BaseSettings):
     trust_proxy: Annotated[TrustedProxies, NoDecode, BeforeValidator(TrustedProxies.parse)] = TrustedProxies()
     """Who is believed about the caller's address: a number of proxies in front, or their networks,
     comma-separated."""
-    admin_token: SecretStr | None = None
+    admin_token: Annotated[SecretStr | None, BeforeValidator(_nothing_is_none)] = None
     """Bearer token of the operators' routes; without one they are closed."""
     max_concurrent_requests: Annotated[int, Field(ge=1)] = 512
     """Channel requests a replica works on at once; more are refused at once."""
@@ -359,6 +365,13 @@ class Settings(BaseSettings):
     def static_sfus(self) -> tuple[StaticSfu, ...]:
         """Static SFUs from the file and from `nodes`."""
         return self.sfu + self.nodes
+
+    @property
+    def allowed_addresses(self) -> tuple[str, ...]:
+        """Patterns of the SFU addresses the gateway may talk to: `registration.allow` and static SFUs."""
+        if not self.registration.allow:
+            return ()
+        return self.registration.allow + tuple(glob.escape(sfu.address) for sfu in self.static_sfus)
 
     @property
     def next_ping_ms(self) -> int:

@@ -15,6 +15,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, Literal
 
+from redis.exceptions import RedisError
+
 from app.background import in_background
 from app.errors import StoreUnavailable
 from app.logs import logger
@@ -59,6 +61,8 @@ class StoreSwitch:
         self._on_failure = on_failure
         self._returned_at = 0.0
         self._tripped = asyncio.Event()
+        self._reading = asyncio.Lock()
+        self._read_at = float("-inf")
         self.mode: Mode = "registry"
         self.snapshot = Snapshot()
 
@@ -85,12 +89,21 @@ class StoreSwitch:
             self._tripped.set()
 
     async def refresh(self) -> None:
-        """Read the fleet once, and change the mode by what was read, or was not."""
+        """Read the fleet once, and change the mode by what was read, or was not.
+
+        Whoever asks while somebody reads is content with a reading that began after they asked.
+        """
         asked_at = self.now()
-        try:
-            await self._judge(await self._read())
-        except StoreUnavailable as error:
-            self.trip(error, asked_at)
+        async with self._reading:
+            if self._read_at > asked_at:
+                return
+            self._read_at = self.now()
+            try:
+                await self._judge(await self._read())
+            except StoreUnavailable as error:
+                self.trip(error, self._read_at)
+            except RedisError:  # a script of ours is at fault: the last snapshot stays, and somebody looks
+                log.exception("snapshot_failed")
 
     async def _judge(self, fresh: Snapshot) -> None:
         now = self.now()

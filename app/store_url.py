@@ -48,6 +48,8 @@ def parse_store_url(url: str) -> StoreUrl:
         raise ValueError("name the Sentinel service: redis+sentinel://host:port/service")
     if not kind and len(hosts) > 1:
         raise ValueError("several hosts need redis+sentinel:// or redis+cluster://")
+    if kind == "cluster" and service:
+        raise ValueError("a Cluster has no databases: leave out the path")
     if not kind and service:
         options["db"] = service
     return StoreUrl(kind or "standalone", scheme == "rediss", hosts, service, _typed(options))

@@ -14,7 +14,7 @@
 -- ARGV[3]  rank of the page's first node
 -- ARGV[4]  how many at most
 --
--- Returns  {epoch, whether most of the fleet is silent 0|1, sessions per channel, nodes}
+-- Returns  {epoch, whether most of the fleet is silent 0|1, sessions per channel, nodes, more to come 0|1}
 --          epoch: when this registry's data began, '' while it is empty; another one means data was lost
 --          each node: {address, region, sealed key, public_url, load, sessions, max_sessions}
 local now = clock(ARGV[1])
@@ -24,7 +24,8 @@ local first = tonumber(ARGV[3])
 redis.call('SET', key('read'), now, 'PX', 60000)
 
 local nodes = {}
-for _, address in ipairs(redis.call('ZRANGE', key('load'), first, first + ARGV[4] - 1)) do
+local page = redis.call('ZRANGE', key('load'), first, first + ARGV[4] - 1)
+for _, address in ipairs(page) do
   local node = read_node(address, now)
   if node then
     nodes[#nodes + 1] = {
@@ -34,4 +35,6 @@ for _, address in ipairs(redis.call('ZRANGE', key('load'), first, first + ARGV[4
   end
 end
 local epoch = redis.call('HGET', key('fleet'), 'epoch') or ''
-return { epoch, silent_most(now, policy) and 1 or 0, tostring(read_learned(policy).sessions_per_channel), nodes }
+local per_channel = read_learned(policy).sessions_per_channel
+local more = #page == tonumber(ARGV[4]) -- of these, some may have expired
+return { epoch, silent_most(now, policy) and 1 or 0, tostring(per_channel), nodes, more and 1 or 0 }

@@ -118,6 +118,11 @@ def _claims(number: int, life_seconds: int) -> dict[str, object]:
     return {"iss": f"https://odoo.example.com:channel:{number}", "exp": int(time.time()) + life_seconds}
 
 
+def _token_of(settings: Settings) -> str:
+    """The admin token, to be shown: it was made for this run and ends with it."""
+    return settings.admin_token.get_secret_value() if settings.admin_token else ""
+
+
 def _welcome(url: str, sfus: int, settings: Settings) -> list[str]:
     token = settings.key[0].sign(_claims(1, _TOKEN_LIFE_SECONDS))
     return [
@@ -130,6 +135,7 @@ def _welcome(url: str, sfus: int, settings: Settings) -> list[str]:
         "Look at the fleet:",
         "",
         f"  curl -s {url}/v1/health",
+        f"  {url}/dashboard      (admin token: {_token_of(settings)})",
         "",
         "Ctrl-C ends it. Meanwhile a simulated Odoo makes calls:",
         "",

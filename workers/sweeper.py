@@ -5,9 +5,10 @@ saves work. Transitions go from the outbox stream to pub/sub as msgpack maps, in
 """
 
 import asyncio
+import contextlib
 import secrets
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -48,18 +49,24 @@ class Sweeper:
         self._leads = False
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Sweep in the background for as long as the block runs."""
-        async with in_background(self.run()):
+    async def running(self, on_end: Callable[[], object] | None = None) -> AsyncIterator[None]:
+        """Sweep in the background for as long as the block runs.
+
+        Probes go on beside the sweep: an SFU that hangs holds up nothing else.
+        """
+        async with in_background(self._sweep_forever(), on_end), in_background(self._probe_forever(), on_end):
             yield
 
-    async def run(self) -> None:
+    async def _sweep_forever(self) -> None:
         """Sweep until cancelled.
 
         While Redis is away nothing happens and nothing is lost. SFUs could not report meanwhile, so when it
         is back nobody's life ends before they have had the time to.
         """
         was_away = False
+        self._patient_until = (
+            asyncio.get_running_loop().time() + self._patience_s
+        )  # who knows what was before
         while True:
             try:
                 await self.tick()
@@ -87,7 +94,6 @@ class Sweeper:
             pass
         await self._registry.finish_drains()
         await self._registry.purge()
-        await self._probe()
         await self._relay()
 
     async def _expire(self) -> None:
@@ -98,7 +104,16 @@ class Sweeper:
             if not sweep.has_more:
                 return
 
-    async def _probe(self) -> None:
+    async def _probe_forever(self) -> None:
+        while True:
+            with contextlib.suppress(StoreUnavailable):  # the sweep says so
+                await self.probe()
+            await asyncio.sleep(TICK_S)
+
+    async def probe(self) -> None:
+        """Probe the open breakers whose time is over, if this sweeper leads. Raises `StoreUnavailable`."""
+        if not self._leads:
+            return
         addresses = await self._registry.claim_probes(_PROBE_LEASE_MS)
         await asyncio.gather(*(self._probe_one(address) for address in addresses))
 
@@ -130,12 +145,12 @@ async def sweep_until_told(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, done.set)
     client = connect(settings.redis)
-    guard = AddressGuard(settings.registration.allow, allow_link_local=settings.registration.allow_link_local)
+    guard = AddressGuard(settings.allowed_addresses, allow_link_local=settings.registration.allow_link_local)
     try:
         async with Forwarder(guard) as forwarder:
             registry = Registry.from_settings(client, settings).patient()
             sweeper = Sweeper(registry, forwarder, patience_s=patience_of(settings))
-            async with sweeper.running():
+            async with sweeper.running(on_end=done.set):
                 log.info("sweeping")
                 await done.wait()
     finally:

@@ -87,7 +87,7 @@ async def test_nobody_else_passes(
     code: str,
 ) -> None:
     del client.headers["Authorization"]
-    headers = {} if authorization is None else {"Authorization": authorization.encode()}
+    headers = {} if authorization is None else {b"Authorization": authorization.encode()}
     answer = await client.request(method, path, headers=headers, content=f'{{"address": "{A}"}}')
     assert (answer.status_code, answer.json()["code"]) == (401, code)
     assert (await registry.describe(A)).state == "up"

@@ -1,5 +1,6 @@
 """An explanation says of every SFU what a placement would do, and placements then do it."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -172,10 +173,8 @@ async def test_a_placement_picks_what_the_explanation_says(
 
 
 async def _placed(fleet: Fleet) -> None:
-    try:
+    with contextlib.suppress(NoSfuAvailable, Overloaded):
         await fleet.place()
-    except (NoSfuAvailable, Overloaded):
-        pass
     fleet.wait(2_000)  # longer than requests of the issuer pass freely
 
 

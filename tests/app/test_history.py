@@ -1,6 +1,6 @@
 """The last hour of each SFU: what is kept, what is a gap, what is forgotten."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -49,7 +49,7 @@ def clock() -> Clock:
 def past(clock: Clock) -> History:
     """A history that is given its samples by hand."""
 
-    async def nobody() -> Iterable[SfuStatus]:
+    async def nobody() -> Sequence[SfuStatus]:
         return ()
 
     return History(nobody, clock)
@@ -102,7 +102,7 @@ def test_the_dead_have_a_gap_and_are_forgotten_after_an_hour(past: History, cloc
     past.record([replace(SFU, state="down", load=0.0)])
     assert past.of(SFU.address).load[-2:] == (0.25, None)
     clock.step(SAMPLES)
-    past.record([])
+    past.forget_the_dead()
     assert set(past.of(SFU.address).load) == {None}
 
 
@@ -114,12 +114,11 @@ def test_memory_is_bounded_by_the_number_of_sfus(past: History, monkeypatch: pyt
 
 
 async def test_a_store_that_is_away_leaves_a_gap_and_stops_nothing(clock: Clock) -> None:
-    answers: list[object] = [[SFU], StoreUnavailable("away"), [SFU]]
+    is_away = iter([False, True, False])
 
-    async def read() -> Iterable[SfuStatus]:
-        answer = answers.pop(0)
-        if isinstance(answer, StoreUnavailable):
-            raise answer
+    async def read() -> Sequence[SfuStatus]:
+        if next(is_away):
+            raise StoreUnavailable("away")
         return [SFU]
 
     past = History(read, clock)
@@ -130,7 +129,7 @@ async def test_a_store_that_is_away_leaves_a_gap_and_stops_nothing(clock: Clock)
 
 
 async def test_it_samples_from_the_start_while_it_runs(clock: Clock) -> None:
-    async def read() -> Iterable[SfuStatus]:
+    async def read() -> Sequence[SfuStatus]:
         return [SFU]
 
     past = History(read, clock)

@@ -190,3 +190,14 @@ def test_setting_names_are_environment_variables() -> None:
     assert len(names) == len(set(names))
     assert {"SFU_GATEWAY_PORT", "SFU_GATEWAY_BALANCING__WEIGHTS__CPU", "SFU_GATEWAY_SFU"} <= set(names)
     assert "SFU_GATEWAY_BALANCING" not in names
+
+
+def test_static_sfus_are_allowed_whatever_may_register() -> None:
+    static = StaticSfu(address="http://10.9.9.9:8070", key=Key(b"k" * 32))
+    settings = Settings(sfu=(static,), registration=Registration(allow=("http://10.0.*",)))
+    assert settings.allowed_addresses == ("http://10.0.*", "http://10.9.9.9:8070")
+    assert Settings(sfu=(static,)).allowed_addresses == ()
+
+
+def test_an_empty_admin_token_is_none() -> None:
+    assert Settings(admin_token="").admin_token is None

@@ -270,20 +270,19 @@ class Model:
     # Placements
 
     def is_selectable(self, life: Life) -> bool:
-        """Whether an SFU may take a new channel. At the edge of being full, it may: see `must_be_listed`."""
+        """Whether an SFU may take a new channel."""
         breaker = self.breaker(life.address).state
         return (
             life.deadline > self.now
             and life.state == "up"
             and (breaker == "closed" or (breaker == "half-open" and life.trial_until <= self.now))
-            and life.estimate < MAX_SESSIONS + 1e-6
+            and round(life.estimate, 6) < MAX_SESSIONS
             and life.cpu <= 0.95
         )
 
     def must_be_listed(self, life: Life) -> bool:
         """As `is_selectable`, but not after a trial nobody reported, which the next heartbeat or reap ends."""
-        is_clear = life.trial_until == 0 and life.estimate < MAX_SESSIONS - 1e-6
-        return is_clear and self.is_selectable(life)
+        return life.trial_until == 0 and self.is_selectable(life)
 
     def winners(self, ask: Ask) -> tuple[set[str], bool]:
         """Who may win a new channel, and whether somebody must."""

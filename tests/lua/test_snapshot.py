@@ -48,6 +48,14 @@ async def test_it_says_when_most_of_the_fleet_is_silent(fleet: Fleet) -> None:
     assert (await fleet.registry.snapshot()).is_held
 
 
+async def test_an_expired_sfu_among_the_best_does_not_end_a_large_fleet(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    fleet.wait(30_000)
+    for number in range(150):
+        await fleet.beat(f"http://{number}.test", sessions=1)
+    assert len((await fleet.registry.snapshot()).nodes) == 150
+
+
 async def test_another_epoch_says_that_data_was_lost(fleet: Fleet, redis: Redis) -> None:
     assert (await fleet.registry.snapshot()).epoch == ""
     await fleet.beat(A)

@@ -22,12 +22,22 @@ from app.events import read_event
 from app.placements import Busy, Outcome, Placement, PlacementRequest, Report
 from app.sfus import NodeReport
 from tests.lua.fleet import KEY, A, B, C, D, Fleet
-from tests.lua.model import HOLD_MS, JOIN_MS, MAX_SESSIONS, OPEN_MS, POLICY, THRESHOLD_MS, Ask, Model
+from tests.lua.model import (
+    HOLD_MS,
+    JOIN_MS,
+    MAX_OPEN_MS,
+    MAX_SESSIONS,
+    OPEN_MS,
+    POLICY,
+    THRESHOLD_MS,
+    Ask,
+    Model,
+)
 from tests.support.engines import Engine
 
 T = TypeVar("T")
 
-EXAMPLES = {"fakeredis": 80, "redis": 25, "valkey": 25}
+EXAMPLES = {"fakeredis": 50, "redis": 20, "valkey": 20}
 STEPS = 40
 
 ADDRESSES = st.sampled_from([A, B, C, D])
@@ -251,6 +261,13 @@ class Scripts(RuleBasedStateMachine):
         for address in claimed:
             self.run(self.registry.probe(address, answered=answered))
             self.model.probe(address, answered=answered)
+
+    @rule(address=ADDRESSES)
+    def go_on_trial(self, address: str) -> None:
+        self.strike(address, "failed", 2)
+        self.fleet.wait(MAX_OPEN_MS)
+        self.all_report_idle()
+        self.probe(answered=True, ms=0)
 
     @precondition(lambda self: self.requests > 5)
     @rule()

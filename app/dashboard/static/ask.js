@@ -22,11 +22,21 @@ const dialog = /** @type {HTMLDialogElement} */ (byId("ask"));
  */
 export function ask(question) {
   const error = el("p", { className: "error", role: "alert", hidden: true });
-  const secret = el("input", { type: "password", name: "token", autocomplete: "off", required: true, spellcheck: false });
+  const secret = el("input", {
+    type: "password",
+    name: "token",
+    autocomplete: "off",
+    required: true,
+    spellcheck: false,
+  });
   const secretField = el("label", { hidden: token.get() !== "" }, "Admin token", secret);
   secretField.append(el("small", {}, "Kept in this tab until you close it."));
   const cancel = el("button", { type: "button", className: "quiet" }, "Cancel");
-  const confirm = el("button", { type: "submit", className: question.isDangerous ? "danger" : "primary" }, question.confirm);
+  const confirm = el(
+    "button",
+    { type: "submit", className: question.isDangerous ? "danger" : "primary" },
+    question.confirm,
+  );
   const form = el(
     "form",
     { noValidate: true },

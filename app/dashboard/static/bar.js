@@ -11,7 +11,13 @@ export class Bar {
   #last = "";
 
   constructor() {
-    this.element = el("span", { className: "bar", "aria-hidden": "true" }, this.#used, this.#reserved, this.#limit);
+    this.element = el(
+      "span",
+      { className: "bar", "aria-hidden": "true" },
+      this.#used,
+      this.#reserved,
+      this.#limit,
+    );
   }
 
   /**

@@ -1,7 +1,7 @@
 /** One SFU in detail: what its state means, its last hour, its figures, and what an operator can do. */
 
-import { change, fetchHistory } from "./api.js";
-import { ask } from "./ask.js";
+import { askDrain, askForget, askResume } from "./actions.js";
+import { fetchHistory } from "./api.js";
 import { Bar } from "./bar.js";
 import { byId, el, setShape, setText, shape } from "./dom.js";
 import { count, dateAndTime, duration, load, percent } from "./format.js";
@@ -15,10 +15,20 @@ import { look, meaning } from "./states.js";
 
 const HISTORY_MS = 20_000;
 const LEAST_MINUTES = 5;
-const FACTS = ["Region", "Load", "Sessions", "Channels", "CPU, memory", "Heartbeat", "Breaker", "Drain deadline", "Down since", "Registered", "Public URL"];
+const FACTS = [
+  "Region",
+  "Load",
+  "Sessions",
+  "Channels",
+  "CPU, memory",
+  "Heartbeat",
+  "Breaker",
+  "Drain deadline",
+  "Down since",
+  "Registered",
+  "Public URL",
+];
 const NARROW = matchMedia("(max-width: 760px)");
-/** @type {[string, number][]} */
-const DEADLINES = [["No deadline", 0], ["15 minutes", 15], ["1 hour", 60], ["4 hours", 240], ["24 hours", 1440]];
 
 export class Drawer {
   #dialog = /** @type {HTMLDialogElement} */ (byId("drawer"));
@@ -48,37 +58,68 @@ export class Drawer {
   #drain = el("button", { type: "button" }, "Drain");
   #resume = el("button", { type: "button" }, "Resume");
   #forget = el("button", { type: "button", className: "danger" }, "Forget");
-  #closed = el("p", { className: "dim", hidden: true }, "Set SFU_GATEWAY_ADMIN_TOKEN to open the operators' actions.");
+  #closed = el(
+    "p",
+    { className: "dim", hidden: true },
+    "Set SFU_GATEWAY_ADMIN_TOKEN to open the operators' actions.",
+  );
 
   /** @param {() => void} onChanged after an operator's action */
   constructor(onChanged) {
     this.onChanged = onChanged;
-    const close = el("button", { type: "button", className: "quiet close", "aria-label": "Close details" }, "Close");
+    const close = el(
+      "button",
+      { type: "button", className: "quiet close", "aria-label": "Close details" },
+      "Close",
+    );
     close.addEventListener("click", () => this.close());
     const state = el("div", { className: "state" }, this.#shape, this.#label);
     this.#dialog.append(
       el("header", {}, this.#title, close),
-      el("div", { className: "drawer-body" }, state, this.#meaning, this.#loadLine(), this.#plotList(), this.#factList),
+      el(
+        "div",
+        { className: "drawer-body" },
+        state,
+        this.#meaning,
+        this.#loadLine(),
+        this.#plotList(),
+        this.#factList,
+      ),
       el("footer", {}, this.#drain, this.#resume, this.#forget, this.#closed),
     );
-    for (const [name, value] of this.#facts) this.#factList.append(el("div", { hidden: true }, el("dt", {}, name), value));
+    for (const [name, value] of this.#facts)
+      this.#factList.append(el("div", { hidden: true }, el("dt", {}, name), value));
     this.#dialog.addEventListener("close", () => this.#closing());
     this.#dialog.addEventListener("keydown", (event) => {
       if (event.key === "Escape") this.close();
     });
-    this.#drain.addEventListener("click", () => this.#askDrain());
-    this.#resume.addEventListener("click", () => this.#askResume());
-    this.#forget.addEventListener("click", () => this.#askForget());
+    this.#drain.addEventListener("click", () => askDrain(this.#address, this.onChanged));
+    this.#resume.addEventListener("click", () => askResume(this.#address, this.onChanged));
+    this.#forget.addEventListener("click", () => askForget(this.#address, this.onChanged));
   }
 
   #loadLine() {
-    const legend = el("span", { className: "legend" }, el("i", { className: "used" }), "measured", el("i", { className: "reserved" }), "reserved", el("i", { className: "limit" }), "limit");
+    const legend = el(
+      "span",
+      { className: "legend" },
+      el("i", { className: "used" }),
+      "measured",
+      el("i", { className: "reserved" }),
+      "reserved",
+      el("i", { className: "limit" }),
+      "limit",
+    );
     return el("div", { className: "load-line" }, this.#bar.element, legend);
   }
 
   #plotList() {
     const plots = Object.values(this.#plots).map((plot) => plot.element);
-    const axis = el("div", { className: "axis", "aria-hidden": "true" }, this.#axisStart, el("span", {}, "now"));
+    const axis = el(
+      "div",
+      { className: "axis", "aria-hidden": "true" },
+      this.#axisStart,
+      el("span", {}, "now"),
+    );
     return el("section", { className: "plots", "aria-label": "The last hour" }, ...plots, axis);
   }
 
@@ -144,8 +185,14 @@ export class Drawer {
     this.#bar.show(sfu.load, sfu.reservedLoad, data.limits.maxLoad);
     const [sessions, cpu, memory] = sfu.terms;
     this.#fact("Region", sfu.region);
-    this.#fact("Load", `${load(sfu.load)} = ${load(sessions)} sessions + ${load(cpu)} CPU + ${load(memory)} memory`);
-    this.#fact("Sessions", `${count(sfu.sessions)} of ${count(sfu.maxSessions)}, ${sfu.reserved.toFixed(1)} reserved`);
+    this.#fact(
+      "Load",
+      `${load(sfu.load)} = ${load(sessions)} sessions + ${load(cpu)} CPU + ${load(memory)} memory`,
+    );
+    this.#fact(
+      "Sessions",
+      `${count(sfu.sessions)} of ${count(sfu.maxSessions)}, ${sfu.reserved.toFixed(1)} reserved`,
+    );
     this.#fact("Channels", count(sfu.channels));
     this.#fact("CPU, memory", `${percent(sfu.cpu)}, ${percent(sfu.memory)}`);
     this.#fact("Drain deadline", sfu.drainUntil ? dateAndTime(sfu.drainUntil) : "");
@@ -157,7 +204,10 @@ export class Drawer {
   #showUnknown() {
     setShape(this.#shape, "off");
     setText(this.#label, "Not listed");
-    setText(this.#meaning, "The registry does not know this SFU. It was forgotten, or has been down for too long.");
+    setText(
+      this.#meaning,
+      "The registry does not know this SFU. It was forgotten, or has been down for too long.",
+    );
     this.#bar.show(0, 0, 1);
     for (const name of this.#facts.keys()) this.#fact(name, "");
   }
@@ -208,52 +258,15 @@ export class Drawer {
     const samples = Math.max((LEAST_MINUTES * 60_000) / series.stepMs, known(series.load));
     setText(this.#axisStart, `${duration(samples * series.stepMs)} ago`);
     const drawn = (/** @type {"load" | "sessions" | "channels"} */ name, /** @type {number} */ least) =>
-      this.#plots[name].show([...series[name].slice(-samples), living ? living[name] : null], series.stepMs, now, least);
+      this.#plots[name].show(
+        [...series[name].slice(-samples), living ? living[name] : null],
+        series.stepMs,
+        now,
+        least,
+      );
     drawn("load", 0.1);
     drawn("sessions", 1);
     drawn("channels", 1);
-  }
-
-  #askDrain() {
-    const address = this.#address;
-    const choice = el("select", { name: "deadline" }, ...DEADLINES.map(([text, minutes]) => el("option", { value: String(minutes) }, text)));
-    ask({
-      title: `Drain ${address}?`,
-      text: "It takes no new channels from now on and keeps the calls it has; after the deadline it does not keep them either. You can resume it at any time.",
-      confirm: "Drain",
-      fields: [el("label", {}, "Deadline", choice)],
-      run: () => this.#change("drain", { address, deadlineMs: Number(choice.value) * 60_000 }),
-    });
-  }
-
-  #askResume() {
-    const address = this.#address;
-    ask({
-      title: `Resume ${address}?`,
-      text: "It takes new channels again.",
-      confirm: "Resume",
-      run: () => this.#change("resume", { address }),
-    });
-  }
-
-  #askForget() {
-    const address = this.#address;
-    ask({
-      title: `Forget ${address}?`,
-      text: "Every trace of it is removed: its figures, its breaker, its drain. Its calls lose their place. An SFU that still runs is back with its next heartbeat.",
-      confirm: "Forget",
-      isDangerous: true,
-      run: () => this.#change("forget", { address }),
-    });
-  }
-
-  /**
-   * @param {"drain" | "resume" | "forget"} action
-   * @param {{address: string, deadlineMs?: number}} document
-   */
-  async #change(action, document) {
-    await change(action, document);
-    this.onChanged();
   }
 }
 

@@ -58,7 +58,9 @@ export class ExplainPanel {
   }
 
   async #run() {
-    const hints = Object.fromEntries([...new FormData(this.#form)].map(([name, value]) => [name, String(value).trim()]));
+    const hints = Object.fromEntries(
+      [...new FormData(this.#form)].map(([name, value]) => [name, String(value).trim()]),
+    );
     this.#render(await explain(hints));
   }
 
@@ -76,9 +78,17 @@ export class ExplainPanel {
   /** @param {Candidate} candidate */
   #item(candidate) {
     const { tone, label } = verdictLook(candidate.verdict);
-    const open = el("button", { type: "button", className: "link" }, candidate.address.replace(/^https?:\/\//, ""));
+    const open = el(
+      "button",
+      { type: "button", className: "link" },
+      candidate.address.replace(/^https?:\/\//, ""),
+    );
     open.addEventListener("click", () => this.onOpen(candidate.address));
-    const score = el("span", { className: "score" }, candidate.verdict === "down" ? "" : load(candidate.score));
+    const score = el(
+      "span",
+      { className: "score" },
+      candidate.verdict === "down" ? "" : load(candidate.score),
+    );
     const { sessions, cpu, memory } = candidate.terms;
     score.title = `${load(sessions)} sessions + ${load(cpu)} CPU + ${load(memory)} memory`;
     return el(
@@ -99,7 +109,9 @@ function hintText({ hint, groups }) {
     : hint.ignored
       ? "The hint names no known region or country and is ignored."
       : "No region hint.";
-  const order = groups.map((group) => (group.includes("*") ? "anywhere" : group.join(" or "))).join(", then ");
+  const order = groups
+    .map((group) => (group.includes("*") ? "anywhere" : group.join(" or ")))
+    .join(", then ");
   return `${said} Tried in this order: ${order}.`;
 }
 

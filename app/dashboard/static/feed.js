@@ -62,13 +62,21 @@ export class Feed {
   #item(event) {
     const { tone, label } = eventLook(event);
     const at = new Date(event.at);
-    const time = el("time", { dateTime: at.toISOString(), title: dateAndTime(event.at) }, timeOfDay(event.at));
+    const time = el(
+      "time",
+      { dateTime: at.toISOString(), title: dateAndTime(event.at) },
+      timeOfDay(event.at),
+    );
     const reason = REASONS[event.reason] ?? event.reason;
     const what = el("span", { className: "what" }, shape(tone), label);
     const item = el("li", { dataset: { tone } }, time, what);
     if (reason) item.append(el("span", { className: "why" }, reason));
     if (event.address) {
-      const open = el("button", { type: "button", className: "link" }, event.address.replace(/^https?:\/\//, ""));
+      const open = el(
+        "button",
+        { type: "button", className: "link" },
+        event.address.replace(/^https?:\/\//, ""),
+      );
       open.title = event.address;
       open.addEventListener("click", () => this.onOpen(event.address));
       item.append(el("span", { className: "who" }, open, event.region));

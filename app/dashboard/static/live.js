@@ -112,7 +112,7 @@ export class EventStream {
       this.#retryMs = FIRST_RETRY_MS;
       this.onChange(true);
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-      for (let rest = ""; ; ) {
+      for (let rest = ""; ;) {
         const { done, value } = await reader.read();
         if (done) return;
         clearTimeout(timer);

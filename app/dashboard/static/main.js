@@ -136,13 +136,14 @@ function showBanner(data, isStale, sinceMs) {
 function bannerText(data, isStale, sinceMs) {
   if (isStale) {
     return data
-      ? `Not live. This is what was true at ${timeOfDay(Date.now() - sinceMs)}; the gateway does not answer. Trying again.`
+      ? `Not live: this was true at ${timeOfDay(Date.now() - sinceMs)}. The gateway does not answer. Trying again.`
       : "The gateway does not answer. Trying again.";
   }
   if (!data || data.mode === "registry") return "";
   const seen = `Figures are from ${timeOfDay(data.at - data.fleetAgeMs)}.`;
+  const known = plural(data.snapshotSize, "SFU");
   return data.mode === "away"
-    ? `Redis is away. Channels are placed from the snapshot of ${plural(data.snapshotSize, "SFU")}; heartbeats are refused. ${seen}`
+    ? `Redis is away. Channels are placed from the snapshot of ${known}; heartbeats are refused. ${seen}`
     : `Redis is returning. Channels are placed from the snapshot until the SFUs have reported. ${seen}`;
 }
 

@@ -50,7 +50,9 @@ export class Plot {
     const known = values.filter((value) => value !== null);
     const top = Math.max(least, ...known) * 1.08;
     const runs = split(values).map((run) =>
-      run.map(([index, value]) => `${x(index, values.length)} ${(HEIGHT - (value / top) * HEIGHT).toFixed(1)}`),
+      run.map(
+        ([index, value]) => `${x(index, values.length)} ${(HEIGHT - (value / top) * HEIGHT).toFixed(1)}`,
+      ),
     );
     this.#line.setAttribute("d", runs.map((points) => `M${dot(points).join("L")}`).join(""));
     this.#area.setAttribute("d", runs.map(area).join(""));

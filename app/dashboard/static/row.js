@@ -49,7 +49,11 @@ export class Row {
     this.#cells.state.append(this.#shape, this.#label);
     this.#cells.address.append(open);
     this.#cells.load.append(this.#bar.element, this.#loadText);
-    this.element = el("tr", { role: "row", dataset: { address: sfu.address } }, ...Object.values(this.#cells));
+    this.element = el(
+      "tr",
+      { role: "row", dataset: { address: sfu.address } },
+      ...Object.values(this.#cells),
+    );
     this.element.addEventListener("click", () => onOpen(this.sfu.address));
   }
 

@@ -1,0 +1,102 @@
+"""Script calls of one fleet, just as a Registry makes them, ready to be sent."""
+
+import asyncio
+import random
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal
+
+from app.keys import Keys
+from app.placements import PlacementRequest, Report
+from app.policy import policy_of
+from app.registry import Registry
+from app.sealing import Sealer
+from app.settings import Health, Registration, Settings
+from app.sfus import NodeReport
+from app.tokens import Key
+from tests.bench.wire import Recorder
+
+Kind = Literal["new", "sticky", "report", "heartbeat"]
+KINDS: Final[tuple[Kind, ...]] = ("new", "sticky", "report", "heartbeat")
+
+_MAX_SESSIONS: Final = 100_000
+
+
+class Fleet:
+    """One fleet's script calls, just as a Registry makes them, ready to be sent."""
+
+    def __init__(self, size: int, seed: int = 1) -> None:
+        """Take the number of SFUs and the seed of their figures."""
+        self.size = size
+        self._random = random.Random(f"{seed}-{size}")
+        self._key = Key(b"k" * 32)
+        self._sealer = Sealer([b"s" * 32])
+        # SFUs live as long as the benchmark, and the few of a small fleet report often.
+        health, registration = Health(unhealthy_threshold=86_400), Registration(max_per_second=1e6)
+        self._policy = policy_of(Settings(health=health, registration=registration))
+
+    def registrations(self) -> list[bytes]:
+        """The first heartbeat of every SFU."""
+        return self._heartbeats(range(self.size))
+
+    def calls(self, kind: Kind, issuers: Sequence[str], request: str) -> list[bytes]:
+        """One call per issuer; `request` names the channel requests that selects and reports belong to."""
+        if kind == "heartbeat":
+            return self._heartbeats(self._random.choices(range(self.size), k=len(issuers)))
+        if kind == "report":
+            return self._reports(issuers, request)
+        return self._selects(issuers, request)
+
+    def _heartbeats(self, numbers: Iterable[int]) -> list[bytes]:
+        registry, recorder = self._recording(["ok", 0, 1, 1])
+
+        async def record() -> None:
+            for number in numbers:
+                await registry.heartbeat(self._figures(number))
+
+        asyncio.run(record())
+        return recorder.commands
+
+    def _selects(self, issuers: Sequence[str], request: str) -> list[bytes]:
+        registry, recorder = self._recording(["wait", 0])
+
+        async def record() -> None:
+            for issuer in issuers:
+                await registry.select(PlacementRequest(id=f"{request}-{issuer}", issuer=issuer))
+
+        asyncio.run(record())
+        return recorder.commands
+
+    def _reports(self, issuers: Sequence[str], request: str) -> list[bytes]:
+        registry, recorder = self._recording(["ok", "up", "closed"])
+
+        async def record() -> None:
+            for issuer in issuers:
+                address = self._address(self._random.randrange(self.size))
+                await registry.report(
+                    Report(f"{request}-{issuer}", "default", issuer, address, "created", uuid=issuer)
+                )
+
+        asyncio.run(record())
+        return recorder.commands
+
+    def _recording(self, reply: Sequence[str | int]) -> tuple[Registry, Recorder]:
+        recorder = Recorder(reply)
+        keys = Keys(f"fleet-{self.size}")
+        return Registry(recorder.as_client(), keys, self._policy, self._sealer), recorder
+
+    def _figures(self, number: int) -> NodeReport:
+        # So large that the smallest fleet has room for all placements of the run.
+        sessions = self._random.randrange(_MAX_SESSIONS // 2)
+        return NodeReport(
+            address=self._address(number),
+            region=f"region-{number % 4}",
+            key=self._key,
+            channels=sessions // 5,
+            sessions=sessions,
+            max_sessions=_MAX_SESSIONS,
+            cpu=sessions / _MAX_SESSIONS,
+            memory=sessions / _MAX_SESSIONS / 2,
+        )
+
+    def _address(self, number: int) -> str:
+        return f"http://10.{number >> 16}.{number >> 8 & 255}.{number & 255}:8070"

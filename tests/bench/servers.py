@@ -1,0 +1,46 @@
+"""Redis and Valkey servers of a benchmark's own, with the registry's scripts loaded."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from app.scripts import LUA_DIRECTORY, load_script
+from tests.support.engines import EngineMissing, RedisServer, ServerName, find_binary
+
+
+@contextmanager
+def running_server(name: ServerName) -> Iterator[RedisServer]:
+    """Run a fresh server without persistence until the block ends. Raises `EngineMissing`."""
+    binary = find_binary(name)
+    with tempfile.TemporaryDirectory() as directory, RedisServer(binary, Path(directory)) as server:
+        for path in LUA_DIRECTORY.glob("*.lua"):
+            server.call("SCRIPT", "LOAD", load_script(path.stem).text)
+        yield server
+
+
+def installed_servers() -> dict[ServerName, str]:
+    """Return the servers this machine has, with their versions."""
+    found: dict[ServerName, str] = {}
+    names: tuple[ServerName, ...] = ("redis", "valkey")
+    for name in names:
+        try:
+            find_binary(name)
+        except EngineMissing:
+            continue
+        with running_server(name) as server:
+            found[name] = _version(server)
+    return found
+
+
+def info(server: RedisServer, section: str) -> dict[str, Any]:
+    """Return one section of INFO as redis-py reads it."""
+    return cast("dict[str, Any]", server.call("INFO", section))
+
+
+def _version(server: RedisServer) -> str:
+    facts = info(server, "server")
+    if "valkey_version" in facts:
+        return f"Valkey {facts['valkey_version']}"
+    return f"Redis {facts['redis_version']}"
