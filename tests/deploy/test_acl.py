@@ -1,0 +1,185 @@
+"""The Redis user of docs/operations.md has the rights that the gateway needs, and no other."""
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import pytest
+import redis
+from pydantic import SecretStr
+from redis.exceptions import NoPermissionError
+
+from app.addresses import AddressGuard
+from app.forwarding import Forwarder
+from app.keys import Keys
+from app.placements import Outcome, Placement, PlacementRequest, Report
+from app.registry import Registry
+from app.settings import Redis as RedisSettings
+from app.settings import Settings
+from app.sfus import NodeReport
+from app.store import close_store, connect
+from app.tokens import Key
+from tests.deploy.repository import ROOT
+from tests.support.engines import RedisServer, required_binary
+from tests.support.topologies import cluster, sentinel_set
+from workers.sweeper import Sweeper
+
+PASSWORD: Final = "of-the-tests"
+
+BY_THE_CONNECTION: Final = {"client|setname", "hello", "select"}
+
+NOT_FOR_THE_GATEWAY: Final = (
+    ("FLUSHALL",),
+    ("KEYS", "*"),
+    ("SCAN", "0"),
+    ("CONFIG", "GET", "*"),
+    ("CONFIG", "SET", "maxmemory-policy", "allkeys-lru"),
+    ("ACL", "LIST"),
+    ("MONITOR",),
+    ("SCRIPT", "FLUSH"),
+    ("CLIENT", "KILL", "ID", "1"),
+    ("SUBSCRIBE", "sfu:events"),
+    ("GET", "somebody:else"),
+    ("SET", "{other}:node:http://sfu:8070", "1"),
+    ("PUBLISH", "other:events", "x"),
+    ("EVAL", "return redis.call('GET', 'somebody:else')", "0"),
+    ("EVAL", "return redis.call('FLUSHALL')", "0"),
+)
+
+
+def documented_rights(where: str = "acl") -> list[str]:
+    """Return the words of a documented `ACL SETUSER`, the command's own name left out."""
+    text = (ROOT / "docs" / "operations.md").read_text()
+    block = re.search(rf"<!-- {where}: begin -->\s+```\n(.*?)```\s+<!-- {where}: end -->", text, re.DOTALL)
+    assert block is not None
+    return block[1].replace("PASSWORD", PASSWORD).split()[2:]
+
+
+def permit(server: RedisServer, *rights: str) -> None:
+    """Let the gateway's user log in on a server."""
+    server.call("ACL", "SETUSER", *rights)
+    with suppress(redis.ResponseError):  # a word that Redis 7.0 does not know
+        server.call("ACL", "SETUSER", "gateway", "+client|setinfo")
+
+
+@pytest.fixture(params=["redis", "valkey"])
+def gateways_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisServer]:
+    """Each server in turn, on which the documented user may log in."""
+    with RedisServer(required_binary(request.param), tmp_path) as server:
+        permit(server, *documented_rights())
+        yield server
+
+
+async def test_everything_that_the_gateway_does_is_permitted(gateways_server: RedisServer) -> None:
+    await do_everything(f"redis://gateway:{PASSWORD}@{gateways_server.address}/0")
+    assert denied_by(gateways_server) == []
+
+
+async def test_on_a_cluster_too(tmp_path: Path) -> None:
+    with cluster("redis", tmp_path) as nodes:
+        servers = nodes.servers
+        for server in servers:
+            permit(server, *documented_rights())
+            server.call("ACL", "SETUSER", *documented_rights("acl cluster"))
+        await do_everything(nodes.url.replace("://", f"://gateway:{PASSWORD}@"))
+        assert [entry for server in servers for entry in denied_by(server)] == []
+
+
+async def test_behind_sentinels_too(tmp_path: Path) -> None:
+    with sentinel_set("redis", tmp_path) as group:
+        for server in group.servers:
+            permit(server, *documented_rights())
+        for sentinel in group.sentinels:
+            permit(sentinel, *documented_rights("acl sentinel"))
+        url = group.url.replace("://", f"://gateway:{PASSWORD}@")
+        await do_everything(f"{url}?sentinel_username=gateway&sentinel_password={PASSWORD}")
+        assert [entry for server in (*group.servers, *group.sentinels) for entry in denied_by(server)] == []
+
+
+async def do_everything(url: str) -> None:
+    """Call everything that gateway and sweeper call."""
+    settings = Settings(key=(Key(b"k" * 32),), redis=RedisSettings(url=SecretStr(url), timeout_ms=10_000))
+    client = connect(settings.redis)
+    try:
+        registry = Registry.from_settings(client, settings)
+        good, bad = "http://good.test:8070", "http://bad.test:8070"
+        for address in (good, bad):
+            await registry.heartbeat(NodeReport(address, "eu-west", Key(b"s" * 32)))
+        await _place_everywhere(registry, failing=bad)
+        await _operate(registry, good)
+        await _sweep(registry)
+        assert await registry.sign_off(bad, Key(b"s" * 32))
+        await registry.forget(bad)
+    finally:
+        await close_store(client)
+
+
+def denied_by(server: RedisServer) -> list[str]:
+    """Return what a server has refused to its users."""
+    entries = [dict(zip(entry[::2], entry[1::2], strict=True)) for entry in server.call("ACL", "LOG")]
+    return [str(entry["object"]) for entry in entries]
+
+
+async def _place_everywhere(registry: Registry, failing: str) -> None:
+    for number in range(8):
+        request = PlacementRequest(f"request-{number}", f"issuer-{number}", max_channels=100)
+        placed = await registry.select(request)
+        assert isinstance(placed, Placement)
+        outcome: Outcome = "failed" if placed.address == failing else "created"
+        await registry.report(
+            Report(request.id, "default", request.issuer, placed.address, outcome, uuid=f"uuid-{number}")
+        )
+    placed = await registry.select(PlacementRequest("request-again", "issuer-again"))
+    assert isinstance(placed, Placement)
+    assert registry.open_key(placed) == Key(b"s" * 32)
+    assert await registry.sfu_of_channel("uuid-7")
+    assert await registry.explain(PlacementRequest("explained", "issuer-0"))
+    assert await registry.adopt(tenant="default", issuer="adopted", address=placed.address, uuid="u")
+
+
+async def _operate(registry: Registry, address: str) -> None:
+    await registry.ping()
+    await registry.drain(address, deadline_ms=1)
+    await registry.resume(address)
+    assert await registry.key_of(address) == Key(b"s" * 32)
+    assert (await registry.describe(address)).address == address
+    assert len(await registry.fleet()) == 2
+    assert await registry.has_region("eu-west")
+    assert await registry.count_selectable() >= 1
+    assert (await registry.snapshot()).nodes
+    assert await registry.last_event_id()
+    await registry.drain(address, deadline_ms=1)
+
+
+async def _sweep(registry: Registry) -> None:
+    async with Forwarder(AddressGuard()) as forwarder:
+        await Sweeper(registry, forwarder, patience_s=0).tick()
+    for address in await registry.claim_probes(lease_ms=1_000):
+        await registry.probe(address, answered=False)
+    assert await registry.relayed() == await registry.last_event_id()
+
+
+@pytest.mark.parametrize("words", NOT_FOR_THE_GATEWAY, ids=" ".join)
+def test_everything_else_is_refused(gateways_server: RedisServer, words: tuple[str, ...]) -> None:
+    url = f"redis://gateway:{PASSWORD}@{gateways_server.address}"
+    with (
+        redis.Redis.from_url(url) as client,
+        pytest.raises((NoPermissionError, redis.ResponseError)) as refusal,
+    ):
+        client.execute_command(*words)
+    assert re.search("no permissions|can't (access|run)", str(refusal.value), re.IGNORECASE)
+
+
+def test_the_documented_commands_are_those_of_the_code() -> None:
+    granted = {word.removeprefix("+") for word in documented_rights() if word.startswith("+")}
+    texts = [path.read_text() for path in (ROOT / "lua").rglob("*.lua")]
+    by_scripts = {name.lower() for text in texts for name in re.findall(r"redis\.p?call\('(\w+)'", text)}
+    by_the_registry = set(re.findall(r'_read\(\s*"(\w+)"', (ROOT / "app" / "registry.py").read_text()))
+    assert granted == by_scripts | by_the_registry | {"eval", "evalsha"} | BY_THE_CONNECTION
+
+
+def test_the_documented_keys_are_those_of_the_default_namespace() -> None:
+    patterns = [word for word in documented_rights() if word[0] in "~&"]
+    assert patterns == [f"~{Keys().prefix}*", f"&{Keys().channel_name}"]
