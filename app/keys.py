@@ -5,6 +5,14 @@ all; several fleets spread over a Cluster by namespace. `lua/includes/key.lua` b
 """
 
 from dataclasses import dataclass
+from typing import Final
+
+SCHEMA: Final = 1
+"""The layout that this version writes. What may change within one, what needs another: docs/operations.md."""
+
+OLDEST_SCHEMA: Final = 1
+NEWEST_SCHEMA: Final = 1
+"""The layouts whose data this version can work with, whichever it writes itself."""
 
 
 @dataclass(frozen=True, slots=True)

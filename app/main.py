@@ -41,6 +41,7 @@ from app.region_choice import RegionChooser
 from app.regions import Point, Region, RegionTable
 from app.registration import Registration
 from app.registry import Registry
+from app.schema import SCHEMA_EXIT_CODE, SchemaRefused, SchemaWatch
 from app.scripts import RedisClient
 from app.settings import Settings
 from app.snapshot import Snapshot
@@ -133,6 +134,7 @@ async def _open(
     if store is None:
         stack.push_async_callback(close_store, client)
     registry = Registry.from_settings(client, settings)
+    await _claim_schema(stack, registry, ends_process=store is None)
     guard = AddressGuard(settings.allowed_addresses, allow_link_local=settings.registration.allow_link_local)
     forwarder = await stack.enter_async_context(Forwarder(guard))
     switch, placer = _placing(client, registry, settings, told)
@@ -172,6 +174,19 @@ async def _open(
         metrics=told,
         description=openapi_json(ROUTES),
     )
+
+
+async def _claim_schema(stack: AsyncExitStack, registry: Registry, *, ends_process: bool) -> None:
+    """Raise `SchemaRefused` where the data in Redis is not for this version.
+
+    A server makes an exit code of its own of what a lifespan raises; ours comes from the loop.
+    """
+    try:
+        await stack.enter_async_context(SchemaWatch(registry.claim_schema).running())
+    except SchemaRefused:
+        if ends_process:
+            stack.callback(asyncio.get_running_loop().call_soon, sys.exit, SCHEMA_EXIT_CODE)
+        raise
 
 
 def _placing(

@@ -51,6 +51,8 @@ class Reply:
 
     next_ping_ms: int
     is_draining: bool
+    change: Literal["registered", "signed_off"] | None = None
+    """What is new about the SFU's life; nothing is, after an ordinary heartbeat."""
 
 
 class Registration:
@@ -89,34 +91,32 @@ class Registration:
         if claims["exp"] > now + MAX_TOKEN_LIFE_SECONDS + _CLOCK_TOLERANCE_SECONDS:
             raise CredentialsInvalid(f"the token lives longer than {MAX_TOKEN_LIFE_SECONDS} s")
 
-    async def take(self, raw: bytes) -> Reply:
-        """Register, renew or remove the SFU that sent `raw`.
+    async def take(self, body: HeartbeatBody) -> Reply:
+        """Register, renew or remove the SFU that sent `body`.
 
         Raises:
-            MalformedBody, InvalidField: not a heartbeat; the field is named.
+            InvalidField: its key or public URL is none; the field is named.
             AddressNotAllowed, AddressLeased, RateLimited: understood and refused.
             StoreUnavailable: Redis is away.
         """
-        body = read_heartbeat(raw)
-        address = parse_address("address", body.address)
-        self._guard.check(address)
+        self._guard.check(body.address)
         key = _key(body.key)
         if self._switch.refuses_heartbeats:
             raise StoreUnavailable("the registry does not answer")
         asked_at = self._switch.now()
         try:
-            return await self._tell_registry(body, address, key)
+            return await self._tell_registry(body, key)
         except StoreUnavailable as error:
             self._switch.trip(error, asked_at)
             raise
 
-    async def _tell_registry(self, body: HeartbeatBody, address: str, key: Key) -> Reply:
+    async def _tell_registry(self, body: HeartbeatBody, key: Key) -> Reply:
         if body.status == "down":
-            await self._registry.sign_off(address, key)
-            return Reply(self._settings.next_ping_ms, is_draining=False)
+            was_there = await self._registry.sign_off(body.address, key)
+            return Reply(self._settings.next_ping_ms, False, "signed_off" if was_there else None)
         answer = await self._registry.heartbeat(
             NodeReport(
-                address=address,
+                address=body.address,
                 region=body.region,
                 key=key,
                 channels=body.channels,
@@ -128,11 +128,17 @@ class Registration:
                 is_draining=body.draining,
             )
         )
-        return Reply(self._settings.next_ping_ms, answer.is_draining)
+        change: Literal["registered"] | None = "registered" if answer.is_new else None
+        return Reply(self._settings.next_ping_ms, answer.is_draining, change)
 
 
 def read_heartbeat(raw: bytes) -> HeartbeatBody:
-    """Return the heartbeat in a request body. Raises `MalformedBody`, or `InvalidField` naming the field."""
+    """Return the heartbeat in a request body, its address in the one form that the gateway compares.
+
+    Raises:
+        MalformedBody: not a JSON object.
+        InvalidField: not a heartbeat; the field is named.
+    """
     try:
         document: Any = json.loads(raw)
     except (ValueError, RecursionError):
@@ -140,11 +146,12 @@ def read_heartbeat(raw: bytes) -> HeartbeatBody:
     if not isinstance(document, dict):
         raise MalformedBody("the body is not a JSON object")
     try:
-        return HeartbeatBody.model_validate(document)
+        body = HeartbeatBody.model_validate(document)
     except ValidationError as error:
         problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
         field = ".".join(str(part) for part in problem["loc"])
         raise InvalidField(field, problem["msg"]) from None
+    return body.model_copy(update={"address": parse_address("address", body.address)})
 
 
 def _key(text: str) -> Key:

@@ -18,9 +18,10 @@ from app.errors import (
     UnknownSfu,
 )
 from app.explain import Candidate, explain
-from app.keys import Keys
+from app.keys import NEWEST_SCHEMA, OLDEST_SCHEMA, SCHEMA, Keys
 from app.placements import Busy, Placement, PlacementRequest, Report
 from app.policy import policy_of
+from app.schema import SchemaRefused
 from app.scripts import RedisClient, ScriptRunner, load_script, store_errors
 from app.sealing import SealBrokenError, Sealer
 from app.settings import Settings
@@ -299,6 +300,26 @@ class Registry:
         """Return when Redis answers."""
         await self._read("ping")
 
+    async def claim_schema(
+        self, schema: int = SCHEMA, *, oldest: int = OLDEST_SCHEMA, newest: int = NEWEST_SCHEMA
+    ) -> None:
+        """Say which layout of the data this process writes, and which it can work with.
+
+        Raises:
+            SchemaRefused: the data that is there has another one.
+        """
+        code, found = await self._runner.run(_CLAIM_SCHEMA, schema, oldest, newest)
+        if code == "newer":
+            raise SchemaRefused(
+                f"the data in Redis (namespace {self.keys.namespace}) has schema {found}, this version knows "
+                f"up to {newest}: run the version that wrote it, or take a redis.namespace of its own"
+            )
+        if code == "older":
+            raise SchemaRefused(
+                f"the data in Redis (namespace {self.keys.namespace}) has schema {found}, this version knows "
+                f"{oldest} and newer: upgrade by the version between, or take a redis.namespace of its own"
+            )
+
     # Sweeper
 
     async def lead(self, name: str, lease_ms: int) -> bool:
@@ -392,6 +413,7 @@ _FORGET: Final = load_script("forget")
 _DESCRIBE: Final = load_script("describe")
 _SNAPSHOT: Final = load_script("snapshot")
 _ADOPT: Final = load_script("adopt")
+_CLAIM_SCHEMA: Final = load_script("claim_schema")
 _LEAD: Final = load_script("lead")
 _EXPIRE: Final = load_script("expire")
 _REAP: Final = load_script("reap")

@@ -84,7 +84,8 @@ class StoreSwitch:
         if self._on_failure is not None:
             self._on_failure(error)
         if self.mode != "away" and self._answered_at() <= asked_at:
-            log.warning("registry_away", detail=error.detail, snapshot=len(self.snapshot.nodes))
+            cause = str(error.__cause__ or "")  # for the log only: the detail goes to callers
+            log.warning("registry_away", detail=error.detail, cause=cause, snapshot=len(self.snapshot.nodes))
             self.mode = "away"
             self._tripped.set()
 

@@ -19,6 +19,7 @@ from app.events import pack_event
 from app.forwarding import Forwarder
 from app.logs import logger
 from app.registry import Registry
+from app.schema import SCHEMA_EXIT_CODE, SchemaRefused, SchemaWatch
 from app.settings import Settings
 from app.store import close_store, connect
 
@@ -139,7 +140,7 @@ def patience_of(settings: Settings) -> float:
 
 
 async def sweep_until_told(settings: Settings) -> None:
-    """Sweep until SIGTERM or SIGINT."""
+    """Sweep until SIGTERM or SIGINT. Data of an unknown schema ends the process with exit code 3."""
     done = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -147,11 +148,13 @@ async def sweep_until_told(settings: Settings) -> None:
     client = connect(settings.redis)
     guard = AddressGuard(settings.allowed_addresses, allow_link_local=settings.registration.allow_link_local)
     try:
-        async with Forwarder(guard) as forwarder:
-            registry = Registry.from_settings(client, settings).patient()
-            sweeper = Sweeper(registry, forwarder, patience_s=patience_of(settings))
+        registry = Registry.from_settings(client, settings)
+        async with SchemaWatch(registry.claim_schema).running(), Forwarder(guard) as forwarder:
+            sweeper = Sweeper(registry.patient(), forwarder, patience_s=patience_of(settings))
             async with sweeper.running(on_end=done.set):
                 log.info("sweeping")
                 await done.wait()
+    except SchemaRefused:
+        raise SystemExit(SCHEMA_EXIT_CODE) from None
     finally:
         await close_store(client)

@@ -9,8 +9,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.addresses import parse_address
+from app.audit import Action, audit
 from app.client_address import client_of
-from app.errors import CredentialsInvalid, InvalidField, MalformedBody, RouteClosed
+from app.errors import CredentialsInvalid, InvalidField, MalformedBody, Refused, RouteClosed
 from app.explain import Candidate
 from app.middleware import note, request_id_of
 from app.placements import PlacementRequest
@@ -27,6 +28,14 @@ def authorize(request: Request[State]) -> None:
         RouteClosed: the operator has set none.
         CredentialsMissing, CredentialsInvalid: none was sent, or another one.
     """
+    try:
+        _check_token(request)
+    except Refused as error:
+        audit(request, "admin_refused", code=error.code)
+        raise
+
+
+def _check_token(request: Request[State]) -> None:
     token = request.state["settings"].admin_token
     if token is None:
         raise RouteClosed("set admin_token to open the operators' routes")
@@ -73,7 +82,7 @@ async def drain(request: Request[State]) -> Response:
     if not 0 <= deadline_ms <= _LONGEST_DRAIN_MS:
         raise InvalidField("deadlineMs", f"must be between 0 and {_LONGEST_DRAIN_MS}")
     await request.state["registry"].drain(address, deadline_ms=deadline_ms)
-    return _done(request, address)
+    return _done(request, "drain", address)
 
 
 async def resume(request: Request[State]) -> Response:
@@ -81,7 +90,7 @@ async def resume(request: Request[State]) -> Response:
     authorize(request)
     address = parse_address("address", (await _document(request)).get("address"))
     await request.state["registry"].resume(address)
-    return _done(request, address)
+    return _done(request, "resume", address)
 
 
 async def forget(request: Request[State]) -> Response:
@@ -89,7 +98,7 @@ async def forget(request: Request[State]) -> Response:
     authorize(request)
     address = parse_address("address", (await _document(request)).get("address"))
     await request.state["registry"].forget(address)
-    return _done(request, address)
+    return _done(request, "forget", address)
 
 
 async def _document(request: Request[State]) -> dict[str, Any]:
@@ -102,8 +111,9 @@ async def _document(request: Request[State]) -> dict[str, Any]:
     return document
 
 
-def _done(request: Request[State], address: str) -> Response:
+def _done(request: Request[State], action: Action, address: str) -> Response:
     note(request.scope, sfu=address)
+    audit(request, action)
     return JSONResponse({"status": "ok", "address": address})
 
 

@@ -3,12 +3,28 @@
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from app.audit import audit
+from app.errors import BadInput, Refused
+from app.middleware import note
+from app.registration import Reply, read_heartbeat
 from app.state import State
 
 
 async def take_heartbeat(request: Request[State]) -> Response:
     """Answer 200 with when to send the next heartbeat and whether to drain, or a problem document."""
+    try:
+        reply = await _taken(request)
+    except (BadInput, Refused) as error:
+        audit(request, "registration_refused", code=error.code)
+        raise
+    if reply.change is not None:
+        audit(request, reply.change)
+    return JSONResponse({"status": "ok", "nextPingMs": reply.next_ping_ms, "draining": reply.is_draining})
+
+
+async def _taken(request: Request[State]) -> Reply:
     registration = request.state["registration"]
     registration.authenticate(request.headers.get("authorization"))
-    reply = await registration.take(await request.body())
-    return JSONResponse({"status": "ok", "nextPingMs": reply.next_ping_ms, "draining": reply.is_draining})
+    body = read_heartbeat(await request.body())
+    note(request.scope, sfu=body.address)
+    return await registration.take(body)

@@ -11,7 +11,7 @@
 local function take(index, count, request, now, policy, learned)
   local taken, looked, rank = {}, 0, 0
   while looked < 256 do
-    local page = redis.call('ZRANGE', index, rank, rank + count + #request.exclude, 'WITHSCORES')
+    local page = redis.call('ZRANGE', index, rank, rank + count + #request.exclude - 1, 'WITHSCORES')
     if #page == 0 then
       return taken, false
     end

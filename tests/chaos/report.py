@@ -12,10 +12,19 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
 def render(rows: Sequence[dict[str, Any]], scale: str) -> str:
-    """Return the table of `rows` as Markdown."""
-    lines = [
+    """Return `rows` as Markdown, one table for each engine."""
+    measured = (
         f"Measured with {os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, "
-        f"rows in {scale} length, by `scripts/chaos`.",
+        f"rows in {scale} length, by `scripts/chaos`."
+    )
+    engines = sorted({str(row["engine"]) for row in rows})
+    tables = [_table(engine, [row for row in rows if row["engine"] == engine]) for engine in engines]
+    return "\n\n".join([measured, *tables])
+
+
+def _table(engine: str, rows: Sequence[dict[str, Any]]) -> str:
+    lines = [
+        f"### On {engine.capitalize()}",
         "",
         "| row | fault | promise | measured | kept |",
         "|---|---|---|---|---|",

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.chaos.rows import Row, Scale
 from tests.journeys.deployment import GATEWAY_KEY, REGISTRATION_KEY
-from tests.support.engines import required_binary
+from tests.support.engines import chaos_engine, required_binary
 from tests.support.namespaces import Side, TwoSides, two_sides
 from tests.support.processes import Readiness, prints
 from tests.support.waiting import eventually_sync
@@ -107,7 +107,13 @@ def _redis(directory: Path, number: int, side: Side, primary: Side) -> list[str 
     """The first is the primary; a primary without any replica takes no writes, so that none get lost."""
     home = directory / f"redis-{number}"
     home.mkdir()
-    argv: list[str | Path] = [required_binary("redis"), "--port", str(REDIS + number), "--bind", side.address]
+    argv: list[str | Path] = [
+        required_binary(chaos_engine() or "redis"),
+        "--port",
+        str(REDIS + number),
+        "--bind",
+        side.address,
+    ]
     argv += ["--save", "", "--protected-mode", "no", "--dir", home, "--repl-diskless-sync-delay", "0"]
     argv += ["--min-replicas-to-write", "1", "--min-replicas-max-lag", "2"]
     return [*argv, "--replicaof", primary.address, str(REDIS)] if number else argv
@@ -121,4 +127,4 @@ def _sentinel(directory: Path, number: int, side: Side, primary: Side) -> list[s
         "sentinel down-after-milliseconds sfus 1000\nsentinel failover-timeout sfus 3000\n",
         encoding="utf-8",
     )
-    return [required_binary("redis"), config, "--sentinel"]
+    return [required_binary(chaos_engine() or "redis"), config, "--sentinel"]

@@ -6,29 +6,49 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.conftest import start
 from tests.chaos.load import Load
-from tests.chaos.rows import Row, Scale
+from tests.chaos.rows import Row, Scale, engines
 from tests.chaos.test_sfus import urls
 from tests.journeys.deployment import Deployment, Replica
-from tests.support.engines import RedisServer
+from tests.support.engines import RedisServer, ServerName
 from tests.support.topologies import cluster, sentinel_set
 
 RATE = 60
 
+on_every_engine = pytest.mark.parametrize("engine_name", engines())
 
-async def test_a_sentinel_failover_fails_no_request(tmp_path: Path, scale: Scale) -> None:
-    row = Row("R11", "Sentinel failover (down-after 1 s)", "0 failed requests, snapshot mode <= 3 s")
+
+@on_every_engine
+async def test_a_sentinel_failover_fails_no_request(
+    engine_name: ServerName, tmp_path: Path, scale: Scale
+) -> None:
+    row = Row(
+        f"R11 ({engine_name})",
+        "Sentinel failover (down-after 1 s)",
+        "0 failed requests, snapshot mode <= 3 s",
+        engine_name,
+    )
     with ExitStack() as stack:
-        redises = stack.enter_context(sentinel_set("redis", tmp_path, down_after_ms=1000))
+        redises = stack.enter_context(sentinel_set(engine_name, tmp_path, down_after_ms=1000))
         deployment = stack.enter_context(_deployment(redises.url, tmp_path))
         await _fail_over(row, deployment, redises.primary(), scale, limit_s=3)
 
 
-async def test_a_cluster_failover_fails_no_request(tmp_path: Path, scale: Scale) -> None:
-    row = Row("R12", "Cluster failover (node-timeout 2 s)", "0 failed requests, snapshot mode <= 5 s")
+@on_every_engine
+async def test_a_cluster_failover_fails_no_request(
+    engine_name: ServerName, tmp_path: Path, scale: Scale
+) -> None:
+    row = Row(
+        f"R12 ({engine_name})",
+        "Cluster failover (node-timeout 2 s)",
+        "0 failed requests, snapshot mode <= 5 s",
+        engine_name,
+    )
     with ExitStack() as stack:
-        redises = stack.enter_context(cluster("redis", tmp_path, node_timeout_ms=2000))
+        redises = stack.enter_context(cluster(engine_name, tmp_path, node_timeout_ms=2000))
         deployment = stack.enter_context(_deployment(redises.url, tmp_path))
         await _fail_over(row, deployment, redises.primary_of("{sfu}:load"), scale, limit_s=5)
 

@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, NoReturn, TypeAlias
+from typing import Any, Final, Literal, NoReturn, TypeAlias, cast
 
 import pytest
 import redis
@@ -143,8 +143,22 @@ def required_binary(name: ServerName) -> Path:
         _skip_or_fail(str(missing))
 
 
+def chaos_engine() -> ServerName | None:
+    """Return the engine that `SFU_CHAOS_ENGINE` asks for, `None` when it does not matter.
+
+    Raises:
+        ValueError: it asks for an engine that there is not.
+    """
+    name = os.environ.get("SFU_CHAOS_ENGINE", "")
+    if name not in {"", "redis", "valkey"}:
+        raise ValueError(f"SFU_CHAOS_ENGINE is redis or valkey, not {name!r}")
+    return cast("ServerName", name) if name else None
+
+
 def any_binary() -> Path:
     """Return the server binary of Redis, else of Valkey; without either, skip or fail the test."""
+    if wanted := chaos_engine():
+        return required_binary(wanted)
     try:
         return find_binary("redis")
     except EngineMissing:
