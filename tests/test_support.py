@@ -261,6 +261,7 @@ class TestEngines:
     def test_valkey_stands_in_for_redis(self, monkeypatch: pytest.MonkeyPatch) -> None:
         valkey = required_binary("valkey")
         monkeypatch.setenv("PATH", "")
+        monkeypatch.delenv("SFU_CHAOS_ENGINE", raising=False)
         assert any_binary() == valkey
 
 
