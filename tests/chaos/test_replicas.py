@@ -101,9 +101,10 @@ async def test_slow_callers_are_shown_the_door_and_slow_nobody_down(
         f"{count} connections, all closed after {closed_after:.1f} s; others' p99 {before:.1f} -> {after:.1f} ms, "
         f"{len(pressed.answers.failed)} of {len(pressed.answers.all)} failed"
     )
+    is_sound = closed_after <= 10 and not pressed.answers.failed
     # A few milliseconds of p99 are noise on a shared machine, whatever the ratio is.
-    is_fast = after <= max(2 * before, before + 50)
-    row.record(figure, kept=closed_after <= 10 and is_fast and not pressed.answers.failed)
+    is_bearable = after <= max(2 * before, before + 50)
+    row.record(figure, kept=is_sound and after <= 2 * before, required=is_sound and is_bearable)
 
 
 def _hold_open(port: int, count: int) -> float:
@@ -161,9 +162,9 @@ async def test_overload_is_refused_fast_and_what_is_taken_is_served(
         f"{served} served, {len(refused)} refused, p99 of refusals {p99:.1f} ms, Retry-After on all: {honest}, "
         f"afterwards {after.answers.success:.1%} served"
     )
+    is_sound = bool(refused) and honest and after.answers.success == 1 and served >= 20
     # The refusal itself is a matter of microseconds; p99 here has the load generator's own waiting in it.
-    kept = bool(refused) and honest and p99 <= 100 and after.answers.success == 1
-    row.record(figure, kept=kept and served >= 20)
+    row.record(figure, kept=is_sound and p99 <= 20, required=is_sound and p99 <= 100)
 
 
 async def test_a_replica_offered_far_more_than_it_can_do_goes_on_serving(

@@ -75,8 +75,9 @@ async def test_nobody_waits_for_a_redis_that_hangs(
         await asyncio.sleep(scale.seconds(15, 4))
     slowest = load.answers.latency_ms(1)
     figure = f"{load.answers.success:.2%} of {len(load.answers.all)} placed, slowest {slowest:.0f} ms"
+    is_placed = load.answers.success >= 0.999
     # 300 ms on Redis, and on a busy machine some more for the SFU and the client.
-    row.record(figure, kept=load.answers.success >= 0.999 and slowest < 1_000)
+    row.record(figure, kept=is_placed and slowest <= 300, required=is_placed and slowest < 1_000)
 
 
 async def test_flushing_scripts_and_data_costs_no_request(
@@ -154,4 +155,4 @@ async def test_lost_replies_make_no_second_placement(
         f"{split} issuers on two SFUs of {len(load.answers.all)} requests, {proxy.lost_replies} replies lost, "
         f"{held} holds left to reap, {load.answers.success:.2%} placed"
     )
-    row.record(figure, kept=load.answers.success >= 0.99)
+    row.record(figure, kept=split == 0 and held == 0, required=load.answers.success >= 0.99)

@@ -71,9 +71,11 @@ async def _fail_over(
         f"{len(load.answers.failed)} of {len(load.answers.all)} failed ({load.answers.statuses()}), "
         f"snapshot mode for {snapshot_s:.1f} s, {selectable} of {len(fleet.addresses)} SFUs after it"
     )
-    # The promise is on an idle machine; the figure is what counts, and a shared one takes its time.
-    kept = not load.answers.failed and snapshot_s <= limit_s + 3 and selectable == len(fleet.addresses)
-    row.record(figure, kept=kept)
+    is_whole = not load.answers.failed and selectable == len(fleet.addresses)
+    # How long an election takes is also a matter of how busy the machine is.
+    row.record(
+        figure, kept=is_whole and snapshot_s <= limit_s, required=is_whole and snapshot_s <= limit_s + 3
+    )
 
 
 def _seconds_in_snapshot(replicas: Sequence[Replica], patience_s: float) -> float:
