@@ -9,12 +9,16 @@ import fnmatch
 import ipaddress
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
 from app.errors import AddressNotAllowed, InvalidField
 
 MAX_ADDRESS_CHARACTERS = 255
+
+_MOST_JUDGED: Final = 4_096
+"""Addresses whose verdict is remembered: each is asked about at every heartbeat and forward."""
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -82,20 +86,26 @@ class AddressGuard:
         """Take shell-style `patterns` of allowed addresses (none: all) and whether link-local may pass."""
         self._patterns = tuple(pattern.lower() for pattern in patterns)
         self._allow_link_local = allow_link_local
+        self._objection = lru_cache(_MOST_JUDGED)(self._judge)
 
     def check(self, address: str) -> None:
         """Raise `AddressNotAllowed` unless a canonical `address` may register and be connected to."""
+        objection = self._objection(address)
+        if objection:
+            raise AddressNotAllowed(objection)
+
+    def _judge(self, address: str) -> str:
+        """What speaks against `address`; empty when nothing does."""
         if self._patterns and not any(fnmatch.fnmatchcase(address, pattern) for pattern in self._patterns):
-            raise AddressNotAllowed("the address matches no pattern of registration.allow")
+            return "the address matches no pattern of registration.allow"
         host = urlsplit(address).hostname or ""
         try:
             ip = ipaddress.ip_address(host)
         except ValueError:
-            return  # a name: `permits` is asked about what it resolves to, at each connection
+            return ""  # a name: `permits` is asked about what it resolves to, at each connection
         if not self.permits(ip):
-            raise AddressNotAllowed(
-                "link-local, metadata, multicast and unspecified addresses are not allowed"
-            )
+            return "link-local, metadata, multicast and unspecified addresses are not allowed"
+        return ""
 
     def permits(self, ip: IpAddress) -> bool:
         """Whether the gateway may open a connection to `ip`."""

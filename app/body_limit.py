@@ -1,10 +1,10 @@
 """The size of a request's body: what is over the limit is not read, whether it says so first or not."""
 
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import BodyTooLarge
+from app.middleware import header_of
 from app.problems import render_gateway_error
 
 
@@ -21,8 +21,11 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        announced = header_of(scope, b"content-length")
+        if not announced and not header_of(scope, b"transfer-encoding"):  # there is no body: RFC 9112, 6.3
+            await self.app(scope, receive, send)
+            return
         error = BodyTooLarge(f"the body has more than {self._max_bytes} bytes")
-        announced = Headers(scope=scope).get("content-length", "")
         if announced.isdecimal() and int(announced) > self._max_bytes:
             await render_gateway_error(Request(scope), error)(scope, receive, send)
             return

@@ -11,6 +11,7 @@ from app import __version__
 from app.commands import doctor, keys, sfus, watching
 from app.commands.exits import Exit, fail, told_in_one_line
 from app.commands.options import Config
+from app.lean_imports import imports_without
 from app.load_settings import SettingsError, load_serving_settings, load_settings
 
 if TYPE_CHECKING:
@@ -49,9 +50,10 @@ def _root(
 @cli.command()
 def serve(config: Config = None) -> None:
     """Run one replica of the gateway."""
-    from app.logs import configure_logging
-    from app.main import create_app
-    from app.server import server_for
+    with imports_without("opentelemetry", "rich"):
+        from app.logs import configure_logging
+        from app.main import create_app
+        from app.server import server_for
 
     with told_in_one_line():
         settings = load_serving_settings(config)

@@ -53,6 +53,11 @@ class TrustedProxies:
     def __str__(self) -> str:
         return ",".join(str(network) for network in self.networks) or str(self.hops)
 
+    @property
+    def trusts_nobody(self) -> bool:
+        """Whether every caller is whoever the connection comes from."""
+        return not self.hops and not self.networks
+
     def client_of(self, peer: str, forwarded_for: str) -> str:
         """Return the caller's address, given the connection's `peer` and the `X-Forwarded-For` it sent.
 
@@ -82,6 +87,8 @@ class TrustedProxies:
 def client_of(scope: Scope, trusted: TrustedProxies) -> str:
     """Return the one true address of whoever sent the request in `scope`."""
     peer = scope["client"][0] if scope.get("client") else "0.0.0.0"  # noqa: S104 - it has no address
+    if trusted.trusts_nobody:
+        return str(peer)
     forwarded_for = ",".join(Headers(scope=scope).getlist("x-forwarded-for"))
     return trusted.client_of(peer, forwarded_for)
 

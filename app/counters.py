@@ -8,11 +8,9 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from app.middleware import noted
-
 CREATED: Final = "created"
+
+_CHANNEL_ROUTES: Final = frozenset({"/v1/channel", "/r/{region}/v1/channel"})
 
 _SLOT_S: Final = 5
 _SLOTS_PER_MINUTE: Final = 60 // _SLOT_S
@@ -33,6 +31,14 @@ class ChannelCounter:
         if not self._slots or self._slots[-1][0] != slot:
             self._slots.append((slot, Counter()))
         self._slots[-1][1][outcome] += 1
+
+    def requested(self, route: str | None, status: int, code: str | None, _seconds: float) -> None:
+        """A request ended (`app.middleware.RequestObserver`): note how, where it was for a channel."""
+        if route in _CHANNEL_ROUTES:
+            self.count(CREATED if status < 400 else code or f"http_{status}")
+
+    def crashed(self, error: Exception) -> None:
+        """Take no note: the request has ended too, and is counted for that."""
 
     def last_minute(self) -> Counter[str]:
         """Return outcomes of the last 60 s, to the slot."""
@@ -61,23 +67,3 @@ class ChannelCounter:
 
     def _slot(self) -> int:
         return int(self._clock() // _SLOT_S)
-
-
-class CountChannels:
-    """Middleware of the channel routes: tells the replica's counter how each request ended."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        """Wrap the route's `app`."""
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request and count it when its answer starts."""
-        counter: ChannelCounter = scope["state"]["counter"]
-
-        async def send_and_count(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                counter.count(CREATED if status < 400 else noted(scope, "code") or f"http_{status}")
-            await send(message)
-
-        await self.app(scope, receive, send_and_count)

@@ -1,27 +1,18 @@
-"""The metrics that only Redis knows, read in the background: states, headroom, heartbeat ages, transitions.
-
-Reading costs Redis work for every SFU, so it happens every ten seconds, and of a large fleet more rarely: at
-most a fiftieth of the time goes into it. While Redis is away the last values stay, and their age grows.
+"""The metrics that only Redis knows, shown after each reading of the fleet: states, headroom, heartbeat ages,
+transitions. While Redis is away the last values stay, and their age grows.
 """
 
-import asyncio
-import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Final
 
-from app.background import in_background
-from app.errors import StoreUnavailable
 from app.metrics import Metrics
 from app.registry import Registry
 from app.settings import Settings
 from app.sfus import SfuStatus
 
-_PERIOD_S: Final = 10.0
-_PAUSE_PER_READ: Final = 50
 _EVENTS_PER_READ: Final = 200
 _IN_SERVICE: Final = frozenset({"selectable", "overloaded", "full"})
 """Standings of SFUs whose capacity counts: those that are well, however loaded."""
@@ -53,8 +44,36 @@ class Limits:
         return max(0.0, min(by_count, by_load))
 
 
+@dataclass(slots=True)
+class _Totals:
+    """What the SFUs of one region add up to."""
+
+    states: Counter[str] = field(default_factory=Counter)
+    breakers: Counter[str] = field(default_factory=Counter)
+    selectable: int = 0
+    oldest_heartbeat_ms: int = 0
+    channels: int = 0
+    sessions: int = 0
+    free: float = 0.0
+    used: float = 0.0
+    """Sessions, and reserved ones, of SFUs in service."""
+
+    def add(self, sfu: SfuStatus, limits: Limits) -> None:
+        self.states[sfu.state] += 1
+        self.selectable += sfu.standing == "selectable"
+        if sfu.state == "down":
+            return
+        self.breakers[sfu.breaker] += 1
+        self.oldest_heartbeat_ms = max(self.oldest_heartbeat_ms, sfu.heartbeat_age_ms)
+        self.channels += sfu.channels
+        self.sessions += sfu.sessions
+        if sfu.standing in _IN_SERVICE:
+            self.free += limits.headroom(sfu)
+            self.used += sfu.sessions + sfu.reserved
+
+
 class FleetGauges:
-    """Keeps the fleet's metrics true."""
+    """Keeps the fleet's metrics true. Follows a `FleetReader`."""
 
     def __init__(
         self,
@@ -63,70 +82,56 @@ class FleetGauges:
         limits: Limits,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the `metrics` to keep, where to read, what SFUs are filled to, and a `clock` in seconds."""
+        """Take the `metrics` to keep, where events are, what SFUs are filled to, and a `clock` in seconds."""
         self._metrics = metrics
         self._registry = registry
         self._limits = limits
         self._clock = clock
+        self._regions: dict[str, _Totals] = {}
         self._read_at = clock()
         self._last_id = ""
         self._newest_since = clock()
         metrics.fleet_age.set_function(lambda: self._clock() - self._read_at)
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Read in the background for as long as the block runs."""
-        async with in_background(self._read_forever()):
-            yield
+    def begin(self) -> None:
+        """Add up from zero."""
+        self._regions = {}
 
-    async def _read_forever(self) -> None:
-        while True:
-            started = self._clock()
-            await self.read()
-            await asyncio.sleep(max(_PERIOD_S, (self._clock() - started) * _PAUSE_PER_READ))
+    def take(self, page: Iterable[SfuStatus]) -> None:
+        """Add up those in `page`."""
+        for sfu in page:
+            self._regions.setdefault(self._metrics.region(sfu.region), _Totals()).add(sfu, self._limits)
 
-    async def read(self) -> None:
-        """Read once. Fails open: without Redis the last values stay, and `fleet_age_seconds` tells."""
-        with contextlib.suppress(StoreUnavailable):
-            fleet = await self._registry.fleet()
-            await self._follow_events()
-            self.show(fleet)
-            self._read_at = self._clock()
+    async def finish(self) -> None:
+        """Read what happened since, and show it all. Raises `StoreUnavailable`; the last values stay then."""
+        await self._follow_events()
+        self.show()
+        self._read_at = self._clock()
 
-    def show(self, fleet: Iterable[SfuStatus]) -> None:
-        """Set the gauges to what `fleet` says. Regions that it no longer has disappear."""
-        by_region: dict[str, list[SfuStatus]] = {}
-        for sfu in fleet:
-            by_region.setdefault(self._metrics.region(sfu.region), []).append(sfu)
+    def show(self) -> None:
+        """Set the gauges to what was added up. Regions that the fleet no longer has disappear."""
         metrics = self._metrics
         for gauge in (
             metrics.sfus, metrics.selectable, metrics.breakers, metrics.heartbeat_age, metrics.channels,
             metrics.sessions, metrics.headroom, metrics.headroom_ratio,
         ):  # fmt: skip
             gauge.clear()
-        for region, sfus in by_region.items():
-            self._show_region(region, sfus)
+        for region, totals in self._regions.items():
+            self._show_region(region, totals)
 
-    def _show_region(self, region: str, sfus: list[SfuStatus]) -> None:
+    def _show_region(self, region: str, totals: _Totals) -> None:
         metrics = self._metrics
-        for state, count in Counter(sfu.state for sfu in sfus).items():
+        for state, count in totals.states.items():
             metrics.sfus.labels(region, state).set(count)
-        alive = [sfu for sfu in sfus if sfu.state != "down"]
-        for breaker, count in Counter(sfu.breaker for sfu in alive).items():
+        for breaker, count in totals.breakers.items():
             metrics.breakers.labels(region, breaker).set(count)
-        metrics.selectable.labels(region).set(sum(sfu.standing == "selectable" for sfu in sfus))
-        metrics.heartbeat_age.labels(region).set(
-            max((sfu.heartbeat_age_ms for sfu in alive), default=0) / 1000
-        )
-        metrics.channels.labels(region).set(sum(sfu.channels for sfu in alive))
-        metrics.sessions.labels(region).set(sum(sfu.sessions for sfu in alive))
-        self._show_headroom(region, [sfu for sfu in alive if sfu.standing in _IN_SERVICE])
-
-    def _show_headroom(self, region: str, sfus: list[SfuStatus]) -> None:
-        free = sum(self._limits.headroom(sfu) for sfu in sfus)
-        used = sum(sfu.sessions + sfu.reserved for sfu in sfus)
-        self._metrics.headroom.labels(region).set(round(free, 3))
-        self._metrics.headroom_ratio.labels(region).set(round(free / (free + used), 6) if free else 0)
+        metrics.selectable.labels(region).set(totals.selectable)
+        metrics.heartbeat_age.labels(region).set(totals.oldest_heartbeat_ms / 1000)
+        metrics.channels.labels(region).set(totals.channels)
+        metrics.sessions.labels(region).set(totals.sessions)
+        free, all_places = totals.free, totals.free + totals.used
+        metrics.headroom.labels(region).set(round(free, 3))
+        metrics.headroom_ratio.labels(region).set(round(free / all_places, 6) if free else 0)
 
     async def _follow_events(self) -> None:
         """Count transitions since the last read, and see how long the oldest unpublished one waits.

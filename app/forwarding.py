@@ -1,20 +1,17 @@
 """Forwarding to SFUs over HTTP: bounded in time and size, no redirects, nothing from the environment."""
 
 import asyncio
-import ipaddress
 import json
-import socket
-from collections.abc import Sequence
+import ssl
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
-from urllib.parse import urlsplit
-
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
+from urllib.parse import quote_plus
 
 from app.addresses import AddressGuard
+from app.connection_pool import ConnectionPool
 from app.errors import AddressNotAllowed
+from app.sfu_connection import Answer, AnswerTooLong, MalformedAnswer
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
 """A channel answer has a few hundred bytes; whoever sends more is not an SFU."""
@@ -23,8 +20,8 @@ MAX_STATS_BYTES: Final = 8 << 20
 
 MAX_UUID_CHARACTERS: Final = 200
 
-_KEEP_ALIVE_SECONDS: Final = 4.0
-"""Node.js closes idle connections after 5 s; reusing one in that moment would look like a failure."""
+_QUERY_SAFE: Final = "!$'()*,/:?@"
+"""Written as they are within a query, beside letters, digits and `-._~`; a space is written as `+`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,59 +41,25 @@ class ForwardError(Exception):
         self.status = status
 
 
-class GuardedResolver(AbstractResolver):
-    """Resolves names, and refuses those that lead where the gateway must not go.
-
-    The connection goes to the very address that was checked.
-    """
-
-    def __init__(self, guard: AddressGuard) -> None:
-        """Take the `guard` that decides."""
-        self._guard = guard
-        self._inner = ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Return the permitted addresses of `host`. Raises `OSError` when there is none."""
-        found = await self._inner.resolve(host, port, family)
-        permitted = [entry for entry in found if self._guard.permits(ipaddress.ip_address(entry["host"]))]
-        if not permitted:
-            raise OSError(f"{host} leads to no permitted address")
-        return permitted
-
-    async def close(self) -> None:
-        """Let the resolver go."""
-        await self._inner.close()
-
-
 class Forwarder:
     """An HTTP client for SFUs. Use it as an async context manager."""
 
-    def __init__(self, guard: AddressGuard) -> None:
-        """Take the `guard` that says which addresses may be connected to."""
+    def __init__(self, guard: AddressGuard, *, tls: ssl.SSLContext | None = None) -> None:
+        """Take the `guard` that says which addresses may be connected to, and whom TLS believes.
+
+        By default TLS believes whom the system believes.
+        """
         self._guard = guard
-        self._session: aiohttp.ClientSession | None = None
+        self._tls = tls
+        self._pool: ConnectionPool | None = None
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(
-            limit=0,
-            keepalive_timeout=_KEEP_ALIVE_SECONDS,
-            resolver=GuardedResolver(self._guard),
-            ttl_dns_cache=30,
-        )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(total=None),  # each attempt has its own, around everything
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-            auto_decompress=False,
-        )
+        self._pool = ConnectionPool(self._guard, tls=self._tls)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._pool is not None:
+            await self._pool.close()
 
     async def create_channel(
         self,
@@ -115,9 +78,13 @@ class Forwarder:
         Raises:
             ForwardError: no connection, no answer in time, not 2xx, or without `uuid` and `url`.
         """
-        headers = {"Authorization": f"Bearer {token}", **_forwarded(client, public_url)}
         status, body = await self._request(
-            "GET", f"{address}/v1/channel", timeout_s, query=query, headers=headers
+            "GET",
+            address,
+            "/v1/channel",
+            timeout_s,
+            query=query,
+            headers=(("Authorization", f"Bearer {token}"), *_forwarded(client, public_url)),
         )
         if not 200 <= status < 300:
             raise ForwardError(f"answered {status}", status)
@@ -126,7 +93,12 @@ class Forwarder:
     async def disconnect(self, address: str, *, token: str, client: str, timeout_s: float) -> None:
         """Post a disconnect, whose body is the bare `token`, to the SFU at `address`. Raises `ForwardError`."""
         status, _ = await self._request(
-            "POST", f"{address}/v1/disconnect", timeout_s, headers=_forwarded(client, ""), data=token.encode()
+            "POST",
+            address,
+            "/v1/disconnect",
+            timeout_s,
+            headers=(*_forwarded(client, ""), ("Content-Type", "application/octet-stream")),
+            data=token.encode(),
         )
         if not 200 <= status < 300:
             raise ForwardError(f"answered {status}", status)
@@ -134,14 +106,14 @@ class Forwarder:
     async def probe(self, address: str, timeout_s: float) -> bool:
         """Whether the SFU answers `/v1/noop` with 2xx within `timeout_s` seconds."""
         try:
-            status, _ = await self._request("GET", f"{address}/v1/noop", timeout_s)
+            status, _ = await self._request("GET", address, "/v1/noop", timeout_s)
         except ForwardError:
             return False
         return 200 <= status < 300
 
     async def stats(self, address: str, timeout_s: float) -> object:
         """Return the parsed `/v1/stats` of an SFU. Raises `ForwardError`."""
-        status, body = await self._request("GET", f"{address}/v1/stats", timeout_s, max_bytes=MAX_STATS_BYTES)
+        status, body = await self._request("GET", address, "/v1/stats", timeout_s, max_bytes=MAX_STATS_BYTES)
         try:
             if not 200 <= status < 300:
                 raise ForwardError(f"answered {status}", status)
@@ -152,50 +124,61 @@ class Forwarder:
     async def _request(
         self,
         method: str,
-        url: str,
+        address: str,
+        path: str,
         timeout_s: float,
         *,
         query: Sequence[tuple[str, str]] = (),
-        headers: dict[str, str] | None = None,
-        data: bytes | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+        data: bytes = b"",
         max_bytes: int = MAX_ANSWER_BYTES,
-    ) -> tuple[int, bytes]:
-        if self._session is None:
+    ) -> Answer:
+        if self._pool is None:
             raise RuntimeError("the forwarder is not open")
+        deadline = asyncio.get_running_loop().time() + timeout_s
         try:
-            self._guard.check(url[: url.index("/", len("https://"))])
-            async with (
-                asyncio.timeout(timeout_s),
-                self._session.request(
-                    method, url, params=list(query), headers=headers, data=data, allow_redirects=False
-                ) as response,
-            ):
-                return response.status, await _read(response, max_bytes)
+            origin = self._pool.origin(address)
+            request = f"{method} {path}{query_text(query)}{origin.head}{_fields(headers, data)}\r\n".encode(
+                "ascii"
+            )
+            return await self._pool.request(origin, request + data, max_bytes, deadline=deadline)
         except TimeoutError as error:
             raise ForwardError("did not answer in time") from error
         except AddressNotAllowed as error:
             raise ForwardError("has an address that is not allowed") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except AnswerTooLong as error:
+            raise ForwardError(f"answered more than {max_bytes} bytes", error.status) from error
+        except (MalformedAnswer, OSError, ValueError) as error:
             raise ForwardError(f"cannot be reached: {type(error).__name__}") from error
 
 
-async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > max_bytes:
-            response.close()
-            raise ForwardError(f"answered more than {max_bytes} bytes", response.status)
-    return bytes(body)
+def query_text(parameters: Iterable[tuple[str, str]]) -> str:
+    """The parameters as they follow a path. Half a surrogate pair, which no URL can say, is left out."""
+    said = [
+        f"{quote_plus(name, _QUERY_SAFE, errors='ignore')}={quote_plus(value, _QUERY_SAFE, errors='ignore')}"
+        for name, value in parameters
+    ]
+    return "?" + "&".join(said) if said else ""
 
 
-def _forwarded(client: str, public_url: str) -> dict[str, str]:
+def _fields(headers: Iterable[tuple[str, str]], data: bytes) -> str:
+    """The headers as they are sent. Raises `ValueError` when a value could be taken for anything else."""
+    lines = []
+    for name, value in headers:
+        if not value.isascii() or not value.isprintable():
+            raise ValueError(f"{name} is not printable ASCII")
+        lines.append(f"{name}: {value}\r\n")
+    if data:
+        lines.append(f"Content-Length: {len(data)}\r\n")
+    return "".join(lines)
+
+
+def _forwarded(client: str, public_url: str) -> tuple[tuple[str, str], ...]:
     """The caller's address, overwritten, and the name under which browsers reach the SFU."""
-    headers = {"X-Forwarded-For": client}
-    if public_url:
-        parts = urlsplit(public_url)
-        headers |= {"X-Forwarded-Host": parts.netloc, "X-Forwarded-Proto": parts.scheme}
-    return headers
+    if not public_url:
+        return (("X-Forwarded-For", client),)
+    scheme, _, host = public_url.partition("://")
+    return (("X-Forwarded-For", client), ("X-Forwarded-Host", host), ("X-Forwarded-Proto", scheme))
 
 
 def _channel(body: bytes) -> Channel:

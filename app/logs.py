@@ -2,45 +2,71 @@
 events name fields one by one, and keys and tokens have a text form without the secret.
 """
 
+import contextlib
 import hashlib
+import json
 import logging
 import sys
-from typing import Any, Literal
+from functools import cache, partial
+from typing import Any, Literal, TextIO
 
 import structlog
 from structlog.typing import Processor
 
 
 def configure_logging(level: str, form: Literal["json", "text"]) -> None:
-    """Send everything that is logged in this process, libraries included, through one renderer."""
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
+    """Send everything that is logged in this process, libraries included, through one renderer.
+
+    Our own events go straight to it: the standard library's way would cost a request as much as its token.
+    """
+    number = logging.getLevelName(level.upper())
+    common: list[Processor] = [
         structlog.stdlib.add_logger_name,
+        structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
-    renderer: Processor = (
-        structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
-    )
+    renderer = _renderer(form)
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        processors=[*common, renderer],
+        logger_factory=cache(partial(_Lines, sys.stderr)),
+        wrapper_class=structlog.make_filtering_bound_logger(number),
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=common,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level.upper())
+    root.setLevel(number)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
+
+
+class _Lines:
+    """Writes one module's lines. Whoever reads them may be gone: that is no reason for a request to fail."""
+
+    def __init__(self, file: TextIO, name: str = "") -> None:
+        self._file = file
+        self.name = name
+
+    def log(self, line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # a broken pipe, a closed file
+            self._file.write(line + "\n")
+            self._file.flush()
+
+    debug = info = warning = error = critical = log
+
+
+def _renderer(form: Literal["json", "text"]) -> Processor:
+    if form == "text":
+        return structlog.dev.ConsoleRenderer(colors=False)
+    encoder = json.JSONEncoder(default=repr)  # json.dumps would make one for each line
+    return structlog.processors.JSONRenderer(serializer=lambda event, **_: encoder.encode(event))
 
 
 def logger(name: str) -> Any:

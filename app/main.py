@@ -15,16 +15,17 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 from app.addresses import AddressGuard
-from app.admission import Admission
+from app.admission import Admission, Capacity
 from app.body_limit import BodyLimit
 from app.channels import Channels
-from app.counters import ChannelCounter, CountChannels
+from app.counters import ChannelCounter
 from app.dashboard.fleet_watch import FleetWatch
 from app.disconnects import Disconnects
 from app.endpoints import admin, channel, dashboard, disconnect, events, health, metrics, openapi, sfu
 from app.errors import GatewayError, StoreUnavailable
 from app.event_feed import EventFeed
 from app.fleet_gauges import FleetGauges, Limits
+from app.fleet_reader import FleetReader
 from app.forwarding import Forwarder
 from app.geoip import CountryByIp
 from app.history import History
@@ -57,12 +58,11 @@ log = logger(__name__)
 
 MAX_BODY_BYTES: Final = 64 * 1024
 
-_COUNTED: Final = [Middleware(CountChannels)]
 _PACKED: Final = [Middleware(GZipMiddleware, compresslevel=1)]
 
 ROUTES: Final = (
-    Route("/v1/channel", channel.create_channel, methods=["GET"], middleware=_COUNTED),
-    Route("/r/{region}/v1/channel", channel.create_channel, methods=["GET"], middleware=_COUNTED),
+    Route("/v1/channel", channel.create_channel, methods=["GET"]),
+    Route("/r/{region}/v1/channel", channel.create_channel, methods=["GET"]),
     Route("/v1/sfu", sfu.take_heartbeat, methods=["POST"]),
     Route("/v1/disconnect", disconnect.disconnect, methods=["POST"]),
     Route("/v1/events", events.events, methods=["GET"]),
@@ -92,20 +92,21 @@ def create_app(settings: Settings | None = None, *, store: RedisClient | None = 
     settings from the environment end the process with exit code 3.
     """
     checked = _settings_or_exit() if settings is None else settings
-    told, tracing = Metrics(), tracing_of(checked.tracing)
+    told, counter, tracing = Metrics(), ChannelCounter(), tracing_of(checked.tracing)
+    capacity = Capacity(checked.max_concurrent_requests, told.refused_early)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[State]:
         async with AsyncExitStack() as stack:
-            yield await _open(app, stack, checked, store, told, tracing)
+            yield await _open(app, stack, checked, store, told, counter, capacity, tracing)
 
     app = Starlette(
         routes=ROUTES,
         middleware=[
             *([Middleware(TraceRequests, tracing=tracing)] if tracing else []),
-            Middleware(RequestLog, observer=told),
+            Middleware(RequestLog, observers=(told, counter)),
             Middleware(BodyLimit, max_bytes=MAX_BODY_BYTES),
-            Middleware(Admission, limit=checked.max_concurrent_requests),
+            Middleware(Admission, capacity=capacity),
         ],
         exception_handlers={
             GatewayError: render_gateway_error,
@@ -125,6 +126,8 @@ async def _open(
     settings: Settings,
     store: RedisClient | None,
     told: Metrics,
+    counter: ChannelCounter,
+    capacity: Capacity,
     tracing: Tracing | None,
 ) -> State:
     """Open this replica's resources in the order they need each other; `stack` closes them in reverse."""
@@ -148,10 +151,10 @@ async def _open(
     feed = EventFeed(registry)
     app.state.before_stop.append(feed.close)
     await stack.enter_async_context(feed.running())
-    watch = FleetWatch(registry.fleet, lambda: switch.uses_registry, dashboard.render_sfus)
-    history = History(registry.fleet)
-    await stack.enter_async_context(history.running())
-    await stack.enter_async_context(FleetGauges(told, registry, Limits.from_settings(settings)).running())
+    history, gauges = History(), FleetGauges(told, registry, Limits.from_settings(settings))
+    reader = FleetReader(registry.fleet_pages, (history, gauges))
+    await stack.enter_async_context(reader.running())
+    watch = FleetWatch(reader.fleet, lambda: switch.uses_registry, dashboard.render_sfus)
     observer: Observer = told
     if tracing is not None:
         stack.push_async_callback(asyncio.to_thread, tracing.close)
@@ -170,7 +173,8 @@ async def _open(
         switch=switch,
         watch=watch,
         history=history,
-        counter=ChannelCounter(),
+        counter=counter,
+        capacity=capacity,
         metrics=told,
         description=openapi_json(ROUTES),
     )
@@ -201,7 +205,7 @@ def _placing(
 
     async def read() -> Snapshot:
         try:
-            return await (registry if switch.uses_registry else patient).snapshot()
+            return await (registry if switch.uses_registry else patient).snapshot(switch.snapshot)
         except StoreUnavailable:
             await drop_connections(client)
             raise

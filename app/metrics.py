@@ -153,6 +153,10 @@ class Metrics:
         if code is not None:
             self._problems.labels(code).inc()
 
+    def refused_early(self) -> None:
+        """A request was refused before the application saw it: `app.shedding`."""
+        self.requested(None, ReplicaBusy.status, ReplicaBusy.code, 0.0)
+
     def crashed(self, error: Exception) -> None:
         """A request ended with an exception that nobody expected."""
         if isinstance(error, RedisError):

@@ -1,12 +1,11 @@
 """Around every request: an id that callers and logs share, and one log line when it is done."""
 
+import os
 import re
 import time
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.logs import logger
@@ -17,6 +16,8 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET_PATHS: Final = frozenset(
     {"/noop", "/v1/noop", "/livez", "/readyz", "/metrics", "/v1/dashboard/data", "/v1/dashboard/history"}
 )
+_ROUTINE_PATHS: Final = frozenset({"/v1/sfu"})
+"""Heartbeats: thousands a minute that are like the last one. What is new is an audit event."""
 _NOTES: Final = "log_notes"
 
 
@@ -33,9 +34,18 @@ def noted(scope: Scope, name: str) -> Any:
 def request_id_of(scope: Scope) -> str:
     """Return the id of the request: the caller's `X-Request-Id` where it is a sane one, else a new one."""
     if "request_id" not in scope:
-        given = Headers(scope=scope).get("x-request-id", "")
-        scope["request_id"] = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        given = header_of(scope, b"x-request-id")
+        scope["request_id"] = given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
     return str(scope["request_id"])
+
+
+def header_of(scope: Scope, name: bytes) -> str:
+    """Return the request's first header with the lower-case `name`, or an empty text."""
+    for key, value in scope["headers"]:
+        if key == name:
+            text: str = value.decode("latin-1")
+            return text
+    return ""
 
 
 class RequestObserver(Protocol):
@@ -49,17 +59,19 @@ class RequestObserver(Protocol):
 
 
 class RequestLog:
-    """Gives each request its id and writes one line about it; about probes and polls only when they fail."""
+    """Gives each request its id and writes one line about it; about heartbeats, probes and polls only when
+    they fail.
+    """
 
     def __init__(
         self,
         app: ASGIApp,
-        observer: RequestObserver | None = None,
+        observers: Sequence[RequestObserver] = (),
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Wrap `app`; `observer` hears of each request, `clock` is in seconds."""
+        """Wrap `app`; `observers` hear of each request, `clock` is in seconds."""
         self.app = app
-        self._observer = observer
+        self._observers = observers
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,27 +80,28 @@ class RequestLog:
             await self.app(scope, receive, send)
             return
         request_id, started, status = request_id_of(scope), self._clock(), 500
+        id_as_sent = request_id.encode("latin-1")
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", id_as_sent)]
             await send(message)
 
         try:
             await self.app(scope, receive, send_with_id)
         except Exception as error:
             note(scope, code="internal", error=type(error).__name__)
-            if self._observer is not None:
-                self._observer.crashed(error)
+            for observer in self._observers:
+                observer.crashed(error)
             raise
         finally:
             duration = self._clock() - started
-            if self._observer is not None:
-                route = getattr(scope.get("route"), "path", None)
-                self._observer.requested(route, status, noted(scope, "code"), duration)
-            if status >= 500 or scope["path"] not in _QUIET_PATHS:
+            route, code = getattr(scope.get("route"), "path", None), noted(scope, "code")
+            for observer in self._observers:
+                observer.requested(route, status, code, duration)
+            if not _is_routine(scope["path"], status):
                 log.log(
                     40 if status == 500 else 20,
                     "request",
@@ -99,3 +112,7 @@ class RequestLog:
                     duration_ms=round(duration * 1000, 2),
                     **scope.get(_NOTES, {}),
                 )
+
+
+def _is_routine(path: str, status: int) -> bool:
+    return (path in _QUIET_PATHS and status < 500) or (path in _ROUTINE_PATHS and status < 400)

@@ -27,6 +27,8 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _unparsed_bytes = 0
     _is_in_head = True
+    _is_incomplete = False
+    """Whether a message has begun and not ended. One that came whole needs no timer."""
     _steps = 0
     """How often a message began, its head was complete, or it was."""
 
@@ -39,10 +41,10 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._timer is None:
-            self._arm()
         steps = self._steps
         super().data_received(data)
+        if self._timer is None and (self._is_incomplete or self._steps == steps):
+            self._arm()
         if self._is_in_head and self._steps == steps:  # all of it was part of one head
             self._unparsed_bytes += len(data)
             if self._unparsed_bytes > MAX_HEAD_BYTES:
@@ -50,8 +52,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._enter(is_head=True)
-        if self._timer is None:  # it came with the end of another one
-            self._arm()
+        self._is_incomplete = True
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -67,9 +68,14 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._enter(is_head=True)
-        self._disarm()
+        self._ended()
         super().on_message_complete()
+
+    def _ended(self) -> None:
+        """The message has arrived whole."""
+        self._enter(is_head=True)
+        self._is_incomplete = False
+        self._disarm()
 
     def _enter(self, *, is_head: bool) -> None:
         self._is_in_head, self._head_bytes, self._unparsed_bytes = is_head, 0, 0

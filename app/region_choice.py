@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from app.errors import StoreUnavailable
 from app.geoip import CountryByIp
@@ -11,6 +11,9 @@ from app.tenants import Tenant
 
 ANYWHERE = "*"
 """In a group of regions: the whole fleet."""
+
+
+_NO_HINT: Final = RegionHint()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class RegionChooser:
         self, tenant: Tenant, client: str, *, region: str | None, country: str | None, path: str | None
     ) -> RegionChoice:
         """Return where a channel of `tenant`, asked for by `client`, may go."""
+        if not (region or country or path or tenant.region or self._country_by_ip):  # as Odoo asks
+            return RegionChoice(self._groups(_NO_HINT, tenant.region_allow), _NO_HINT)
         country_of_client = self._country_by_ip.country_of(client) if self._country_by_ip else None
         hints = Hints(region=region, country=country, path=path, tenant=tenant.region, ip=country_of_client)
         fleet = await self._fleet_with(region, path, tenant.region)

@@ -6,7 +6,7 @@ Reply codes become values or exceptions here and nowhere else. Every method may 
 import itertools
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final, Self, cast
 
 from app.errors import (
@@ -20,13 +20,14 @@ from app.errors import (
 from app.explain import Candidate, explain
 from app.keys import NEWEST_SCHEMA, OLDEST_SCHEMA, SCHEMA, Keys
 from app.placements import Busy, Placement, PlacementRequest, Report
-from app.policy import policy_of
+from app.policy import Policy
 from app.schema import SchemaRefused
-from app.scripts import RedisClient, ScriptRunner, load_script, store_errors
+from app.scripts import Argument, RedisClient, Script, ScriptRunner, store_errors
 from app.sealing import SealBrokenError, Sealer
 from app.settings import Settings
 from app.sfus import Heartbeat, NodeReport, SfuStatus, Sweep
-from app.snapshot import Snapshot, SnapshotNode
+from app.shipped_scripts import shipped_scripts
+from app.snapshot import NOBODY, Snapshot, SnapshotNode, node_of
 from app.tokens import Key
 
 _PAGE: Final = 50
@@ -43,7 +44,7 @@ class Registry:
         self,
         client: RedisClient,
         keys: Keys,
-        policy: str,
+        policy: Policy,
         sealer: Sealer,
         *,
         timeout_s: float = 0.25,
@@ -57,6 +58,7 @@ class Registry:
         self._client = client
         self.keys = keys
         self._policy = policy
+        self._scripts = shipped_scripts(policy)
         self._sealer = sealer
         self._runner = ScriptRunner(client, keys.prefix, timeout_s)
         self._timeout_s = timeout_s
@@ -70,7 +72,7 @@ class Registry:
         return cls(
             client,
             keys,
-            policy_of(settings),
+            Policy.from_settings(settings),
             Sealer.from_settings(settings),
             timeout_s=settings.redis.timeout_ms / 1000,
         )
@@ -92,7 +94,7 @@ class Registry:
 
     @property
     def answered_at(self) -> float:
-        """When Redis last answered a script, in seconds of the event loop's clock."""
+        """When Redis last answered a script, in seconds of the monotonic clock."""
         return self._runner.answered_at
 
     # Heartbeats
@@ -104,23 +106,26 @@ class Registry:
             AddressLeased: a living SFU holds the address with another key.
             RateLimited: the address sends too many.
         """
-        document = {
-            "region": report.region,
-            "channels": report.channels,
-            "sessions": report.sessions,
-            "max_sessions": report.max_sessions,
-            "cpu": report.cpu,
-            "memory": report.memory,
-            "public_url": report.public_url,
-            "draining": report.is_draining,
-            "fresh": report.is_fresh,
-            "key": self._sealer.seal(report.address, report.key),
-            "fingerprint": self._sealer.fingerprint(report.address, report.key),
-        }
+        sealed = self._sealer.seal(report.address, report.key)
+        fingerprint = self._sealer.fingerprint(report.address, report.key)
 
         async def send(former_fingerprint: str) -> Any:
-            text = json.dumps(document | {"former_fingerprint": former_fingerprint})
-            return await self._run(_HEARTBEAT, self._policy, report.address, text)
+            return await self._run_together(
+                self._scripts.heartbeat,
+                report.address,
+                report.region,
+                report.channels,
+                report.sessions,
+                report.max_sessions,
+                report.cpu,
+                report.memory,
+                report.public_url,
+                int(report.is_draining),
+                int(report.is_fresh),
+                sealed,
+                fingerprint,
+                former_fingerprint,
+            )
 
         code, *rest = await self._with_lease(report.address, report.key, send)
         if code == "limited":
@@ -133,7 +138,7 @@ class Registry:
         fingerprint = self._sealer.fingerprint(address, key)
 
         async def send(former_fingerprint: str) -> Any:
-            return await self._run(_SIGN_OFF, self._policy, address, fingerprint, former_fingerprint)
+            return await self._run(self._scripts.sign_off, address, fingerprint, former_fingerprint)
 
         _, removed = await self._with_lease(address, key, send)
         return bool(removed)
@@ -169,11 +174,21 @@ class Registry:
             Overloaded: there are some, all of them out by load.
             TenantLimitReached: the tenant has all the channels it may have.
         """
-        document = {name: getattr(request, name) for name in PlacementRequest.__slots__}
-        given = {name: value for name, value in document.items() if value is not None}
-        text = json.dumps(given | {"random": self._draw()})
+        allow, limit = request.allow, request.max_channels
+        arguments = (
+            request.id,
+            request.attempt,
+            request.tenant,
+            _utf8(request.issuer),
+            "|".join(map(",".join, request.groups)),
+            " ".join(request.exclude),
+            "*" if allow is None else ",".join(allow),
+            request.hold_ms,
+            self._draw(),
+            "" if limit is None else limit,
+        )
         for _ in range(_STALE_PAGES):
-            reply = await self._run(_SELECT, self._policy, text)
+            reply = await self._run_together(self._scripts.select, *arguments)
             if reply[0] != "again":
                 return _placed(reply)
         raise NoSfuAvailable("the registry is full of expired SFUs; the sweeper may not be running")
@@ -184,17 +199,17 @@ class Registry:
 
     async def report(self, report: Report) -> None:
         """Say how forwarding to an SFU ended."""
-        document = {
-            "id": report.id,
-            "tenant": report.tenant,
-            "issuer": report.issuer,
-            "address": report.address,
-            "outcome": report.outcome,
-            "final": report.is_final,
-            "uuid": report.uuid,
-            "random": self._draw(),
-        }
-        await self._run(_REPORT, self._policy, json.dumps(document))
+        await self._run_together(
+            self._scripts.report,
+            report.id,
+            report.tenant,
+            _utf8(report.issuer),
+            report.address,
+            report.outcome,
+            int(report.is_final),
+            _utf8(report.uuid),
+            self._draw(),
+        )
 
     async def last_event_id(self) -> str:
         """Return the stream id of the newest event, `0-0` when there is none."""
@@ -218,28 +233,30 @@ class Registry:
         Raises:
             UnknownSfu: neither living nor remembered.
         """
-        _known(address, await self._run(_DRAIN, self._policy, address, deadline_ms))
+        _known(address, await self._run(self._scripts.drain, address, deadline_ms))
 
     async def resume(self, address: str) -> None:
         """Take back a drain. Raises `UnknownSfu`."""
-        _known(address, await self._run(_RESUME, self._policy, address))
+        _known(address, await self._run(self._scripts.resume, address))
 
     async def forget(self, address: str) -> None:
         """Remove every trace of an SFU. Raises `UnknownSfu`."""
-        _known(address, await self._run(_FORGET, self._policy, address))
+        _known(address, await self._run(self._scripts.forget, address))
 
     async def fleet(self) -> list[SfuStatus]:
         """Return every SFU, living and lost, by region and address. For people, not for a request path."""
-        statuses: list[SfuStatus] = []
-        async for page in self._addresses():
-            statuses += [
-                SfuStatus(**json.loads(text)) for text in await self._run(_DESCRIBE, self._policy, *page)
-            ]
+        statuses = [status async for page in self.fleet_pages() for status in page]
         return sorted(statuses, key=lambda status: (status.region, status.address))
+
+    async def fleet_pages(self) -> AsyncGenerator[list[SfuStatus]]:
+        """Yield every SFU, living and lost, once and in no order: a large fleet need not be in memory whole."""
+        async for page in self._addresses():
+            texts = await self._run(self._scripts.describe, *page)
+            yield [SfuStatus(**json.loads(text)) for text in texts]
 
     async def describe(self, address: str) -> SfuStatus:
         """Return one SFU. Raises `UnknownSfu`."""
-        texts = await self._run(_DESCRIBE, self._policy, address)
+        texts = await self._run(self._scripts.describe, address)
         if not texts:
             raise UnknownSfu(f"no SFU is known as {address}")
         return SfuStatus(**json.loads(texts[0]))
@@ -255,22 +272,26 @@ class Registry:
             if cursor == 0:
                 return
 
-    async def snapshot(self) -> Snapshot:
-        """Return the selectable fleet, as a replica keeps it for the time when Redis is away."""
-        nodes: dict[str, SnapshotNode] = {}
+    async def snapshot(self, former: Snapshot = NOBODY) -> Snapshot:
+        """Return the selectable fleet, as a replica keeps it for the time when Redis is away.
+
+        What is as in the `former` snapshot is taken from there, so that a large fleet is not in memory twice.
+        """
+        known, nodes = {node.address: node for node in former.nodes}, dict[str, SnapshotNode]()
         for first in itertools.count(0, _SNAPSHOT_PAGE):
             epoch, is_held, per_channel, page, has_more = await self._run(
-                _SNAPSHOT, self._policy, first, _SNAPSHOT_PAGE
+                self._scripts.snapshot, first, _SNAPSHOT_PAGE
             )
-            for address, region, sealed, public_url, *figures in page:
-                nodes[address] = SnapshotNode(address, region, sealed, public_url, *map(float, figures))
+            for row in page:
+                node = node_of(row, known.get(row[0]))
+                nodes[node.address] = node
             if not has_more:
                 break
         return Snapshot(tuple(nodes.values()), float(per_channel), epoch, bool(is_held))
 
     async def adopt(self, *, tenant: str, issuer: str, address: str, uuid: str) -> bool:
         """Take over a placement made while Redis was away; whether it was news."""
-        reply = await self._run(_ADOPT, self._policy, tenant, issuer, address, uuid)
+        reply = await self._run(self._scripts.adopt, tenant, _utf8(issuer), address, _utf8(uuid))
         return bool(reply[1])
 
     async def explain(self, request: PlacementRequest) -> list[Candidate]:
@@ -279,12 +300,11 @@ class Registry:
         A dry run: nothing is reserved, and nobody waits for it.
         """
         sticky = await self._read("hget", self.keys.placement(request.tenant, request.issuer), "address")
-        policy = json.loads(self._policy)
         return explain(
             await self.fleet(),
             request,
-            strategy=policy["strategy"],
-            choices=policy["choices"],
+            strategy=self._policy.strategy,
+            choices=self._policy.choices,
             sticky=sticky or "",
         )
 
@@ -308,7 +328,7 @@ class Registry:
         Raises:
             SchemaRefused: the data that is there has another one.
         """
-        code, found = await self._runner.run(_CLAIM_SCHEMA, schema, oldest, newest)
+        code, found = await self._runner.run(self._scripts.claim_schema, schema, oldest, newest)
         if code == "newer":
             raise SchemaRefused(
                 f"the data in Redis (namespace {self.keys.namespace}) has schema {found}, this version knows "
@@ -324,38 +344,38 @@ class Registry:
 
     async def lead(self, name: str, lease_ms: int) -> bool:
         """Take or renew the lease of the active sweeper; whether `name` has it."""
-        return bool(await self._runner.run(_LEAD, name, lease_ms))
+        return bool(await self._runner.run(self._scripts.lead, name, lease_ms))
 
     async def expire(self) -> Sweep:
         """End the lives of a few SFUs whose health deadline has passed."""
-        code, *rest = await self._run(_EXPIRE, self._policy, _BATCH)
+        code, *rest = await self._run(self._scripts.expire, _BATCH)
         if code == "held":
             return Sweep(0, has_more=False, held_until=int(rest[0]))
         return Sweep(int(rest[0]), bool(rest[1]))
 
     async def reap(self) -> Sweep:
         """End the holds of a few requests that never reported."""
-        _, count, has_more = await self._run(_REAP, self._policy, _BATCH)
+        _, count, has_more = await self._run(self._scripts.reap, _BATCH)
         return Sweep(int(count), bool(has_more))
 
     async def purge(self) -> int:
         """Forget SFUs that have been down for long enough; how many."""
-        return int((await self._run(_PURGE, self._policy, _BATCH))[1])
+        return int((await self._run(self._scripts.purge, _BATCH))[1])
 
     async def finish_drains(self) -> int:
         """Say which drain deadlines have passed; how many."""
         draining = await self._read("hgetall", self.keys.draining)
         overdue = [address for address, deadline in draining.items() if deadline != "0"]
-        finished = [await self._run(_FINISH_DRAIN, self._policy, address) for address in overdue]
+        finished = [await self._run(self._scripts.finish_drain, address) for address in overdue]
         return sum(int(said) for _, said in finished)
 
     async def claim_probes(self, lease_ms: int) -> list[str]:
         """Return addresses of SFUs whose open time is over, each handed out once per `lease_ms`."""
-        return cast("list[str]", await self._run(_CLAIM_PROBES, _BATCH, lease_ms))
+        return cast("list[str]", await self._run(self._scripts.claim_probes, _BATCH, lease_ms))
 
     async def probe(self, address: str, *, answered: bool) -> str:
         """Take the outcome of a recovery probe; return the breaker's state, or `gone`."""
-        reply = await self._run(_PROBE, self._policy, address, int(answered), self._draw())
+        reply = await self._run(self._scripts.probe, address, int(answered), self._draw())
         return str(reply[1])
 
     async def relayed(self) -> str:
@@ -373,11 +393,16 @@ class Registry:
 
     async def mark_relayed(self, name: str, stream_id: str) -> bool:
         """Remember the last published event if `name` still leads; whether it does."""
-        return bool(await self._runner.run(_MARK_RELAYED, name, stream_id))
+        return bool(await self._runner.run(self._scripts.mark_relayed, name, stream_id))
 
-    async def _run(self, script: Any, *arguments: str | int | float) -> Any:
+    async def _run(self, script: Script, *arguments: Argument) -> Any:
         now = "" if self._clock is None else self._clock()
         return await self._runner.run(script, now, *arguments)
+
+    async def _run_together(self, script: Script, *arguments: Argument) -> Any:
+        """As `_run`, for what requests ask many times a second."""
+        now = "" if self._clock is None else self._clock()
+        return await self._runner.run_together(script, now, *arguments)
 
     async def _read(self, command: str, *arguments: Any, **options: Any) -> Any:
         async with store_errors(command, self._timeout_s):
@@ -398,27 +423,11 @@ def _placed(reply: Sequence[Any]) -> Placement | Busy:
             raise NoSfuAvailable("no healthy SFU is registered where this request may go")
 
 
+def _utf8(text: str) -> bytes:
+    """What came from others, as Redis can take it: JSON can spell half a surrogate pair, UTF-8 cannot."""
+    return text.encode(errors="replace")
+
+
 def _known(address: str, reply: Sequence[Any]) -> None:
     if reply[0] == "unknown":
         raise UnknownSfu(f"no SFU is known as {address}")
-
-
-_HEARTBEAT: Final = load_script("heartbeat")
-_SIGN_OFF: Final = load_script("sign_off")
-_SELECT: Final = load_script("select")
-_REPORT: Final = load_script("report")
-_DRAIN: Final = load_script("drain")
-_RESUME: Final = load_script("resume")
-_FORGET: Final = load_script("forget")
-_DESCRIBE: Final = load_script("describe")
-_SNAPSHOT: Final = load_script("snapshot")
-_ADOPT: Final = load_script("adopt")
-_CLAIM_SCHEMA: Final = load_script("claim_schema")
-_LEAD: Final = load_script("lead")
-_EXPIRE: Final = load_script("expire")
-_REAP: Final = load_script("reap")
-_PURGE: Final = load_script("purge")
-_FINISH_DRAIN: Final = load_script("finish_drain")
-_CLAIM_PROBES: Final = load_script("claim_probes")
-_PROBE: Final = load_script("probe")
-_MARK_RELAYED: Final = load_script("mark_relayed")

@@ -37,7 +37,7 @@ class Sealer:
         self._sealing_id = _key_id(secrets[0])
         self._fingerprint_key = hashlib.sha256(b"fingerprint" + secrets[0]).digest()
         self._random_bytes = random_bytes
-        self._opened: dict[tuple[str, str], Key] = {}
+        self._opened: dict[str, tuple[str, Key]] = {}
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -53,13 +53,13 @@ class Sealer:
 
     def open(self, address: str, sealed: str) -> Key:
         """Return the key in `sealed`. Raises `SealBrokenError`."""
-        opened = self._opened.get((address, sealed))
-        if opened is None:
-            opened = self._decrypt(address, sealed)
+        kept = self._opened.get(address)  # one for each: every heartbeat seals anew
+        if kept is None or kept[0] != sealed:
+            kept = sealed, self._decrypt(address, sealed)
             if len(self._opened) >= _KEPT_OPEN:
                 self._opened.clear()
-            self._opened[address, sealed] = opened
-        return opened
+            self._opened[address] = kept
+        return kept[1]
 
     def _decrypt(self, address: str, sealed: str) -> Key:
         key_id, _, text = sealed.partition(".")

@@ -1,5 +1,6 @@
 """Running a replica on uvicorn, with the limits that a port facing strangers needs."""
 
+import gc
 import signal
 import socket
 from collections.abc import Iterator
@@ -9,8 +10,8 @@ from typing import Final
 import uvicorn
 from starlette.applications import Starlette
 
-from app.protocol import GuardedHttpProtocol
 from app.settings import Settings
+from app.shedding import SheddingHttpProtocol
 
 GRACE_SECONDS: Final = 10
 """After SIGTERM, running requests get this long; `failover.deadline_ms` is shorter."""
@@ -46,6 +47,15 @@ class _Server(uvicorn.Server):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.settle()
+
+    def settle(self) -> None:
+        """Take what is there now for permanent: collecting garbage in it would stop requests for long."""
+        gc.collect()
+        gc.freeze()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for callback in self._app.state.before_stop:
             callback()
@@ -53,11 +63,14 @@ class _Server(uvicorn.Server):
 
 
 class _GuestServer(_Server):
-    """Leaves signals to the process it is a guest in."""
+    """Leaves signals and garbage to the process it is a guest in."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    def settle(self) -> None:
+        """Nothing here is for good."""
 
 
 def _config(app: Starlette, settings: Settings) -> uvicorn.Config:
@@ -65,7 +78,7 @@ def _config(app: Starlette, settings: Settings) -> uvicorn.Config:
         app,
         host=settings.bind,
         port=settings.port,
-        http=GuardedHttpProtocol,
+        http=SheddingHttpProtocol,
         ws="none",
         lifespan="on",
         log_config=None,

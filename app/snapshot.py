@@ -4,7 +4,11 @@ Read in the background, never on a request's time. It is frozen while the regist
 Redis does not answer, and while most SFUs are silent at once.
 """
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,24 @@ class SnapshotNode:
     max_sessions: float
 
 
-@dataclass(frozen=True, slots=True)
+def node_of(row: Sequence[str], former: SnapshotNode | None = None) -> SnapshotNode:
+    """Return the SFU that a row of snapshot.lua describes; `former` is the same one as it was last seen.
+
+    Where nothing has changed it is `former` itself, else it shares the texts that are equal.
+    """
+    address, region, sealed_key, public_url, *figures = row
+    if former is not None:
+        address = former.address
+        sealed_key, public_url = _same(former.sealed_key, sealed_key), _same(former.public_url, public_url)
+    node = SnapshotNode(address, sys.intern(region), sealed_key, public_url, *map(float, figures))
+    return former if former == node else node
+
+
+def _same(former: str, fresh: str) -> str:
+    return former if former == fresh else fresh
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """The selectable fleet at one moment."""
 
@@ -37,7 +58,11 @@ class Snapshot:
         """Addresses of all nodes."""
         return frozenset(node.address for node in self.nodes)
 
-    @property
+    @cached_property
     def regions(self) -> frozenset[str]:
         """Regions with at least one node."""
         return frozenset(node.region for node in self.nodes)
+
+
+NOBODY: Final = Snapshot()
+"""What a replica knows that has not read the fleet yet."""

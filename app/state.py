@@ -3,6 +3,7 @@
 from typing import TypedDict
 
 from app.addresses import AddressGuard
+from app.admission import Capacity
 from app.channels import Channels
 from app.counters import ChannelCounter
 from app.dashboard.fleet_watch import FleetWatch
@@ -33,6 +34,7 @@ class State(TypedDict):
     watch: FleetWatch
     history: History
     counter: ChannelCounter
+    capacity: Capacity
     metrics: Metrics
     description: bytes
     """The OpenAPI document, rendered."""

@@ -5,9 +5,8 @@ on a connection that turned out to be dead is sent once more; one that timed out
 """
 
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fakeredis import FakeAsyncRedis, FakeServer
 from redis.asyncio import BlockingConnectionPool, Redis, Sentinel, SSLConnection
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
@@ -19,6 +18,9 @@ from redis.exceptions import RedisError
 from app.scripts import RedisClient
 from app.settings import Redis as RedisSettings
 from app.store_url import StoreUrl, parse_store_url
+
+if TYPE_CHECKING:
+    from fakeredis import FakeServer
 
 
 def connect(settings: RedisSettings) -> RedisClient:
@@ -69,14 +71,17 @@ def _cluster(url: StoreUrl, common: dict[str, Any], max_connections: int) -> Red
         startup_nodes=[ClusterNode(host, port) for host, port in url.hosts],
         retry=Retry(NoBackoff(), 1),
         max_connections=max_connections,
+        reinitialize_steps=0,  # by default some moved calls close the connections that others are using
         ssl=url.is_tls,
         **common,
         **url.options,
     )
 
 
-def embedded_store(server: FakeServer | None = None) -> RedisClient:
+def embedded_store(server: "FakeServer | None" = None) -> RedisClient:
     """Return a client of a store inside this process; give the same `server` to share one."""
+    from fakeredis import FakeAsyncRedis, FakeServer  # 16 MB that a replica with a Redis does not need
+
     return FakeAsyncRedis(server=server or FakeServer(), decode_responses=True)
 
 

@@ -11,6 +11,7 @@ say.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, Literal
@@ -45,11 +46,11 @@ class StoreSwitch:
         heartbeat_interval_s: float,
         on_return: Callable[[], Awaitable[None]],
         answered_at: Callable[[], float],
-        clock: Callable[[], float] | None = None,
+        clock: Callable[[], float] = time.monotonic,
         on_failure: Callable[[StoreUnavailable], None] | None = None,
     ) -> None:
         """Take how to read a snapshot, how often SFUs report, what to do before the registry is back, and
-        when Redis has last answered, on the event loop's clock.
+        when Redis has last answered, by `clock`, in seconds.
 
         `on_failure` hears of each call that Redis did not serve.
         """
@@ -140,19 +141,19 @@ class StoreSwitch:
 
     async def _refresh_forever(self) -> None:
         while True:
-            started = self.now()
+            started, was_away = self.now(), self.mode == "away"
             await self.refresh()
-            pause = self._pause_after(self.now() - started)
+            pause = self._pause_after(self.now() - started, was_away=was_away)
             self._tripped.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._tripped.wait()
 
-    def _pause_after(self, took_s: float) -> float:
-        if self.mode == "away":  # the read took as long as a call may, which says nothing about the fleet
+    def _pause_after(self, took_s: float, *, was_away: bool) -> float:
+        if was_away or self.mode == "away":  # it waited for Redis, which says nothing about the fleet
             return _PROBE_PAUSE_S
         return max(_READ_PAUSE_S if self.uses_registry else _PROBE_PAUSE_S, took_s * _PAUSE_PER_READ)
 
     def now(self) -> float:
         """Return the time by which calls are compared, in seconds."""
-        return self._clock() if self._clock else asyncio.get_running_loop().time()
+        return self._clock()

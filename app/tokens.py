@@ -5,12 +5,13 @@ Keys travel as base64 text in either alphabet, padded or not; they become `Key` 
 
 import base64
 import binascii
+import json
 import math
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
-from joserfc import jwt
+from joserfc import jws, jwt
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import OctKey
 
@@ -23,6 +24,9 @@ RECOMMENDED_KEY_BYTES: Final = 32
 """RFC 7518 section 3.2: an HS256 key has at least the size of the hash."""
 
 _HEADER: Final = {"typ": "JWT", "alg": "HS256"}
+_TO_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_OURS: Final = jws.JWSRegistry(algorithms=["HS256"], strict_check_header=False)  # of a header that is ours
+_THEIRS: Final = jws.JWSRegistry(algorithms=["HS256"])
 
 Claims: TypeAlias = dict[str, Any]
 
@@ -30,17 +34,14 @@ Claims: TypeAlias = dict[str, Any]
 class Key:
     """An HS256 key. Its text form never shows the secret, so it may end up in a log by accident."""
 
-    __slots__ = ("_jwk", "secret")
+    __slots__ = ("_imported", "secret")
 
     def __init__(self, secret: bytes) -> None:
         """Take the raw `secret`; an empty one raises `ValueError`."""
         if not secret:
             raise ValueError("the key is empty")
         self.secret = secret
-        with warnings.catch_warnings():
-            # Odoo lets people choose short keys; the settings warn about them once, by name.
-            warnings.simplefilter("ignore", SecurityWarning)
-            self._jwk = OctKey.import_key(secret)
+        self._imported: OctKey | None = None
 
     @classmethod
     def from_base64(cls, text: str) -> "Key":
@@ -52,14 +53,25 @@ class Key:
         """Whether the key has fewer bytes than HS256 should have."""
         return len(self.secret) < RECOMMENDED_KEY_BYTES
 
+    @property
+    def _jwk(self) -> OctKey:
+        """The library's form, made when it is first needed: keys that only register never sign."""
+        if self._imported is None:
+            with warnings.catch_warnings():
+                # Odoo lets people choose short keys; the settings warn about them once, by name.
+                warnings.simplefilter("ignore", SecurityWarning)
+                self._imported = OctKey.import_key(self.secret)
+        return self._imported
+
     def sign(self, claims: Mapping[str, Any]) -> str:
         """Return a compact JWT over `claims`, base64url without padding."""
-        return jwt.encode(_HEADER, dict(claims), self._jwk)
+        payload = _TO_JSON.encode(dict(claims))
+        return jws.serialize_compact(_HEADER, payload, self._jwk, registry=_OURS)
 
     def claims_of(self, token: str) -> Claims:
         """Return the claims of a `token` signed with this key. Raises `CredentialsInvalid`."""
         try:
-            claims = jwt.decode(token, self._jwk, algorithms=["HS256"]).claims
+            claims = jwt.decode(token, self._jwk, registry=_THEIRS).claims
         except (JoseError, ValueError, TypeError, RecursionError) as error:
             raise CredentialsInvalid("the token is malformed or was signed with another key") from error
         if not isinstance(claims, dict):

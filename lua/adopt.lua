@@ -1,27 +1,25 @@
 --- @include "clock"
 --- @include "key"
+--- @include "policy"
 --- @include "read_learned"
 --- @include "read_node"
 --- @include "read_placement"
 --- @include "reserve"
 --- @include "save_node"
---- @include "write_hash"
 
 -- Takes over a placement that a replica made by itself while Redis was away: the issuer keeps its SFU, the
 -- SFU's load counts the channel. A placement that the registry has is not overwritten while its SFU lives.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock
--- ARGV[2]  policy (JSON)
--- ARGV[3]  tenant
--- ARGV[4]  issuer
--- ARGV[5]  address
--- ARGV[6]  uuid of the channel
+-- ARGV[2]  tenant
+-- ARGV[3]  issuer
+-- ARGV[4]  address
+-- ARGV[5]  uuid of the channel
 --
 -- Returns  {'ok', adopted 0|1}
 local now = clock(ARGV[1])
-local policy = cjson.decode(ARGV[2])
-local tenant, issuer, address, uuid = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local tenant, issuer, address, uuid = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
 redis.call('SET', key('channel', uuid), address, 'PX', policy.affinity_ttl_ms)
 local node = read_node(address, now)
@@ -31,12 +29,11 @@ if not node or is_settled or placement and placement.held_until > now then
   return { 'ok', 0 }
 end
 if not placement or placement.address ~= address then
-  local learned = read_learned(policy)
+  local learned = read_learned()
   reserve(node, now, learned)
-  save_node(node, now, policy, learned)
+  save_node(node, now, learned)
 end
-write_hash(key('placement', tenant, issuer), {
-  address = address, holder = '', attempt = 0, held_until = 0, reserved_at = 0, uuid = uuid, confirmed_at = 0,
-}, 'address', 'holder', 'attempt', 'held_until', 'reserved_at', 'uuid', 'confirmed_at')
+redis.call('HSET', key('placement', tenant, issuer), 'address', address, 'holder', '', 'attempt', 0,
+  'held_until', 0, 'reserved_at', 0, 'uuid', uuid, 'confirmed_at', 0)
 redis.call('PEXPIRE', key('placement', tenant, issuer), policy.affinity_ttl_ms)
 return { 'ok', 1 }

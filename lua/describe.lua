@@ -1,5 +1,6 @@
 --- @include "clock"
 --- @include "key"
+--- @include "policy"
 --- @include "read_learned"
 --- @include "read_node"
 --- @include "recall"
@@ -10,23 +11,21 @@
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock
--- ARGV[2]  policy (JSON)
--- ARGV[3..] addresses
+-- ARGV[2..] addresses
 --
 -- Returns  one JSON text per known address: address, region, state, standing, breaker, load, its terms,
 --          figures, times in ms; never a key
 local now = clock(ARGV[1])
-local policy = cjson.decode(ARGV[2])
-local learned = read_learned(policy)
+local learned = read_learned()
 
 local described = {}
-for i = 3, #ARGV do
+for i = 2, #ARGV do
   local address = ARGV[i]
   local node, last = read_node(address, now), recall(address)
   local breaker = redis.call('HMGET', key('breaker', address), 'state', 'failures', 'opens', 'open_until')
   local text
   if node then
-    local stands = standing(node, now, policy, learned)
+    local stands = standing(node, now, learned)
     text = {
       standing = stands, state = node.state, region = node.region, generation = node.generation,
       load = node.load, channels = node.channels, sessions = node.sessions, reserved = node.reserved,

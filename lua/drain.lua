@@ -9,16 +9,14 @@
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock
--- ARGV[2]  policy (JSON)
--- ARGV[3]  address
--- ARGV[4]  ms from now until calls are not kept there either; 0 for no deadline
+-- ARGV[2]  address
+-- ARGV[3]  ms from now until calls are not kept there either; 0 for no deadline
 --
 -- Returns  {'ok', deadline in ms or 0}
 --          {'unknown'}
 local now = clock(ARGV[1])
-local policy = cjson.decode(ARGV[2])
-local address = ARGV[3]
-local within = tonumber(ARGV[4])
+local address = ARGV[2]
+local within = tonumber(ARGV[3])
 
 if redis.call('HEXISTS', key('known'), address) == 0 then
   return { 'unknown' }
@@ -29,8 +27,8 @@ local node = read_node(address, now)
 if node then
   node.drain_until = drain_until
   if node.state == 'up' then
-    become(node, 'draining', 'draining', 'operator', now, policy)
+    become(node, 'draining', 'draining', 'operator', now)
   end
-  save_node(node, now, policy, read_learned(policy))
+  save_node(node, now, read_learned())
 end
 return { 'ok', drain_until }

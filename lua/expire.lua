@@ -1,6 +1,7 @@
 --- @include "clock"
 --- @include "emit"
---- @include "read_node"
+--- @include "key"
+--- @include "policy"
 --- @include "remove_node"
 --- @include "silent_most"
 
@@ -12,14 +13,12 @@
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock
--- ARGV[2]  policy (JSON)
--- ARGV[3]  how many at most
+-- ARGV[2]  how many at most
 --
 -- Returns  {'expired', count, more due 0|1}
 --          {'held', until when in ms}
 local now = clock(ARGV[1])
-local policy = cjson.decode(ARGV[2])
-local limit = tonumber(ARGV[3])
+local limit = tonumber(ARGV[2])
 local deadlines = key('deadlines')
 local fleet = key('fleet')
 
@@ -29,13 +28,13 @@ if #due == 0 then
   return { 'expired', 0, 0 }
 end
 
-local silent, living = silent_most(now, policy)
+local silent, living = silent_most(now)
 if silent then
   local held_until = tonumber(redis.call('HGET', fleet, 'held_until') or 0)
   if held_until == 0 then
     held_until = now + policy.threshold_ms
     redis.call('HSET', fleet, 'held_until', held_until)
-    emit(policy, now, 'mass-expiry', '', '', silent .. ' of ' .. living .. ' silent', 0)
+    emit(now, 'mass-expiry', '', '', silent .. ' of ' .. living .. ' silent', 0)
   end
   if now < held_until then
     return { 'held', held_until }
@@ -45,6 +44,6 @@ else
 end
 
 for i = 1, math.min(#due, limit) do
-  remove_node(due[i], 'expired', now, policy)
+  remove_node(due[i], 'expired', now)
 end
 return { 'expired', math.min(#due, limit), #due > limit and 1 or 0 }

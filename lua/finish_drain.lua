@@ -3,19 +3,16 @@
 --- @include "key"
 --- @include "read_node"
 --- @include "remember"
---- @include "write_hash"
 
 -- Says, once, that an SFU's drain deadline has passed: its calls are not kept there any more.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock
--- ARGV[2]  policy (JSON)
--- ARGV[3]  address
+-- ARGV[2]  address
 --
 -- Returns  {'ok', said 0|1}
 local now = clock(ARGV[1])
-local policy = cjson.decode(ARGV[2])
-local node = read_node(ARGV[3], now)
+local node = read_node(ARGV[2], now)
 
 if not node or node.state ~= 'draining' or node.drained == 1 or node.drain_until == 0
     or now < node.drain_until then
@@ -23,6 +20,6 @@ if not node or node.state ~= 'draining' or node.drained == 1 or node.drain_until
 end
 node.drained = 1
 remember(node)
-write_hash(key('node', node.address), node, 'drained')
-emit(policy, now, 'drained', node.address, node.region, 'deadline', node.generation)
+redis.call('HSET', key('node', node.address), 'drained', 1)
+emit(now, 'drained', node.address, node.region, 'deadline', node.generation)
 return { 'ok', 1 }

@@ -6,16 +6,14 @@
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock
--- ARGV[2]  policy (JSON)
--- ARGV[3]  address
+-- ARGV[2]  address
 --
 -- Returns  {'ok'}
 --          {'unknown'}
 local now = clock(ARGV[1])
-local policy = cjson.decode(ARGV[2])
-local address = ARGV[3]
+local address = ARGV[2]
 
-remove_node(address, 'forgotten', now, policy)
+remove_node(address, 'forgotten', now)
 redis.call('HDEL', key('draining'), address)
 redis.call('DEL', key('breaker', address))
 redis.call('ZREM', key('probes'), address)

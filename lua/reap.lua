@@ -11,16 +11,14 @@
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock
--- ARGV[2]  policy (JSON)
--- ARGV[3]  how many at most
+-- ARGV[2]  how many at most
 --
 -- Returns  {'reaped', count, more due 0|1}
 local now = clock(ARGV[1])
-local policy = cjson.decode(ARGV[2])
-local limit = tonumber(ARGV[3])
+local limit = tonumber(ARGV[2])
 
 local due = redis.call('ZRANGEBYSCORE', key('inflight'), '-inf', now, 'LIMIT', 0, limit + 1)
-local learned = #due > 0 and read_learned(policy)
+local learned = #due > 0 and read_learned()
 for i = 1, math.min(#due, limit) do
   local tenant, issuer = string.match(due[i], '^([^:]*):(.*)$')
   local placement = read_placement(tenant, issuer)
@@ -32,7 +30,7 @@ for i = 1, math.min(#due, limit) do
       give_back(node, placement.reserved_at, now, learned)
     end
     if node then
-      save_node(node, now, policy, learned) -- its permit, if it had one, has run out with the hold
+      save_node(node, now, learned) -- its permit, if it had one, has run out with the hold
     end
     if placement.reserved_at > 0 then
       placement.address = ''

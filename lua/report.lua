@@ -2,6 +2,8 @@
 --- @include "clock"
 --- @include "close_breaker"
 --- @include "give_back"
+--- @include "key"
+--- @include "policy"
 --- @include "read_learned"
 --- @include "read_node"
 --- @include "read_placement"
@@ -16,56 +18,65 @@
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock
--- ARGV[2]  policy (JSON)
--- ARGV[3]  report (JSON): id, tenant, issuer, address, outcome, final (no further attempt follows), uuid,
---          random in [0, 1)
---          outcome: 'created', 'failed', 'misconfigured' (the SFU refuses its own key) or 'unblamed' (the
+-- ARGV[2]  the request's id
+-- ARGV[3]  tenant
+-- ARGV[4]  issuer
+-- ARGV[5]  address
+-- ARGV[6]  outcome: 'created', 'failed', 'misconfigured' (the SFU refuses its own key) or 'unblamed' (the
 --          request was at fault, or it was never sent)
+-- ARGV[7]  whether no further attempt follows, 0|1
+-- ARGV[8]  uuid of the channel, '' for none
+-- ARGV[9]  random in [0, 1)
 --
 -- Returns  {'ok', the node's state, the breaker's state}
 --          {'ok', 'gone', ''}  the node is no longer registered
 local now = clock(ARGV[1])
-local policy = cjson.decode(ARGV[2])
-local report = cjson.decode(ARGV[3])
-local learned = read_learned(policy)
+local id, tenant, issuer, address, outcome, uuid = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[8]
 
-local node = read_node(report.address, now)
-local placement = read_placement(report.tenant, report.issuer)
-local holds = placement and placement.holder == report.id
+local function created()
+  redis.call('SET', key('channel', uuid), address, 'PX', policy.affinity_ttl_ms)
+  local name = key('placement', tenant, issuer)
+  local pinned = redis.call('HMGET', name, 'address', 'holder')
+  if pinned[2] == id then
+    release(tenant, issuer, { address = pinned[1], uuid = uuid, confirmed_at = now })
+    redis.call('PEXPIRE', name, policy.affinity_ttl_ms)
+  end
+  local shown = redis.call('HMGET', key('node', address), 'state', 'breaker', 'deadline')
+  if not shown[1] or tonumber(shown[3]) <= now then
+    return { 'ok', 'gone', '' }
+  end
+  local failures = shown[2] == 'closed' and redis.call('HGET', key('breaker', address), 'failures')
+  if shown[2] == 'half-open' or tonumber(failures or 0) > 0 then
+    local node = read_node(address, now)
+    close_breaker(node, now)
+    save_node(node, now, read_learned())
+  end
+  return { 'ok', shown[1], shown[2] == 'open' and 'open' or 'closed' }
+end
 
-if report.outcome == 'created' then
-  local channel = key('channel', report.uuid)
-  redis.call('SET', channel, report.address, 'PX', policy.affinity_ttl_ms)
-  if holds then
-    placement.uuid, placement.confirmed_at = report.uuid, now
-    release(report.tenant, report.issuer, placement)
-    redis.call('PEXPIRE', key('placement', report.tenant, report.issuer), policy.affinity_ttl_ms)
-  end
-  local failures = redis.call('HGET', key('breaker', report.address), 'failures')
-  if node and (node.breaker == 'half-open' or node.breaker == 'closed' and tonumber(failures or 0) > 0) then
-    close_breaker(node, now, policy)
-    save_node(node, now, policy, learned)
-  end
-else
-  local is_free = placement and placement.holder == ''
-  if (holds or is_free) and placement.address == report.address
-      and (report.outcome ~= 'unblamed' or placement.reserved_at > 0) then
+local function failed()
+  local learned, node = read_learned(), read_node(address, now)
+  local placement = read_placement(tenant, issuer)
+  local holds, is_free = placement and placement.holder == id, placement and placement.holder == ''
+  if (holds or is_free) and placement.address == address
+      and (outcome ~= 'unblamed' or placement.reserved_at > 0) then
     if node and placement.reserved_at > 0 then
       give_back(node, placement.reserved_at, now, learned)
     end
     placement.address, placement.reserved_at, placement.uuid = '', 0, ''
-    local name = key('placement', report.tenant, report.issuer)
-    redis.call('HSET', name, 'address', '', 'reserved_at', 0, 'uuid', '')
+    redis.call('HSET', key('placement', tenant, issuer), 'address', '', 'reserved_at', 0, 'uuid', '')
   end
   if node then
     node.trial_until = 0
-    if report.outcome ~= 'unblamed' then
-      blame(node, report.outcome, now, policy, report.random)
+    if outcome ~= 'unblamed' then
+      blame(node, outcome, now, ARGV[9])
     end
-    save_node(node, now, policy, learned)
+    save_node(node, now, learned)
   end
-  if holds and report.final or is_free and placement.address == '' then
-    release(report.tenant, report.issuer, placement)
+  if holds and ARGV[7] == '1' or is_free and placement.address == '' then
+    release(tenant, issuer, placement)
   end
+  return { 'ok', node and node.state or 'gone', node and node.breaker or '' }
 end
-return { 'ok', node and node.state or 'gone', node and node.breaker or '' }
+
+return outcome == 'created' and created() or failed()

@@ -8,19 +8,17 @@
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock
--- ARGV[2]  policy (JSON)
--- ARGV[3]  address
--- ARGV[4]  fingerprint of the SFU's key
--- ARGV[5]  a former fingerprint of the same key, or ''
+-- ARGV[2]  address
+-- ARGV[3]  fingerprint of the SFU's key
+-- ARGV[4]  a former fingerprint of the same key, or ''
 --
 -- Returns  {'ok', removed 0|1}
 --          {'leased', sealed key of the holder}
 local now = clock(ARGV[1])
-local policy = cjson.decode(ARGV[2])
-local address = ARGV[3]
+local address = ARGV[2]
 
 local node = read_node(address, now)
-if node and node.fingerprint ~= ARGV[4] and node.fingerprint ~= ARGV[5] then
+if node and node.fingerprint ~= ARGV[3] and node.fingerprint ~= ARGV[4] then
   return { 'leased', node.key }
 end
-return { 'ok', remove_node(address, 'signed-off', now, policy) and 1 or 0 }
+return { 'ok', remove_node(address, 'signed-off', now) and 1 or 0 }

@@ -16,9 +16,11 @@ from redis.exceptions import RedisError, ResponseError
 
 from app.commands.exits import Exit
 from app.errors import StoreUnavailable
+from app.policy import Policy
 from app.registry import Registry
-from app.scripts import LUA_DIRECTORY, RedisClient, load_script
+from app.scripts import RedisClient
 from app.settings import Settings
+from app.shipped_scripts import shipped_scripts
 
 OLDEST_REDIS: Final = (6, 2)
 SLOW_MS: Final = 10.0
@@ -170,16 +172,16 @@ async def memory(patient: Patient) -> Finding:
 
 async def scripts(patient: Patient) -> Finding:
     """Redis compiles every script that is shipped."""
-    names = sorted(path.stem for path in LUA_DIRECTORY.glob("*.lua"))
-    for name in names:
+    shipped = shipped_scripts(Policy.from_settings(patient.settings))
+    for script in shipped:
         try:
-            await patient.client.script_load(load_script(name).text)
+            await patient.client.script_load(script.text)
         except ResponseError as error:
             return Finding(
-                "scripts", Severity.ERROR, f"{name}.lua: {str(error)[:80]}",
+                "scripts", Severity.ERROR, f"{script.name}.lua: {str(error)[:80]}",
                 "let this user run SCRIPT LOAD and EVALSHA; else it is a defect, report it",
             )  # fmt: skip
-    return Finding("scripts", Severity.OK, f"{len(names)} load")
+    return Finding("scripts", Severity.OK, f"{len(list(shipped))} load")
 
 
 async def sweeper(patient: Patient) -> Finding:

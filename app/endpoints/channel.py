@@ -1,6 +1,6 @@
 """`GET /v1/channel` and `GET /r/{region}/v1/channel`: Odoo asks for a call channel."""
 
-import secrets
+import os
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from app.channels import ChannelRequest
 from app.client_address import client_of
 from app.logs import pseudonym
-from app.middleware import note, request_id_of
+from app.middleware import header_of, note, request_id_of
 from app.state import State
 from app.tokens import bearer_token
 
@@ -18,7 +18,7 @@ _HINTS = frozenset({"region", "country"})
 async def create_channel(request: Request[State]) -> Response:
     """Answer 200 with `uuid` and `url`, both texts, or a problem document."""
     state, query = request.state, request.query_params
-    caller = state["tenants"].verify(bearer_token(request.headers.get("authorization")))
+    caller = state["tenants"].verify(bearer_token(header_of(request.scope, b"authorization")))
     client = client_of(request.scope, state["settings"].trust_proxy)
     choice = await state["regions"].choose(
         caller.tenant,
@@ -30,7 +30,7 @@ async def create_channel(request: Request[State]) -> Response:
     note(request.scope, tenant=caller.tenant.name, issuer=pseudonym(caller.issuer), region=choice.hint.region)
     placed = await state["channels"].create(
         ChannelRequest(
-            id=f"{request_id_of(request.scope)}.{secrets.token_hex(4)}",
+            id=f"{request_id_of(request.scope)}.{os.urandom(4).hex()}",
             caller=caller,
             groups=choice.groups,
             client=client,

@@ -5,7 +5,7 @@ from starlette.responses import JSONResponse, Response
 
 from app.audit import audit
 from app.errors import BadInput, Refused
-from app.middleware import note
+from app.middleware import header_of, note
 from app.registration import Reply, read_heartbeat
 from app.state import State
 
@@ -24,7 +24,7 @@ async def take_heartbeat(request: Request[State]) -> Response:
 
 async def _taken(request: Request[State]) -> Reply:
     registration = request.state["registration"]
-    registration.authenticate(request.headers.get("authorization"))
+    registration.authenticate(header_of(request.scope, b"authorization"))
     body = read_heartbeat(await request.body())
     note(request.scope, sfu=body.address)
     return await registration.take(body)

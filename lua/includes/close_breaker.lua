@@ -1,10 +1,11 @@
---- @include "key"
 --- @include "emit"
+--- @include "key"
+--- @include "policy"
 --- @include "readmit"
 
 -- Closes a node's breaker after a success. How often it opened is remembered for a while, so that a node
 -- that fails again soon stays out longer.
-local function close_breaker(node, now, policy)
+local function close_breaker(node, now)
   local name = key('breaker', node.address)
   redis.call('HSET', name, 'state', 'closed', 'failures', 0, 'open_until', 0)
   redis.call('PEXPIRE', name, 2 * policy.max_open_ms)
@@ -13,7 +14,7 @@ local function close_breaker(node, now, policy)
     readmit(node)
   end
   if node.breaker ~= 'closed' then
-    emit(policy, now, 'breaker-closed', node.address, node.region, 'success', node.generation)
+    emit(now, 'breaker-closed', node.address, node.region, 'success', node.generation)
   end
   node.breaker = 'closed'
   node.trial_until = 0

@@ -1,12 +1,4 @@
--- Whether a region is within the request's hard limit; no limit allows all.
+-- Whether a region is within the request's hard limit: '*' allows all, else names separated by commas.
 local function is_allowed(region, allowed)
-  if not allowed then
-    return true
-  end
-  for _, name in ipairs(allowed) do
-    if name == region then
-      return true
-    end
-  end
-  return false
+  return allowed == '*' or string.find(',' .. allowed .. ',', ',' .. region .. ',', 1, true) ~= nil
 end

@@ -1,9 +1,4 @@
--- Whether the request has tried this address already.
+-- Whether the request has tried this address already. Spaces separate the `excluded`: no address holds one.
 local function is_excluded(address, excluded)
-  for _, tried in ipairs(excluded) do
-    if tried == address then
-      return true
-    end
-  end
-  return false
+  return excluded ~= '' and string.find(' ' .. excluded .. ' ', ' ' .. address .. ' ', 1, true) ~= nil
 end

@@ -1,5 +1,6 @@
---- @include "key"
 --- @include "fade"
+--- @include "key"
+--- @include "policy"
 
 -- Learns from one heartbeat, before it replaces the node's last report.
 --
@@ -8,7 +9,7 @@
 --
 -- Join time: of the people expected since the last report, the share f that came in an effective time x
 -- gives J = -x / ln(1 - f). Only a report that is mostly arrivals can teach it; leavers would blur the rest.
-local function learn(node, report, now, policy, learned)
+local function learn(node, report, now, learned)
   local joining = fade(node.joining, node.joining_at, now, learned.join_ms)
   local settled = report.channels - joining
   local per_channel = learned.sessions_per_channel

@@ -1,8 +1,9 @@
 --- @include "key"
+--- @include "policy"
 
 -- Whether one more node of a region may be taken out by failures alone: never more than
 -- `max_ejected_percent` of its living members, rounded down, so the last SFU stays in.
-local function may_eject(node, policy)
+local function may_eject(node)
   if redis.call('SISMEMBER', key('ejected', node.region), node.address) == 1 then
     return true
   end

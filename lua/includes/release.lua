@@ -1,5 +1,4 @@
 --- @include "key"
---- @include "write_hash"
 
 -- Ends a request's hold on a placement. One that points nowhere is deleted.
 local function release(tenant, issuer, placement)
@@ -10,6 +9,6 @@ local function release(tenant, issuer, placement)
     redis.call('ZREM', key('tenant', tenant), issuer)
     return
   end
-  placement.holder, placement.held_until, placement.reserved_at = '', 0, 0
-  write_hash(name, placement, 'address', 'holder', 'held_until', 'reserved_at', 'uuid', 'confirmed_at')
+  redis.call('HSET', name, 'holder', '', 'held_until', '0', 'reserved_at', '0',
+    'uuid', placement.uuid, 'confirmed_at', placement.confirmed_at)
 end

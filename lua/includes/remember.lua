@@ -1,12 +1,13 @@
 --- @include "key"
 
--- Keeps what must outlive a node's hash: for the `down` event, for the list of the lost, and so that a
--- node whose hash has just expired, unswept, goes on with the same life at its next heartbeat.
-local function remember(node, down_at, reason)
-  redis.call('HSET', key('known'), node.address, cjson.encode({
-    region = node.region, generation = node.generation, registered_at = node.registered_at,
-    last_seen = node.last_seen, state = node.state, drained = node.drained,
-    channels = node.channels, sessions = node.sessions, max_sessions = node.max_sessions,
-    down_at = down_at, reason = reason,
-  }))
+local LIFE = '{"region":"%s","generation":%d,"registered_at":%d,"last_seen":%d,"state":"%s","drained":%d,'
+  .. '"channels":%d,"sessions":%d,"max_sessions":%d}'
+
+-- Keeps what must outlive a living node's hash: for the `down` event, for the list of the lost, and so that a
+-- node whose hash has just expired, unswept, goes on with the same life at its next heartbeat. JSON by hand,
+-- because each heartbeat comes by: a region's name and a state need no escapes.
+local function remember(node)
+  redis.call('HSET', key('known'), node.address, string.format(LIFE, node.region, node.generation,
+    node.registered_at, node.last_seen, node.state, node.drained, node.channels, node.sessions,
+    node.max_sessions))
 end

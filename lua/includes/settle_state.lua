@@ -7,7 +7,7 @@
 -- breaker lets a request try again; a report without fresh figures (`fresh` false: somebody keeps a silent
 -- static SFU registered) ends nothing. Says so with an event when the state changes, and once when a
 -- draining node has become empty.
-local function settle_state(node, report, now, policy)
+local function settle_state(node, report, now)
   local intent = redis.call('HGET', key('draining'), node.address)
   node.drain_until = tonumber(intent or 0)
   if node.breaker == 'open' then -- perhaps since a former life, or in another region
@@ -25,12 +25,12 @@ local function settle_state(node, report, now, policy)
   if state ~= before then
     local reason = state == 'draining' and (intent and 'operator' or 'sfu')
       or before == 'draining' and 'resumed' or 'recovered'
-    become(node, state, state, reason, now, policy)
+    become(node, state, state, reason, now)
   end
   if node.state ~= 'draining' then
     node.drained = 0
   elseif node.drained == 0 and report.fresh and node.sessions == 0 and node.base < 0.1 then
     node.drained = 1
-    emit(policy, now, 'drained', node.address, node.region, 'empty', node.generation)
+    emit(now, 'drained', node.address, node.region, 'empty', node.generation)
   end
 end

@@ -1,8 +1,9 @@
 --- @include "key"
+--- @include "policy"
 
 -- How many of how many living nodes are silent (no report for two thirds of the threshold), when that is
 -- more than half of a fleet of at least five; else nil. Then the store or the network is the suspect.
-local function silent_most(now, policy)
+local function silent_most(now)
   local living = redis.call('ZCARD', key('deadlines'))
   local silent = redis.call('ZCOUNT', key('deadlines'), '-inf', now + policy.threshold_ms / 3)
   if living >= 5 and silent * 2 > living then

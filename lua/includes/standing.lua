@@ -1,9 +1,10 @@
+--- @include "policy"
 --- @include "weigh"
 
 -- Why a node may not take a new channel at `now`, or 'selectable'. The one place that knows.
 -- 'overloaded' and 'full' are about load; everything else is about health or the operator's will.
-local function standing(node, now, policy, learned)
-  local estimate = weigh(node, policy, learned)
+local function standing(node, now, learned)
+  local estimate = weigh(node, learned)
   if node.state ~= 'up' then
     return node.state
   end

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Scope
 
-from app.admission import Admission
+from app.admission import Admission, Capacity
 
 WORK = ["/v1/channel", "/r/eu-west/v1/channel", "/v1/sfu", "/v1/disconnect"]
 
@@ -42,7 +42,7 @@ async def replica(work: Work, limit: int) -> AsyncIterator[httpx.AsyncClient]:
 
     app = Starlette(
         routes=[Route("/v1/health", idle), Route("/livez", idle), Route("/{path:path}", work.serve)],
-        middleware=[Middleware(Admission, limit=limit)],
+        middleware=[Middleware(Admission, capacity=Capacity(limit))],
     )
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
@@ -95,5 +95,5 @@ async def test_what_is_no_request_is_passed_on() -> None:
     async def send(_: Message) -> None:
         pass
 
-    await Admission(app, limit=0)({"type": "lifespan"}, receive, send)
+    await Admission(app, Capacity(0))({"type": "lifespan"}, receive, send)
     assert seen == [{"type": "lifespan"}]

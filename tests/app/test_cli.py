@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import subprocess
 import sys
 import time
@@ -164,6 +165,39 @@ def test_a_light_command_loads_neither_server_nor_clients() -> None:
     code = f"import sys, app.cli; print(*({heavy} & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded.split() == []
+
+
+_SERVE_AND_SAY_WHAT_WAS_LOADED = """
+import asyncio, sys, uvicorn
+
+async def open_and_close(app):
+    async with app.router.lifespan_context(app):
+        pass
+
+def run(server):
+    asyncio.run(open_and_close(server.config.app))
+    server.started = True
+
+uvicorn.Server.run = run
+
+from app.cli import cli
+
+cli(["serve"], standalone_mode=False)
+print(*sys.modules)
+"""
+
+
+def test_a_replica_with_a_redis_loads_only_what_it_uses() -> None:
+    """Each of these would take memory and time to start, and most of them bring others along."""
+    settings = {"SFU_GATEWAY_KEY": KEY, "SFU_GATEWAY_REDIS__URL": "redis://127.0.0.1:9"}
+    serve = [sys.executable, "-c", _SERVE_AND_SAY_WHAT_WAS_LOADED]
+    done = subprocess.run(serve, env=os.environ | settings, capture_output=True, text=True, check=True)
+    unused = {
+        "aiohttp", "app.commands.tables", "fakeredis", "httpx", "hypothesis", "lupa", "maxminddb", "numpy",
+        "opentelemetry", "rich", "valkey", "workers.agent", "workers.conformance", "workers.demo",
+        "workers.fleet",
+    }  # fmt: skip
+    assert unused & set(done.stdout.split()) == set()
 
 
 def sfu(**changes: object) -> Sfu:

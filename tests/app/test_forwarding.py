@@ -1,6 +1,5 @@
 """Forwarding to an SFU over real sockets: healthy, broken in every way it can be, and out of bounds."""
 
-import ipaddress
 import json
 import time
 from collections.abc import AsyncIterator
@@ -12,7 +11,7 @@ from aiohttp import web
 
 from app.addresses import AddressGuard, IpAddress
 from app.errors import AddressNotAllowed
-from app.forwarding import MAX_ANSWER_BYTES, Channel, Forwarder, ForwardError, GuardedResolver
+from app.forwarding import MAX_ANSWER_BYTES, Channel, Forwarder, ForwardError
 from tests.support.ports import free_port
 from tests.workers.simulated import KEY, running_sfu, token
 from workers.simulated_channels import People
@@ -283,15 +282,6 @@ async def test_an_address_that_may_not_register_is_not_connected_to(sfu: Simulat
             await ask(forwarder, sfu.address)
     assert isinstance(caught.value.__cause__, AddressNotAllowed)
     assert sfu.calls == []
-
-
-async def test_resolving_gives_permitted_addresses_only() -> None:
-    resolver = GuardedResolver(AddressGuard())
-    found = await resolver.resolve("localhost", 8070)
-    assert all(ipaddress.ip_address(entry["host"]).is_loopback for entry in found)
-    with pytest.raises(OSError, match="leads to no permitted address"):
-        await resolver.resolve("169.254.169.254", 80)
-    await resolver.close()
 
 
 async def test_proxies_of_the_environment_are_ignored(

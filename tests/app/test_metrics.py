@@ -13,7 +13,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
+from app.errors import StoreUnavailable
 from app.fleet_gauges import FleetGauges, Limits
+from app.fleet_reader import FleetReader
 from app.metrics import MOST_REGIONS, Metrics
 from app.registry import Registry
 from app.settings import Balancing, Overload, Registration, Settings, Weights
@@ -58,7 +60,9 @@ def every_series() -> Metrics:
     metrics.requested("/v1/sfu", 422, "invalid_field", 0.1)
     metrics.placed("eu-west", "fallback", attempts=2)
     metrics.forward_failed("eu-west")
-    FleetGauges(metrics, registry=None, limits=Limits(0.9, 0.5)).show([sfu()])  # type: ignore[arg-type]
+    gauges = FleetGauges(metrics, registry=None, limits=Limits(0.9, 0.5))  # type: ignore[arg-type]
+    gauges.take([sfu()])
+    gauges.show()
     return metrics
 
 
@@ -243,12 +247,17 @@ def report(number: int, region: str = "eu-west", sessions: int = 100) -> NodeRep
     return NodeReport(f"http://sfu{number}:8070", region, KEY, channels=2, sessions=sessions)
 
 
+async def read(registry: Registry, gauges: FleetGauges) -> None:
+    """Let `gauges` follow one reading of the fleet."""
+    await FleetReader(registry.fleet_pages, [gauges]).read()
+
+
 async def test_the_fleet_is_counted_by_region_and_state(registry: Registry) -> None:
     for number, region in enumerate(("eu-west", "eu-west", "us-east")):
         await registry.heartbeat(report(number, region))
     await registry.drain("http://sfu1:8070")
     metrics = Metrics()
-    await FleetGauges(metrics, registry, Limits(0.9, 0.5)).read()
+    await read(registry, FleetGauges(metrics, registry, Limits(0.9, 0.5)))
     assert shown(metrics, "sfu_gateway_sfus", region="eu-west", state="up") == 1
     assert shown(metrics, "sfu_gateway_sfus", region="eu-west", state="draining") == 1
     assert shown(metrics, "sfu_gateway_selectable_sfus", region="eu-west") == 1
@@ -266,9 +275,9 @@ async def test_a_region_that_is_gone_has_no_series(registry: Registry) -> None:
     await registry.heartbeat(report(1))
     metrics = Metrics()
     gauges = FleetGauges(metrics, registry, Limits(0.9, 0.5))
-    await gauges.read()
+    await read(registry, gauges)
     await registry.forget("http://sfu1:8070")
-    await gauges.read()
+    await read(registry, gauges)
     assert shown(metrics, "sfu_gateway_sfus", region="eu-west", state="up") is None
 
 
@@ -276,19 +285,19 @@ async def test_transitions_count_from_the_first_read_and_wait_until_published(re
     clock, metrics = Clock(), Metrics()
     gauges = FleetGauges(metrics, registry, Limits(0.9, 0.5), clock)
     await registry.heartbeat(report(1))
-    await gauges.read()
+    await read(registry, gauges)
     assert shown(metrics, "sfu_gateway_transitions_total", type="up") == 0
     await registry.heartbeat(report(2))
-    await gauges.read()
+    await read(registry, gauges)
     assert shown(metrics, "sfu_gateway_transitions_total", type="up") == 1
     clock.now += 30
-    await gauges.read()
+    await read(registry, gauges)
     lag = shown(metrics, "sfu_gateway_event_lag_seconds")
     assert lag is not None
     assert 30 <= lag < 35
     await registry.lead("sweeper", 10_000)
     await registry.mark_relayed("sweeper", await registry.last_event_id())
-    await gauges.read()
+    await read(registry, gauges)
     assert shown(metrics, "sfu_gateway_event_lag_seconds") == 0
 
 
@@ -308,10 +317,11 @@ async def test_the_last_values_stay_and_age_while_redis_is_away(paused: RedisSer
         registry = Registry.from_settings(client, SETTINGS)
         gauges = FleetGauges(metrics, registry, Limits(0.9, 0.5), clock)
         await registry.heartbeat(report(1))
-        await gauges.read()
+        await read(registry, gauges)
         paused.pause()
         clock.now += 60
-        await gauges.read()
+        with pytest.raises(StoreUnavailable):
+            await read(registry, gauges)
     assert shown(metrics, "sfu_gateway_selectable_sfus", region="eu-west") == 1
     assert shown(metrics, "sfu_gateway_fleet_age_seconds") == 60
 

@@ -1,8 +1,10 @@
 """Lua scripts: put together once, known to Redis by hash, and what happens when Redis fails."""
 
 import asyncio
+import dataclasses
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -10,8 +12,11 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from app.errors import StoreUnavailable
+from app.policy import Policy
 from app.scripts import LUA_DIRECTORY, Script, ScriptRunner, load_script
 from app.settings import Redis as RedisSettings
+from app.settings import Settings
+from app.shipped_scripts import shipped_scripts
 from app.store import close_store, connect
 from tests.support.engines import RedisServer
 from tests.support.ports import HOST, free_port
@@ -67,6 +72,50 @@ def test_a_script_or_include_that_does_not_exist_is_an_error(tmp_path: Path) -> 
     for name in ("lost", "no_such_script"):
         with pytest.raises(FileNotFoundError, match="no_such"):
             load_script(name, tmp_path)
+
+
+POLICY = Policy.from_settings(Settings())
+
+
+def test_every_script_is_shipped_with_the_policy_in_it() -> None:
+    scripts = {script.name: script.text for script in shipped_scripts(POLICY)}
+    assert sorted(scripts) == SHIPPED
+    assert [name for name, text in scripts.items() if "policy." in text] == []
+    assert "node.load > 0.9 or" in scripts["select"]
+
+
+def test_scripts_are_put_together_once_for_equal_settings() -> None:
+    assert shipped_scripts(POLICY) is shipped_scripts(Policy.from_settings(Settings()))
+    others = shipped_scripts(dataclasses.replace(POLICY, max_load=0.8))
+    assert others.select.sha != shipped_scripts(POLICY).select.sha
+    assert others.lead == shipped_scripts(POLICY).lead
+
+
+def test_a_script_that_reads_what_no_policy_has_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "odd.lua").write_text("return policy.no_such_field\n")
+    with pytest.raises(AttributeError, match="no_such_field"):
+        load_script("odd", tmp_path, policy=POLICY)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "constant"),
+    [
+        ("strategy", "round-robin", "'round-robin'"),
+        ("max_load", 0.25, "0.25"),
+        ("weight_cpu", 1e-7, "1e-07"),
+        ("choices", 2, "2"),
+    ],
+)
+def test_a_policy_is_written_as_constants(field: str, value: Any, constant: str) -> None:
+    assert dataclasses.replace(POLICY, **{field: value}).as_lua(field) == constant
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("strategy", "load' .. redis.call('FLUSHALL')"), ("max_load", float("inf"))]
+)
+def test_nothing_but_constants_gets_into_a_script(field: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=field):
+        dataclasses.replace(POLICY, **{field: value}).as_lua(field)
 
 
 # Running

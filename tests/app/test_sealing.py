@@ -78,6 +78,15 @@ def test_opened_keys_are_kept_by_address_and_seal() -> None:
     assert sealer.open(ADDRESS, sealed) is sealer.open(ADDRESS, sealed)
 
 
+def test_of_an_address_only_the_last_opened_seal_is_kept() -> None:
+    sealer = Sealer([OLD])
+    former, newest = sealer.seal(ADDRESS, KEY), sealer.seal(ADDRESS, KEY)
+    opened = sealer.open(ADDRESS, former)
+    sealer.open(ADDRESS, newest)
+    assert sealer.open(ADDRESS, former) == opened
+    assert sealer.open(ADDRESS, former) is not opened
+
+
 # Fingerprints
 
 

@@ -17,13 +17,13 @@ from pydantic import SecretStr
 
 from app.keys import Keys
 from app.placements import Busy, PlacementRequest
-from app.policy import policy_of
+from app.policy import Policy
 from app.registry import Registry
-from app.scripts import load_script
 from app.sealing import Sealer
 from app.settings import Balancing, Health, Settings
 from app.settings import Redis as RedisSettings
 from app.sfus import NodeReport
+from app.shipped_scripts import shipped_scripts
 from app.store import close_store, connect
 from app.tokens import Key
 from tests.bench.balance_tables import (
@@ -99,8 +99,9 @@ def simulate(job: Job) -> Outcome:
     if job.strategy not in (GATEWAY, GATEWAY_2):
         return asyncio.run(simulation.run(_plain(job.strategy, simulation, rng)))
     choices = 2 if job.strategy == GATEWAY_2 else 1
-    with running_server(job.server) as server:
-        return _with_scripts(simulation, server, choices, rng)
+    policy = _policy(choices)
+    with running_server(job.server, policy) as server:
+        return _with_scripts(simulation, server, policy, rng)
 
 
 def _plain(name: str, simulation: Simulation, rng: random.Random) -> Strategy:
@@ -117,16 +118,17 @@ def _plain(name: str, simulation: Simulation, rng: random.Random) -> Strategy:
     return make[name]()
 
 
-def _with_scripts(simulation: Simulation, server: RedisServer, choices: int, rng: random.Random) -> Outcome:
+def _with_scripts(simulation: Simulation, server: RedisServer, policy: Policy, rng: random.Random) -> Outcome:
+    scripts = shipped_scripts(policy)
     replies = {
-        load_script("heartbeat").sha: ("ok", 0, 1, 0),
-        load_script("report").sha: ("ok", "up", "closed"),
+        scripts.heartbeat.sha: ("ok", 0, 1, 0),
+        scripts.report.sha: ("ok", "up", "closed"),
     }
     client = Postponing(server, replies)
     registry = Registry(
         client.as_client(),
         Keys("balance"),
-        _policy(choices),
+        policy,
         Sealer([b"s" * 32]),
         timeout_s=60,
         clock=lambda: _EPOCH_MS + simulation.now_ms,
@@ -138,13 +140,13 @@ def _with_scripts(simulation: Simulation, server: RedisServer, choices: int, rng
         client.close()
 
 
-def _policy(choices: int) -> str:
+def _policy(choices: int) -> Policy:
     """The defaults, but for SFUs that never expire.
 
     A node's deadline is simulated time, the TTL of its hash real time. With a day for both, no pause of the
     machine can end a node that is alive in the simulation.
     """
-    return policy_of(
+    return Policy.from_settings(
         Settings(balancing=Balancing(choices=choices), health=Health(unhealthy_threshold=86_400))
     )
 

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from app.keys import Keys
 from app.placements import PlacementRequest, Report
-from app.policy import policy_of
+from app.policy import Policy
 from app.registry import Registry
 from app.sealing import Sealer
 from app.settings import Health, Registration, Settings
@@ -17,6 +17,11 @@ from tests.bench.wire import Recorder
 
 Kind = Literal["new", "sticky", "report", "heartbeat"]
 KINDS: Final[tuple[Kind, ...]] = ("new", "sticky", "report", "heartbeat")
+
+POLICY: Final = Policy.from_settings(
+    Settings(health=Health(unhealthy_threshold=86_400), registration=Registration(max_per_second=1e6))
+)
+"""SFUs live as long as the benchmark, and the few of a small fleet report often."""
 
 _MAX_SESSIONS: Final = 100_000
 
@@ -30,9 +35,6 @@ class Fleet:
         self._random = random.Random(f"{seed}-{size}")
         self._key = Key(b"k" * 32)
         self._sealer = Sealer([b"s" * 32])
-        # SFUs live as long as the benchmark, and the few of a small fleet report often.
-        health, registration = Health(unhealthy_threshold=86_400), Registration(max_per_second=1e6)
-        self._policy = policy_of(Settings(health=health, registration=registration))
 
     def registrations(self) -> list[bytes]:
         """The first heartbeat of every SFU."""
@@ -82,7 +84,7 @@ class Fleet:
     def _recording(self, reply: Sequence[str | int]) -> tuple[Registry, Recorder]:
         recorder = Recorder(reply)
         keys = Keys(f"fleet-{self.size}")
-        return Registry(recorder.as_client(), keys, self._policy, self._sealer), recorder
+        return Registry(recorder.as_client(), keys, POLICY, self._sealer), recorder
 
     def _figures(self, number: int) -> NodeReport:
         # So large that the smallest fleet has room for all placements of the run.

@@ -1,4 +1,4 @@
-"""Redis and Valkey servers of a benchmark's own, with the registry's scripts loaded."""
+"""Redis and Valkey servers of a benchmark's own."""
 
 import tempfile
 from collections.abc import Iterator
@@ -6,17 +6,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from app.scripts import LUA_DIRECTORY, load_script
+from app.policy import Policy
+from app.shipped_scripts import shipped_scripts
+from tests.bench.script_calls import POLICY
 from tests.support.engines import EngineMissing, RedisServer, ServerName, find_binary
 
 
 @contextmanager
-def running_server(name: ServerName) -> Iterator[RedisServer]:
-    """Run a fresh server without persistence until the block ends. Raises `EngineMissing`."""
+def running_server(name: ServerName, policy: Policy = POLICY) -> Iterator[RedisServer]:
+    """Run a fresh server without persistence until the block ends, with the scripts as `policy` has them.
+
+    Raises:
+        EngineMissing: this machine has no such server.
+    """
     binary = find_binary(name)
     with tempfile.TemporaryDirectory() as directory, RedisServer(binary, Path(directory)) as server:
-        for path in LUA_DIRECTORY.glob("*.lua"):
-            server.call("SCRIPT", "LOAD", load_script(path.stem).text)
+        for script in shipped_scripts(policy):
+            server.call("SCRIPT", "LOAD", script.text)
         yield server
 
 

@@ -1,6 +1,6 @@
 """A registry whose clock and dice are in the test's hands, and short words for what happens to a fleet."""
 
-import json
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from app.events import read_event
 from app.keys import Keys
 from app.placements import Busy, Outcome, Placement, PlacementRequest, Report
-from app.policy import policy_of
+from app.policy import Policy
 from app.registry import Registry
 from app.sealing import Sealer
 from app.settings import Settings
@@ -32,13 +32,13 @@ class Fleet:
         """Take a `client`, and what of the default policy is to be different, by its names in Lua."""
         self.client = client
         self.keys = Keys(namespace)
-        self.policy: dict[str, Any] = json.loads(policy_of(Settings())) | policy
+        self.policy = dataclasses.replace(Policy.from_settings(Settings()), **policy)
         self.now_ms = 1_800_000_000_000
         self.draw = 0.0
         self.registry = Registry(
             client,
             self.keys,
-            json.dumps(self.policy),
+            self.policy,
             Sealer(sealing),
             timeout_s=10,
             clock=lambda: self.now_ms,
@@ -97,8 +97,8 @@ class Fleet:
     async def half_open(self, address: str = A) -> None:
         """Open an SFU's breaker, wait, let a probe succeed, and let the SFU report: it is on its last trial."""
         await self.beat(address)
-        await self.fail(address, times=self.policy["failure_threshold"])
-        self.wait(self.policy["open_ms"])
+        await self.fail(address, times=self.policy.failure_threshold)
+        self.wait(self.policy.open_ms)
         await self.beat(address)
         assert await self.registry.probe(address, answered=True) == "half-open"
 

@@ -32,7 +32,7 @@ async def test_a_created_channel_is_remembered(fleet: Fleet, redis: Redis) -> No
     await fleet.beat()
     await fleet.place()
     assert await fleet.registry.sfu_of_channel("channel of issuer") == A
-    ttl_ms: int = fleet.policy["affinity_ttl_ms"]
+    ttl_ms = fleet.policy.affinity_ttl_ms
     assert ttl_ms - 10_000 < await redis.pttl(fleet.keys.channel("channel of issuer")) <= ttl_ms
 
 

@@ -285,3 +285,30 @@ async def test_any_number_of_stale_entries_only_delays(fleet: Fleet, redis: Redi
     await redis.zadd(fleet.keys.load(), {f"http://gone-{number}.test": 0 for number in range(600)})
     assert (await fleet.select()).address == A
     assert await fleet.listed() == {A}
+
+
+# Names that contain each other
+
+
+async def test_an_address_that_begins_like_one_that_was_tried_may_be_selected(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await fleet.beat(f"{A}1", sessions=100)
+    await fleet.beat(f"{A}2", sessions=200)
+    assert (await fleet.select("one", exclude=(A,))).address == f"{A}1"
+    assert (await fleet.select("two", exclude=(f"{A}1", f"{A}2"))).address == A
+
+
+async def test_a_region_that_begins_like_another_is_another(fleet: Fleet) -> None:
+    await fleet.beat(A, region="eu")
+    await fleet.beat(B, region="eu-west", sessions=100)
+    groups = (("eu-west", "eu-north"), ("eu",))
+    assert (await fleet.select("one", groups=groups)).address == B
+    fallback = await fleet.select("two", groups=groups, exclude=(B,))
+    assert (fallback.address, fallback.reason) == (A, "fallback")
+
+
+async def test_a_request_that_may_go_nowhere_goes_nowhere(fleet: Fleet) -> None:
+    await fleet.beat()
+    for groups in ((), ((),), ((), ("us",))):
+        with pytest.raises(NoSfuAvailable):
+            await fleet.select(groups=groups)

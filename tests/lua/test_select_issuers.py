@@ -261,3 +261,25 @@ async def test_a_tenant_without_a_limit_is_not_counted(fleet: Fleet, redis: Redi
     assert await redis.exists(fleet.keys.tenant("default")) == 0
     await fleet.place("limited", max_channels=1)
     assert await redis.pttl(fleet.keys.tenant("default")) > TTL_MS - 10_000
+
+
+async def test_a_region_that_begins_like_an_allowed_one_is_not_allowed(fleet: Fleet) -> None:
+    await fleet.beat(A, region="eu-west")
+    await fleet.place()
+    await fleet.beat(B, region="eu", sessions=100)
+    assert (await fleet.select(groups=(("eu",),), allow=("us", "eu"))).address == B
+
+
+async def test_a_placement_is_not_kept_where_nothing_is_allowed(fleet: Fleet) -> None:
+    await fleet.beat()
+    await fleet.place()
+    with pytest.raises(NoSfuAvailable):
+        await fleet.select(groups=((),), allow=())
+
+
+async def test_texts_that_are_no_unicode_have_a_place_too(fleet: Fleet) -> None:
+    await fleet.beat()
+    broken = "half a pair: \ud83d"
+    await fleet.select(broken, id="first")
+    await fleet.report("created", issuer=broken, id="first", uuid=broken)
+    assert (await fleet.select(broken, id="second")).reason == "sticky"

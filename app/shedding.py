@@ -1,0 +1,73 @@
+"""Refusing in the server what a full replica would refuse anyway, at a fraction of the cost.
+
+Under overload most requests are refused, so what a refusal costs decides how much is left for the others.
+Here it is one write: no application, no task, no log line of its own.
+"""
+
+from typing import Final, cast
+from urllib.parse import unquote
+
+from app.admission import BUSY, Capacity, is_guarded
+from app.errors import ReplicaBusy
+from app.middleware import request_id_of
+from app.problems import problem_response
+from app.protocol import GuardedHttpProtocol
+
+_METHODS: Final = frozenset({b"GET", b"POST"})
+
+
+def _answer() -> tuple[bytes, bytes]:
+    """The answer's head, without the request's id and what ends it, and its body."""
+    headers = {"Retry-After": str(ReplicaBusy.retry_after_seconds)}
+    answer = problem_response(ReplicaBusy.status, ReplicaBusy.code, ReplicaBusy.title, BUSY, headers)
+    lines = [b"HTTP/1.1 503 Service Unavailable", *(b": ".join(header) for header in answer.raw_headers)]
+    return b"\r\n".join(lines), bytes(answer.body)
+
+
+class SheddingHttpProtocol(GuardedHttpProtocol):
+    """Asks the application's `capacity` (a member of the lifespan's state) before it starts a request."""
+
+    _HEAD, _BODY = _answer()
+    _is_refusing = False
+
+    def on_headers_complete(self) -> None:
+        self._is_refusing = self._must_refuse()
+        if self._is_refusing:
+            self._enter(is_head=False)
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self._is_refusing:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self._is_refusing:
+            self._is_refusing = False
+            self._ended()
+            self._refuse()
+        else:
+            super().on_message_complete()
+
+    def _must_refuse(self) -> bool:
+        """Whether this is work for which there is no room. What is not plain is left to the application."""
+        capacity = cast("Capacity | None", self.app_state.get("capacity"))
+        if capacity is None or self.expect_100_continue or self.parser.get_method() not in _METHODS:
+            return False
+        if not getattr(self.cycle, "response_complete", True):  # its answer comes first
+            return False
+        path = unquote(self.url.partition(b"?")[0].decode("latin-1"))
+        if not is_guarded(path):
+            return False
+        return not capacity.announce()
+
+    def _refuse(self) -> None:
+        request_id = request_id_of(dict(self.scope)).encode("latin-1")
+        is_last = self.parser.get_http_version() == "1.0" or not self.parser.should_keep_alive()
+        end = b"\r\nconnection: close\r\n\r\n" if is_last else b"\r\n\r\n"
+        self.transport.write(b"".join((self._HEAD, b"\r\nx-request-id: ", request_id, end, self._BODY)))
+        self.app_state["capacity"].refused_early()
+        if is_last:
+            self.transport.close()
+        else:
+            self.on_response_complete()
