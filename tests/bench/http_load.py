@@ -1,5 +1,5 @@
 """Requests as fast as a replica answers them, from a process of its own: `wrk`, or where it is missing this
-module (`python -m tests.bench.http_load URL FILE SECONDS`), which is slower and says the same.
+module (`python -m tests.bench.http_load URL FILE SECONDS CONNECTIONS`), which is slower and says the same.
 """
 
 import asyncio
@@ -17,6 +17,8 @@ from typing import Final
 import aiohttp
 
 CONNECTIONS: Final = 32
+
+_SECONDS_IN: Final = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
 _WRK_SCRIPT: Final = """
 local requests, last = {}, 0
@@ -46,36 +48,89 @@ class Call:
         return f"{self.method}\t{self.path}\t{self.authorization}\t{self.body}"
 
 
+@dataclass(frozen=True, slots=True)
+class Driven:
+    """How many requests were answered in so many seconds."""
+
+    answered: int
+    failed: int
+    """Of these, how many not with success; and connections that broke."""
+    seconds: float
+
+
+def has_wrk() -> bool:
+    """Whether `wrk` sends the requests."""
+    return shutil.which("wrk") is not None
+
+
 def drive(url: str, calls: Sequence[Call], seconds: int) -> int:
     """Send `calls` in turn for so many seconds; return how many were answered.
 
     Raises:
         AssertionError: an answer was not a success.
     """
+    done = drive_hard(url, calls, seconds, CONNECTIONS)
+    assert done.failed == 0, done
+    return done.answered
+
+
+def drive_hard(url: str, calls: Sequence[Call], seconds: int, connections: int) -> Driven:
+    """Send `calls` in turn for so many seconds, one at a time on each of the connections."""
     with tempfile.TemporaryDirectory() as directory:
         file, script = Path(directory, "calls.tsv"), Path(directory, "calls.lua")
         file.write_text("\n".join(map(str, calls)) + "\n")
         script.write_text(_WRK_SCRIPT)
         wrk = shutil.which("wrk")
         argv = (
-            [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script), url, "--", str(file)]
+            [
+                wrk,
+                "-t1",
+                f"-c{connections}",
+                f"-d{seconds}s",
+                "--timeout",
+                "10s",
+                "-s",
+                str(script),
+                url,
+                "--",
+                str(file),
+            ]
             if wrk
-            else [sys.executable, "-m", "tests.bench.http_load", url, str(file), str(seconds)]
+            else [
+                sys.executable,
+                "-m",
+                "tests.bench.http_load",
+                url,
+                str(file),
+                str(seconds),
+                str(connections),
+            ]
         )
         said = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
-    answered = re.search(r"(\d+) requests in", said)
+    return read_driven(said)
+
+
+def read_driven(said: str) -> Driven:
+    """Read what `wrk` says in the end.
+
+    Raises:
+        AssertionError: it says nothing of the kind.
+    """
+    answered = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m)\b", said)
     assert answered, said
-    assert "Non-2xx" not in said, said
-    assert "Socket errors" not in said, said
-    return int(answered[1])
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
+    broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", said)
+    failed = int(refused[1]) if refused else 0
+    failed += sum(map(int, broken.groups())) if broken else 0
+    return Driven(int(answered[1]), failed, float(answered[2]) * _SECONDS_IN[answered[3]])
 
 
-async def _drive(url: str, lines: Sequence[str], seconds: float) -> tuple[int, int]:
+async def _drive(url: str, lines: Sequence[str], seconds: float, connections: int) -> tuple[int, int]:
     calls = cycle(Call(*line.split("\t")) for line in lines)
-    connector = aiohttp.TCPConnector(limit=CONNECTIONS)
+    connector = aiohttp.TCPConnector(limit=connections)
     async with aiohttp.ClientSession(url, connector=connector, trust_env=False) as session:
         until = asyncio.get_running_loop().time() + seconds
-        counts = await asyncio.gather(*(_send(session, calls, until) for _ in range(CONNECTIONS)))
+        counts = await asyncio.gather(*(_send(session, calls, until) for _ in range(connections)))
     return sum(count for count, _ in counts), sum(failed for _, failed in counts)
 
 
@@ -92,8 +147,9 @@ async def _send(session: aiohttp.ClientSession, calls: Iterator[Call], until: fl
 
 def main() -> None:
     """Send, and say how many were answered, in the words of `wrk`."""
-    url, file, seconds = sys.argv[1:]
-    count, failed = asyncio.run(_drive(url, Path(file).read_text().splitlines(), float(seconds)))
+    url, file, seconds, connections = sys.argv[1:]
+    lines = Path(file).read_text().splitlines()
+    count, failed = asyncio.run(_drive(url, lines, float(seconds), int(connections)))
     sys.stdout.write(f"{count} requests in {seconds}s\n")
     if failed:
         sys.stdout.write(f"Non-2xx or 3xx responses: {failed}\n")

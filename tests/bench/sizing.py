@@ -8,7 +8,7 @@ import json
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from tests.bench.options import is_quick
 from tests.bench.script_calls import Fleet
 from tests.bench.servers import info, installed_servers, running_server
 from tests.bench.sizing_tables import Bytes, Figures, Held, ReplicaRates, StoreRates, tables
+from tests.bench.watching import cpu_s, cpu_taken
 from tests.bench.wire import NEW, OK, send_all
 from tests.bench.write_up import publish, say
 from tests.journeys.deployment import REGISTRATION_KEY, Deployment, Replica, channel_token
@@ -88,23 +89,12 @@ def store_rates(server: RedisServer, rounds: int, calls: int = 5_000) -> StoreRa
         selects = fleet.calls("new", issuers, f"r{number}")
         reports = fleet.calls("report", issuers, f"r{number}")
         took = [
-            _cpu_taken(server.pid, lambda batch=batch, marker=marker: send_all(server.port, batch, marker))  # type: ignore[misc]
+            cpu_taken(server.pid, lambda batch=batch, marker=marker: send_all(server.port, batch, marker))  # type: ignore[misc]
             for batch, marker in ((heartbeats, OK), (selects, NEW), (reports, OK))
         ]
         best["heartbeat"] = max(best["heartbeat"], calls / took[0])
         best["placement"] = max(best["placement"], calls / (took[1] + took[2]))
     return StoreRates(**best)
-
-
-def _cpu_taken(pid: int, work: Callable[[], object]) -> float:
-    before = _cpu_s(pid)
-    work()
-    return _cpu_s(pid) - before
-
-
-def _cpu_s(pid: int) -> float:
-    times = psutil.Process(pid).cpu_times()
-    return float(times.user + times.system)
 
 
 def replica_rates(server: RedisServer, directory: Path, plan: Plan) -> ReplicaRates:
@@ -141,9 +131,9 @@ def _heartbeats(expires: int) -> list[Call]:
 
 
 def _rate(replica: Replica, calls: Sequence[Call], seconds: int) -> float:
-    before = _cpu_s(replica.process.pid)
+    before = cpu_s(replica.process.pid)
     answered = drive(replica.url.rstrip("/"), calls, seconds)
-    return answered / (_cpu_s(replica.process.pid) - before)
+    return answered / (cpu_s(replica.process.pid) - before)
 
 
 def replicas_held(server: RedisServer, directory: Path, plan: Plan) -> tuple[list[Held], float]:
@@ -155,9 +145,9 @@ def replicas_held(server: RedisServer, directory: Path, plan: Plan) -> tuple[lis
         send_all(server.port, Fleet(size).registrations(), OK)
     with Deployment(server, directory) as deployment:
         pids = [deployment.replica(redis__namespace=f"fleet-{size}").process.pid for size in FLEETS]
-        before = [_cpu_s(pid) for pid in (*pids, server.pid)]
+        before = [cpu_s(pid) for pid in (*pids, server.pid)]
         rss = _highest_rss(pids, plan.idle_s)
-        after = [_cpu_s(pid) for pid in (*pids, server.pid)]
+        after = [cpu_s(pid) for pid in (*pids, server.pid)]
     *shares, of_store = [(end - start) / plan.idle_s for start, end in zip(before, after, strict=True)]
     return [Held(*row) for row in zip(FLEETS, rss, shares, strict=True)], of_store
 

@@ -1,0 +1,133 @@
+"""More replicas on one Redis, and what to do when that Redis is full."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.bench.http_load import drive_hard
+from tests.bench.latency import IN_FLIGHT, SFUS
+from tests.bench.registry_watch import await_registry, store_failures
+from tests.bench.requests_of import channel_requests
+from tests.bench.rig import Rig, Target, rig_around_redis, sfus
+from tests.bench.script_calls import Fleet
+from tests.bench.servers import running_server
+from tests.bench.sizing import store_rates
+from tests.bench.sizing_tables import StoreRates
+from tests.bench.throughput import MOST_CHANNELS_PER_S, channel_rate
+from tests.bench.watching import cpu_s
+from tests.bench.wire import NEW, OK, send_all
+
+REPLICAS: Final = (1, 2, 4)
+_CLIENTS: Final = 2
+"""Connections to each server: while one is between batches, the other keeps the server busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """What some replicas on one Redis did together."""
+
+    replicas: int
+    per_s: float
+    per_replica_cpu_s: float
+    """Channels per second of a replica's CPU, on average."""
+    per_store_cpu_s: float
+    """Channels per second of Redis' CPU."""
+    store_busy: float
+    """Of one core."""
+    failed: int
+    store_failures: int
+    """How often Redis did not serve one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saturated:
+    """What Redis servers did that were asked for placements without a pause."""
+
+    servers: int
+    per_s: float
+    """Placements, a select and a report each, by the clock."""
+    busy: float
+    """Of as many cores."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleOut:
+    """All of it."""
+
+    scaled: Sequence[Scaled]
+    store: StoreRates
+    saturated: Sequence[Saturated]
+
+
+def measure_scale_out(directory: Path, seconds: int, rounds: int, calls: int) -> ScaleOut:
+    """Measure replicas on one Redis, then Redis alone, then two of them."""
+    with rig_around_redis(directory) as rig:
+        rig.register("sfu", sfus(SFUS, rig.stand_in()))
+        replicas = [rig.replica() for _ in range(max(REPLICAS))]
+        for replica in replicas:
+            channel_rate(replica, 1, IN_FLIGHT)
+        scaled = [_scaled(rig, replicas[:count], seconds) for count in REPLICAS]
+    with running_server("redis") as server:
+        store = store_rates(server, rounds, calls)
+    return ScaleOut(scaled, store, [saturated(count, calls) for count in (1, 2)])
+
+
+def _scaled(rig: Rig, replicas: Sequence[Target], seconds: int) -> Scaled:
+    for replica in replicas:
+        await_registry(replica.url)
+    lost_before = sum(store_failures(replica.url) for replica in replicas)
+    loads = [channel_requests(MOST_CHANNELS_PER_S * seconds) for _ in replicas]
+    pids = [rig.store.pid, *(replica.pid for replica in replicas)]
+    before = [cpu_s(pid) for pid in pids]
+    with ThreadPoolExecutor(len(replicas)) as threads:
+        work = [
+            threads.submit(drive_hard, replica.url, calls, seconds, IN_FLIGHT)
+            for replica, calls in zip(replicas, loads, strict=True)
+        ]
+        done = [each.result() for each in work]
+    of_store, *of_replicas = (cpu_s(pid) - start for pid, start in zip(pids, before, strict=True))
+    good = sum(each.answered - each.failed for each in done)
+    return Scaled(
+        len(replicas),
+        per_s=sum((each.answered - each.failed) / each.seconds for each in done),
+        per_replica_cpu_s=good / sum(of_replicas),
+        per_store_cpu_s=good / of_store,
+        store_busy=of_store / seconds,
+        failed=sum(each.failed for each in done),
+        store_failures=sum(store_failures(replica.url) for replica in replicas) - lost_before,
+    )
+
+
+def saturated(servers: int, calls: int) -> Saturated:
+    """Ask some servers at once for placements, each with a namespace of its own, by pipelines that never run dry."""
+    batches = [
+        _batches(Fleet(1_000, seed=number), calls, f"client{number}") for number in range(servers * _CLIENTS)
+    ]
+    with ExitStack() as stack:
+        running = [stack.enter_context(running_server("redis")) for _ in range(servers)]
+        for server in running:
+            send_all(server.port, Fleet(1_000).registrations(), OK)
+        before = [cpu_s(server.pid) for server in running]
+        began = time.monotonic()
+        with ThreadPoolExecutor(len(batches)) as threads:
+            ports = [running[number % servers].port for number in range(len(batches))]
+            list(threads.map(_place, ports, batches))
+        took = time.monotonic() - began
+        used = sum(cpu_s(server.pid) for server in running) - sum(before)
+    return Saturated(servers, len(batches) * calls / took, used / took / servers)
+
+
+def _batches(fleet: Fleet, calls: int, name: str) -> tuple[list[bytes], list[bytes]]:
+    """Return selects of new issuers, and the reports that end them."""
+    issuers = [f"https://odoo.example.com:channel:{name}-{number}" for number in range(calls)]
+    return fleet.calls("new", issuers, name), fleet.calls("report", issuers, name)
+
+
+def _place(port: int, batches: tuple[list[bytes], list[bytes]]) -> None:
+    selects, reports = batches
+    send_all(port, selects, NEW)
+    send_all(port, reports, OK)
