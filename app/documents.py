@@ -59,7 +59,7 @@ class Sfu(Document):
     status: Standing
     breaker: Breaker
     load: float
-    """The load score that placements compare, 0 is idle."""
+    """The load score, 0 is idle."""
     channels: int
     sessions: int
     maxSessions: int  # noqa: N815
@@ -113,11 +113,13 @@ class Hint(Document):
 
 
 class Terms(Document):
-    """The addends of a load score."""
+    """The addends of an effective load; the first three are the load score."""
 
     sessions: float
     cpu: float
     memory: float
+    promised: float
+    """CPU and memory that promised sessions will take."""
 
 
 class ExplainedSfu(Document):
@@ -145,7 +147,12 @@ class ExplainedSfu(Document):
             region=sfu.region,
             verdict=candidate.verdict,
             score=candidate.score,
-            terms=Terms(sessions=sfu.sessions_term, cpu=sfu.cpu_term, memory=sfu.memory_term),
+            terms=Terms(
+                sessions=sfu.sessions_term,
+                cpu=sfu.cpu_term,
+                memory=sfu.memory_term,
+                promised=sfu.effective_load - sfu.load,
+            ),
             sessions=sfu.sessions,
             reserved=sfu.reserved,
             maxSessions=sfu.max_sessions,

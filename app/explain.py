@@ -51,7 +51,7 @@ def explain(
 
 
 def _score(sfu: SfuStatus, strategy: Literal["load", "round-robin"]) -> float:
-    return sfu.turn if strategy == "round-robin" else sfu.load
+    return sfu.turn if strategy == "round-robin" else sfu.effective_load
 
 
 def _group(sfu: SfuStatus, groups: Sequence[Sequence[str]]) -> int:

@@ -62,6 +62,8 @@ class SfuStatus:
     max_sessions: int = 0
     reserved: float = 0.0
     load: float = 0.0
+    effective_load: float = 0.0
+    """`load`, with the CPU and memory that promised sessions will take: what placements compare."""
     cpu: float = 0.0
     memory: float = 0.0
     sessions_term: float = 0.0

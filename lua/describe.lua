@@ -14,7 +14,7 @@
 -- ARGV[2..] addresses
 --
 -- Returns  one JSON text per known address: address, region, state, standing, breaker, load, its terms,
---          figures, times in ms; never a key
+--          effective load, figures, times in ms; never a key
 local now = clock(ARGV[1])
 local learned = read_learned()
 
@@ -28,8 +28,9 @@ for i = 2, #ARGV do
     local stands = standing(node, now, learned)
     text = {
       standing = stands, state = node.state, region = node.region, generation = node.generation,
-      load = node.load, channels = node.channels, sessions = node.sessions, reserved = node.reserved,
-      max_sessions = node.max_sessions, cpu = node.cpu, memory = node.memory, public_url = node.public_url,
+      load = node.load, effective_load = node.effective, reserved = node.reserved,
+      channels = node.channels, sessions = node.sessions, max_sessions = node.max_sessions,
+      cpu = node.cpu, memory = node.memory, public_url = node.public_url,
       sessions_term = policy.weight_sessions * (node.sessions + node.reserved) / node.max_sessions,
       cpu_term = policy.weight_cpu * node.cpu, memory_term = policy.weight_memory * node.memory,
       registered_at = node.registered_at, heartbeat_age_ms = now - node.last_seen,

@@ -70,11 +70,11 @@ def _cells(sfu: Sfu) -> tuple[str, ...]:
 
 def candidate_table(candidates: Sequence[ExplainedSfu]) -> "Table":
     """Return one row per candidate, the best first."""
-    columns = ("ADDRESS", "REGION", "VERDICT", "SCORE", "SESSIONS", "CPU", "MEMORY", "GROUP")
+    columns = ("ADDRESS", "REGION", "VERDICT", "SCORE", "SESSIONS", "CPU", "MEMORY", "PROMISED", "GROUP")
     rows = [
         (
             each.address, each.region, each.verdict, f"{each.score:.4f}", f"{each.terms.sessions:.4f}",
-            f"{each.terms.cpu:.4f}", f"{each.terms.memory:.4f}", str(each.group or "-"),
+            f"{each.terms.cpu:.4f}", f"{each.terms.memory:.4f}", f"{each.terms.promised:.4f}", str(each.group or "-"),
         )
         for each in candidates
     ]  # fmt: skip

@@ -124,7 +124,12 @@ def _shown(candidate: Candidate) -> dict[str, Any]:
         "region": sfu.region,
         "verdict": candidate.verdict,
         "score": candidate.score,
-        "terms": {"sessions": sfu.sessions_term, "cpu": sfu.cpu_term, "memory": sfu.memory_term},
+        "terms": {
+            "sessions": sfu.sessions_term,
+            "cpu": sfu.cpu_term,
+            "memory": sfu.memory_term,
+            "promised": sfu.effective_load - sfu.load,
+        },
         "sessions": sfu.sessions,
         "reserved": sfu.reserved,
         "maxSessions": sfu.max_sessions,

@@ -12,7 +12,7 @@ local function list_node(node, now, learned)
   local stands = standing(node, now, learned)
   local load = tostring(node.load)
   if stands == 'selectable' then
-    local score = policy.strategy == 'round-robin' and node.turn or load
+    local score = policy.strategy == 'round-robin' and node.turn or tostring(node.effective)
     if node.listed == 'overloaded' then
       unlist_node(node)
     end

@@ -8,7 +8,7 @@ local function read_pinned(address, now)
     return nil
   end
   return {
-    address = address, region = v[1], state = v[3], breaker = v[4], key = v[5], public_url = v[6],
+    address = address, region = v[1], state = v[3], breaker = v[4], key = v[5], public_url = v[6] or '',
     trial_until = tonumber(v[7] or 0), drain_until = tonumber(v[8] or 0),
   }
 end

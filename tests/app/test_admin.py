@@ -184,7 +184,7 @@ async def test_an_explanation_shows_every_candidate_with_the_terms_of_its_score(
         "region": "eu",
         "verdict": "higher-score",
         "score": pytest.approx(0.05 + 0.15 + 0.1),
-        "terms": {"sessions": 0.05, "cpu": 0.15, "memory": 0.1},
+        "terms": {"sessions": 0.05, "cpu": 0.15, "memory": 0.1, "promised": 0},
         "sessions": 100,
         "reserved": 0,
         "maxSessions": 1_000,

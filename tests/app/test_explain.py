@@ -21,7 +21,7 @@ NAMES = {A: "a", B: "b", C: "c", D: "d"}
 def sfu(address: str, load: float = 0.1, region: str = "eu", **status: Any) -> SfuStatus:
     """An SFU, by default a healthy one."""
     healthy = {"state": "up", "standing": "selectable", "breaker": "closed"} | status
-    return SfuStatus(address, region, generation=1, heartbeat_age_ms=0, load=load, **healthy)
+    return SfuStatus(address, region, generation=1, heartbeat_age_ms=0, effective_load=load, **healthy)
 
 
 def verdicts(

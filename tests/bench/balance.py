@@ -51,6 +51,8 @@ from tests.bench.write_up import publish, say, table
 from tests.support.engines import RedisServer, ServerName
 
 _WORKERS: Final = 2
+_FIRST_SEED: Final = 100
+"""Those below it are for trying out changes to the scripts."""
 _EPOCH_MS: Final = 1_700_000_000_000
 
 
@@ -156,7 +158,7 @@ def simulate_all(plan: Plan, server: ServerName) -> Outcomes:
     jobs = [
         Job(scenario, seed, strategy, server)
         for scenario, seeds in sorted(plan.seeds.items(), key=lambda item: -item[0].sfus)
-        for seed in range(seeds)
+        for seed in range(_FIRST_SEED, _FIRST_SEED + seeds)
         for strategy in STRATEGIES
     ]
     spawn = multiprocessing.get_context("spawn")

@@ -74,6 +74,13 @@ class Life:
         """The roadmap's score."""
         return 0.5 * self.estimate / MAX_SESSIONS + 0.3 * self.cpu
 
+    @property
+    def effective(self) -> float:
+        """The same with the CPU and memory of those who are promised, by those of the others."""
+        filled = self.sessions / MAX_SESSIONS
+        per_filled = 0.5 + max(0.0, 0.3 * self.cpu - 0.5 * filled) / (filled + 0.1)
+        return self.load + per_filled * self.reserved / MAX_SESSIONS
+
 
 @dataclass
 class Pin:
@@ -289,9 +296,9 @@ class Model:
         allowed: set[str] = set()
         for group in ask.groups:
             fit = [life for life in self._within(group, ask.exclude) if self.is_selectable(life)]
-            sure = [life.load for life in fit if self.must_be_listed(life)]
+            sure = [life.effective for life in fit if self.must_be_listed(life)]
             limit = min(sure, default=1.0) + 1e-6
-            allowed |= {life.address for life in fit if life.load <= limit}
+            allowed |= {life.address for life in fit if life.effective <= limit}
             if sure:
                 return allowed, True
         return allowed, False

@@ -21,6 +21,47 @@ async def test_a_placement_counts_at_once(fleet: Fleet) -> None:
     assert status.load == pytest.approx(0.5 * (10 + W) / 1_000)
 
 
+FULLY_USED = 0.5
+"""What CPU and memory weigh where both are used up."""
+
+
+@pytest.mark.parametrize(
+    ("sessions", "cpu", "memory", "weight"),
+    [
+        pytest.param(0, 0, 0, FULLY_USED, id="empty: as if a full SFU used all"),
+        pytest.param(200, 0.16, 0.08, FULLY_USED, id="never less"),
+        pytest.param(200, 0.6, 0.3, FULLY_USED + 0.14 / 0.3, id="more where its sessions cost more"),
+        pytest.param(1, 0.05, 0.3, FULLY_USED + 0.0745 / 0.101, id="idling does not count for much"),
+    ],
+)
+async def test_promised_sessions_are_compared_with_the_cpu_and_memory_they_will_take(
+    fleet: Fleet, sessions: int, cpu: float, memory: float, weight: float
+) -> None:
+    await fleet.beat(A, sessions=sessions, cpu=cpu, memory=memory)
+    await fleet.select()
+    status = await fleet.registry.describe(A)
+    assert status.load == pytest.approx(0.5 * (sessions + W) / 1_000 + 0.3 * cpu + 0.2 * memory)
+    assert status.effective_load == pytest.approx(status.load + weight * W / 1_000)
+    assert await fleet.client.zscore(fleet.keys.load(), A) == pytest.approx(status.effective_load)
+
+
+async def test_a_promise_weighs_no_less_than_the_people_it_becomes(fleet: Fleet) -> None:
+    await fleet.beat(A, sessions=40, cpu=0.04, memory=0.02)
+    await fleet.beat(B, sessions=40 + W, cpu=0.04 + 0.004, memory=0.02 + 0.002)
+    await fleet.place("one")
+    await fleet.place("two")
+    assert (await fleet.reserved(A), await fleet.reserved(B)) == (W, W)
+
+
+async def test_the_cpu_and_memory_of_promised_sessions_turn_nobody_away(fleet: Fleet) -> None:
+    await fleet.beat(A, max_sessions=100, sessions=20, cpu=0.94, memory=0.3)
+    for number in range(19):
+        await fleet.place(f"{number}")
+    status = await fleet.registry.describe(A)
+    assert status.load < fleet.policy.max_load < status.effective_load
+    assert status.standing == "selectable"
+
+
 async def test_a_heartbeat_right_after_a_burst_does_not_wipe_it(fleet: Fleet) -> None:
     await fleet.beat()
     for number in range(3):

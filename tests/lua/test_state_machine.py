@@ -304,13 +304,20 @@ class Scripts(RuleBasedStateMachine):
     def the_load_index_holds_the_selectable(self) -> None:
         keys, lives = self.fleet.keys, self.model.lives.values()
         names = [keys.load(), keys.load("eu"), keys.load("us")]
-        everywhere, eu, us = map(set, self.read("zrange", *((name, 0, -1) for name in names)))
+        scored = [
+            dict(entries) for entries in self.read("zrange", *((name, 0, -1, False, True) for name in names))
+        ]
+        everywhere, eu, us = map(set, scored)
         sure = {life.address for life in lives if self.model.must_be_listed(life)}
         fit = {life.address for life in lives if self.model.is_selectable(life)}
         stale = {life.address for life in lives if life.deadline <= self.model.now}
         assert sure <= everywhere <= fit | stale
         assert sure <= eu | us <= everywhere | stale
         assert not eu & us
+        for scores in scored:
+            for life in lives:
+                if life.address in scores.keys() - stale:
+                    assert abs(scores[life.address] - life.effective) < 1e-6
 
     @invariant()
     def the_sets_of_a_region_hold_its_sfus(self) -> None:

@@ -89,8 +89,9 @@ export class ExplainPanel {
       { className: "score" },
       candidate.verdict === "down" ? "" : load(candidate.score),
     );
-    const { sessions, cpu, memory } = candidate.terms;
-    score.title = `${load(sessions)} sessions + ${load(cpu)} CPU + ${load(memory)} memory`;
+    const { sessions, cpu, memory, promised } = candidate.terms;
+    const measured = `${load(sessions)} sessions + ${load(cpu)} CPU + ${load(memory)} memory`;
+    score.title = `${measured} + ${load(promised)} CPU and memory for people who are still joining`;
     return el(
       "li",
       { dataset: { tone, verdict: candidate.verdict } },

@@ -71,7 +71,7 @@
  * @property {string} region
  * @property {string} verdict
  * @property {number} score
- * @property {{sessions: number, cpu: number, memory: number}} terms
+ * @property {{sessions: number, cpu: number, memory: number, promised: number}} terms
  * @property {number} group the region group it belongs to, from 1; 0 for none
  *
  * @typedef {object} Explanation `GET /v1/admin/explain`
