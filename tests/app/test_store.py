@@ -1,9 +1,10 @@
 """Clients of real stores, reached by URL, and what they do when the connection is bad."""
 
 import asyncio
+import hashlib
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from redis.asyncio import Redis, SSLConnection
 from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from app.scripts import RedisClient
+from app.errors import StoreUnavailable
+from app.scripts import RedisClient, Script, ScriptRunner
 from app.settings import Redis as RedisSettings
 from app.store import close_store, connect, embedded_store
 from tests.support.engines import RedisServer, any_binary
@@ -80,6 +82,25 @@ async def test_a_cluster_is_used_as_one(tmp_path: Path) -> None:
         servers = {group.primary_of(f"{{fleet-{number}}}:key") for number in range(20)}
         assert len(servers) == 3
         assert group.primary_of("{fleet-0}:key").call("GET", "{fleet-0}:key") == "value"
+
+
+@pytest.mark.parametrize("topology", [sentinel_set, cluster], ids=["sentinel", "cluster"])
+async def test_more_calls_at_once_than_connections_wait_for_one(
+    topology: Callable[..., AbstractContextManager[Any]], tmp_path: Path
+) -> None:
+    text = "return ARGV[1]"
+    echo = Script("echo", text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    with topology("redis", tmp_path) as group:
+        async with client_of(group.url, max_connections=10) as client:
+            runner = ScriptRunner(client, "{sfu}:", 5.0)
+            replies = await asyncio.gather(*(runner.run(echo, number) for number in range(100)))
+    assert replies == [str(number) for number in range(100)]
+
+
+async def test_a_cluster_of_which_nothing_is_left_is_unavailable() -> None:
+    async with client_of(f"redis+cluster://{HOST}:{free_port()}") as client:
+        with pytest.raises(StoreUnavailable, match=r"^echo: "):
+            await ScriptRunner(client, "{sfu}:", 1.0).run(Script("echo", "return 1", "0" * 40))
 
 
 # Bad connections

@@ -246,6 +246,17 @@ async def test_a_redis_that_hangs_is_asked_again_soon() -> None:
         await eventually(lambda: store.reads >= 4, timeout_seconds=4)
 
 
+async def test_after_a_read_that_redis_kept_waiting_the_next_one_comes_soon() -> None:
+    """What a read took that began while Redis was away says nothing about the fleet."""
+    store = Store()
+    async with store.switch.running():
+        store.content, store.read_takes_s = fleet("a"), 10
+        store.switch.trip(GONE, store.clock.now)
+        await eventually(lambda: store.switch.mode == "returning")
+        store.content, store.read_takes_s = fleet("a", "b"), 0
+        await eventually(lambda: store.switch.uses_registry, timeout_seconds=3)
+
+
 async def test_a_large_fleet_is_read_less_often() -> None:
     store = Store(read_takes_s=10)
     async with store.switch.running():

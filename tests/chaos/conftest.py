@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.rows import Scale, scale
+from tests.chaos.rows import Scale, scale, this_engine
 from tests.journeys.deployment import Deployment, Replica, RunningFleet
-from tests.support.engines import RedisServer
+from tests.support.stores import Store, store_of
 from tests.support.waiting import eventually_sync
 
 
@@ -18,10 +18,17 @@ def _scale() -> Scale:
 
 
 @pytest.fixture
-def deployment(own_server: RedisServer, tmp_path: Path) -> Iterator[Deployment]:
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A Redis of the test's own, of the kind that `SFU_CHAOS_ENGINE` asks for."""
+    with store_of(this_engine(), tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def deployment(store: Store, tmp_path: Path) -> Iterator[Deployment]:
     """A deployment on a Redis of its own; SFUs report every second and are down after 3 s."""
     with Deployment(
-        own_server, tmp_path, health__unhealthy_threshold="3", health__ping_interval_ms="1000"
+        store.url, tmp_path, health__unhealthy_threshold="3", health__ping_interval_ms="1000"
     ) as running:
         yield running
 

@@ -1,54 +1,82 @@
-"""Renders what the rows measured into `docs/reliability.md`: `python -m tests.chaos.report RECORD DOCUMENT`."""
+"""Renders what the rows measured into `docs/reliability.md`: `python -m tests.chaos.report RECORD DOCUMENT`.
+
+First which promise was kept on which engine, then for each engine the figures.
+"""
 
 import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeAlias, get_args
+
+from tests.support.engines import ChaosEngine
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
+Record: TypeAlias = Mapping[str, Any]
 
-def render(rows: Sequence[dict[str, Any]], scale: str) -> str:
-    """Return `rows` as Markdown, one table for each engine."""
+_VERDICTS: Final = {True: "kept", False: "**not kept**", None: "n/a"}
+
+
+def render(records: Sequence[Record]) -> str:
+    """Return `records` as Markdown. Of a row that ran twice on an engine, the later one counts."""
+    latest = {(record["engine"], record["row"]): record for record in records}
+    rows = sorted(latest.values(), key=lambda record: _order(record["row"]))
+    engines = [engine for engine in get_args(ChaosEngine) if any(row["engine"] == engine for row in rows)]
     measured = (
         f"Measured with {os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, "
-        f"rows in {scale} length, by `scripts/chaos`."
+        "by `scripts/chaos`."
     )
-    engines = sorted({str(row["engine"]) for row in rows})
-    tables = [_table(engine, [row for row in rows if row["engine"] == engine]) for engine in engines]
-    return "\n\n".join([measured, *tables])
+    tables = [_figures(engine, [row for row in rows if row["engine"] == engine]) for engine in engines]
+    return "\n\n".join([measured, _matrix(rows, engines), *tables])
 
 
-def _table(engine: str, rows: Sequence[dict[str, Any]]) -> str:
-    lines = [
-        f"### On {engine.capitalize()}",
-        "",
-        "| row | fault | promise | measured | kept |",
-        "|---|---|---|---|---|",
-    ]
+def _matrix(rows: Sequence[Record], engines: Sequence[str]) -> str:
+    """Rows by engines: what was kept."""
+    lines = [_line("row", "promise", *map(str.capitalize, engines)), _line(*["---"] * (2 + len(engines)))]
+    verdicts = {(row["row"], row["engine"]): _VERDICTS[row["kept"]] for row in rows}
+    promises = {row["row"]: row["promise"] for row in rows}
     lines += [
-        f"| {row['row']} | {row['fault']} | {row['promise']} | {row['figure']} | {'yes' if row['kept'] else 'no'} |"
-        for row in sorted(rows, key=_order)
+        _line(name, promise, *(verdicts.get((name, engine), "not run") for engine in engines))
+        for name, promise in promises.items()
     ]
     return "\n".join(lines)
 
 
-def _order(row: dict[str, Any]) -> tuple[int, str]:
-    number = str(row["row"]).split()[0].removeprefix("R")
-    return int(number), str(row["row"])
+def _figures(engine: str, rows: Sequence[Record]) -> str:
+    """What was measured on one engine."""
+    lines = [f"### On {engine.capitalize()}, {_length(rows)}", ""]
+    lines += [_line("row", "fault", "measured", "kept"), _line(*["---"] * 4)]
+    lines += [_line(row["row"], row["fault"], row["figure"], _VERDICTS[row["kept"]]) for row in rows]
+    return "\n".join(lines)
+
+
+def _length(rows: Sequence[Record]) -> str:
+    """Say how long the rows ran."""
+    short = [str(row["row"]) for row in rows if row["length"] == "short" and row["kept"] is not None]
+    ran = [row for row in rows if row["kept"] is not None]
+    if len(short) == len(ran):
+        return "shortened rows"
+    return f"rows in full length, but for {', '.join(short)}" if short else "rows in full length"
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+
+
+def _order(row: str) -> tuple[int, str]:
+    return int(row.split()[0].removeprefix("R")), row
 
 
 def main(record: Path, document: Path) -> None:
-    """Put the table of `record` (JSON lines) between the marks of `document`."""
-    rows = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
+    """Put the tables of `record` (JSON lines) between the marks of `document`."""
+    records = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
     text = document.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    table = render(rows, os.environ.get("SFU_CHAOS", "full"))
-    document.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+    document.write_text(f"{before}{BEGIN}\n{render(records)}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,20 +1,23 @@
-"""The rows of the promise table: how long they run, and what they measured.
+"""The rows of the promise table: how long they run, on what, and what they measured.
 
-Each test records its figure, kept or not. `scripts/chaos` runs the rows in full length and renders the record
-into `docs/reliability.md`.
+Each test records its figure, kept or not. `scripts/chaos` runs the rows and renders the record into
+`docs/reliability.md`.
 """
 
 import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
-from tests.support.engines import ServerName, chaos_engine
+import pytest
+
+from tests.support.engines import ChaosEngine, any_binary, chaos_engine
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How long rows run: short in the default suite, full in `scripts/chaos`."""
+    """How long rows run: short in the default suite, full where `SFU_CHAOS` asks for it."""
 
     is_full: bool
 
@@ -32,10 +35,15 @@ def scale() -> Scale:
     return Scale(os.environ.get("SFU_CHAOS") == "full")
 
 
-def engines() -> list[ServerName]:
-    """Return the engines that rows with an engine of their own run on: all, or what was asked for."""
+def this_engine() -> ChaosEngine:
+    """Return the engine that rows run on: `SFU_CHAOS_ENGINE`, by default one server of whatever is there."""
+    return chaos_engine() or ("valkey" if any_binary().name == "valkey-server" else "redis")
+
+
+def engines(*default: ChaosEngine) -> list[ChaosEngine]:
+    """Return the engines for rows that need a certain topology: what was asked for, or the `default`."""
     wanted = chaos_engine()
-    return [wanted] if wanted else ["redis", "valkey"]
+    return [wanted] if wanted else list(default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,7 @@ class Row:
     number: str
     fault: str
     promise: str
-    engine: ServerName = field(default_factory=lambda: chaos_engine() or "redis")
+    engine: ChaosEngine = field(default_factory=this_engine)
     """What it ran on."""
 
     def record(self, figure: str, *, kept: bool, required: bool | None = None) -> None:
@@ -53,14 +61,25 @@ class Row:
 
         Where part of a promise needs an idle machine, `required` is the rest: only without that the test fails.
         """
-        print(f"{self.number}: {figure}")  # noqa: T201 - the figure is the point of the test
+        self._write(figure, kept=kept)
+        assert kept if required is None else required, f"{self.number} ({self.promise}): {figure}"
+
+    def skip(self, reason: str) -> NoReturn:
+        """Say in the report why this row means nothing on this engine, and skip the test."""
+        self._write(f"n/a: {reason}", kept=None)
+        pytest.skip(reason)
+
+    def _write(self, figure: str, *, kept: bool | None) -> None:
+        print(f"{self.number} on {self.engine}: {figure}")  # noqa: T201 - the figure is the point of the test
         if path := os.environ.get("SFU_CHAOS_RECORD"):
             line = {
-                "engine": self.engine,
                 "row": self.number,
+                "engine": self.engine,
+                "length": "full" if scale().is_full else "short",
                 "fault": self.fault,
                 "promise": self.promise,
+                "figure": figure,
+                "kept": kept,
             }
             with Path(path).open("a", encoding="utf-8") as record:
-                record.write(json.dumps(line | {"figure": figure, "kept": kept}) + "\n")
-        assert kept if required is None else required, f"{self.number} ({self.promise}): {figure}"
+                record.write(json.dumps(line) + "\n")

@@ -1,34 +1,33 @@
-"""R16, R18, R20, R22: replicas that end, are overrun, or are held open by slow callers."""
+"""R16, R18 (in miniature), R20, R22: replicas that end, are overrun, or are held open by slow callers."""
 
 import asyncio
 import socket
 import time
-from collections import Counter
 from contextlib import ExitStack, suppress
-from pathlib import Path
 
 import aiohttp
 
 from tests.chaos.conftest import start
-from tests.chaos.load import Answers, Load, Summary, ask, load_process, summary_from
+from tests.chaos.load import Load, ask
 from tests.chaos.rows import Row, Scale
 from tests.chaos.test_sfus import RATE, urls
-from tests.journeys.deployment import Deployment, Replica, RunningFleet
-from tests.support.engines import RedisServer
+from tests.journeys.deployment import Deployment
 from tests.support.ports import HOST
+from tests.support.stores import Store
 from tests.support.waiting import eventually
 
 
 async def test_a_replica_that_is_told_to_end_fails_no_request(
-    deployment: Deployment, own_server: RedisServer, scale: Scale
+    deployment: Deployment, store: Store, scale: Scale
 ) -> None:
     row = Row("R16 (SIGTERM)", "replica SIGTERM", "0 failed requests")
-    replicas, _ = start(deployment, replicas=3, sfus=4, options=("--creation-delay-ms", "200"))
+    replicas, _ = start(deployment, replicas=3, sfus=4, options=("--creation-delay-ms", "400"))
     leaving = replicas[0]
     async with Load(urls(replicas[1:]), RATE).running() as others, aiohttp.ClientSession() as session:
         await asyncio.sleep(scale.seconds(10, 1))
+        before = await _placing(store)
         running = [asyncio.create_task(ask(session, leaving.url, f"running:{n}")) for n in range(20)]
-        await eventually(lambda: own_server.call("ZCARD", "{sfu}:inflight") >= 15)
+        await eventually(lambda: _is_placing(store, before + 12))
         status = await asyncio.to_thread(leaving.process.terminate, 8)
         own = await asyncio.gather(*running)
         await asyncio.sleep(scale.seconds(10, 1))
@@ -41,21 +40,23 @@ async def test_a_replica_that_is_told_to_end_fails_no_request(
 
 
 async def test_a_killed_replica_takes_only_its_running_requests_with_it(
-    deployment: Deployment, own_server: RedisServer, scale: Scale
+    deployment: Deployment, store: Store, scale: Scale
 ) -> None:
     row = Row(
         "R16 (kill -9)", "replica kill -9", "only its in-flight requests; its reservations gone <= 20 s"
     )
-    replicas, _ = start(deployment, replicas=2, sfus=4, options=("--creation-delay-ms", "200"))
+    replicas, _ = start(deployment, replicas=2, sfus=4, options=("--creation-delay-ms", "400"))
     async with Load(urls(replicas[1:]), RATE).running() as others, aiohttp.ClientSession() as session:
+        await asyncio.sleep(1)
+        before = await _placing(store)
         running = [asyncio.create_task(ask(session, replicas[0].url, f"lost:{n}")) for n in range(20)]
-        await eventually(lambda: own_server.call("ZCARD", "{sfu}:inflight") >= 15)
+        await eventually(lambda: _is_placing(store, before + 12))
         await asyncio.to_thread(replicas[0].process.kill)
         killed = time.monotonic()
         await asyncio.gather(*running)
         await asyncio.sleep(scale.seconds(10, 1))
     # What the dead replica held is reaped when its deadline is over; the same issuers are served at once after.
-    await eventually(lambda: own_server.call("ZCARD", "{sfu}:inflight") == 0, timeout_seconds=20)
+    await eventually(lambda: store.call("ZCARD", "{sfu}:inflight") == 0, timeout_seconds=20)
     gone_after = time.monotonic() - killed
     async with aiohttp.ClientSession() as session:
         again = [await ask(session, replicas[1].url, f"lost:{n}") for n in range(20)]
@@ -65,6 +66,15 @@ async def test_a_killed_replica_takes_only_its_running_requests_with_it(
     )
     kept = not others.answers.failed and gone_after <= 20 and all(a.status == 200 for a in again)
     row.record(figure, kept=kept)
+
+
+async def _placing(store: Store) -> int:
+    """How many requests are being worked on, by all replicas."""
+    return int(await asyncio.to_thread(store.call, "ZCARD", "{sfu}:inflight"))
+
+
+async def _is_placing(store: Store, count: int) -> bool:
+    return await _placing(store) >= count
 
 
 async def test_one_issuer_asked_for_a_hundred_times_at_once_gets_one_channel(
@@ -165,70 +175,3 @@ async def test_overload_is_refused_fast_and_what_is_taken_is_served(
     is_sound = bool(refused) and honest and after.answers.success == 1 and served >= 20
     # The refusal itself is a matter of microseconds; p99 here has the load generator's own waiting in it.
     row.record(figure, kept=is_sound and p99 <= 20, required=is_sound and p99 <= 100)
-
-
-async def test_a_replica_offered_far_more_than_it_can_do_goes_on_serving(
-    deployment: Deployment, tmp_path: Path, scale: Scale
-) -> None:
-    times, seconds = scale.count(10, 4), scale.seconds(60, 6)
-    row = Row(
-        "R18",
-        f"{times} times a replica's peak for {seconds:.0f} s",
-        "goodput >= 90 % of peak, refusals in <= 20 ms with Retry-After, tries <= 1.2 x requests, "
-        "normal <= 5 s later",
-    )
-    (replica,), fleet = start(deployment, replicas=1, sfus=4, options=("--max-sessions", "1000000"))
-    peak = await asyncio.to_thread(_peak, replica, tmp_path, scale.seconds(10, 3))
-    tries_before = await asyncio.to_thread(_channel_tries, fleet)
-    parts = await asyncio.to_thread(_overload, replica, tmp_path, times * peak, seconds)
-    ended, patience_s = asyncio.get_running_loop().time(), 20
-    async with Load([replica.url], 20, "after:{}".format).running() as after:
-        await asyncio.sleep(patience_s)
-    tries = await asyncio.to_thread(_channel_tries, fleet) - tries_before
-    tries -= sum(answer.status == 200 for answer in after.answers.all)
-    sent, served, busy = (sum(getattr(part, name) for part in parts) for name in ("sent", "served", "busy"))
-    failed = sum((Counter(part.failed) for part in parts), Counter())
-    goodput, refusal_ms = served / seconds / peak, max(part.busy_p99_ms for part in parts)
-    silent = sum(part.without_retry_after for part in parts)
-    normal_s, late_s = _seconds_until_normal(after.answers, ended), max(part.late_s for part in parts)
-    figure = (
-        f"peak {peak:.0f}/s; offered {sent / seconds / peak:.1f} x: goodput {goodput:.0%} of peak, {busy} refused "
-        f"(p99 {refusal_ms:.0f} ms), {silent} without Retry-After, otherwise failed {dict(failed) or 0}; "
-        f"the load up to {late_s:.1f} s late; {tries} tries for {sent - busy} requests taken; "
-        f"last failure or slow answer {normal_s:.1f} s later"
-    )
-    # The load and the SFUs compete with the replica for the same cores; how fast it is, is for an idle machine.
-    required = silent == 0 and tries <= 1.2 * (sent - busy) and normal_s <= patience_s - 2
-    kept = required and goodput >= 0.9 and busy > 0 and refusal_ms <= 20 and normal_s <= 5
-    row.record(figure, kept=kept, required=kept if scale.is_full else required)
-
-
-def _peak(replica: Replica, directory: Path, seconds: float) -> float:
-    """The most channels per second that callers get who wait for each other."""
-    for name, lasting in (("warm-up", 1.0), ("peak", seconds)):
-        options = ("--seconds", str(lasting), "--asking", "32", "--name", name)
-        with load_process([replica.url], directory / f"{name}.log", *options) as process:
-            summary = summary_from(process, lasting + 15)
-    return summary.goodput
-
-
-def _overload(replica: Replica, directory: Path, rate: float, seconds: float) -> list[Summary]:
-    """What two processes measure that wait for nobody; one alone could not ask so often."""
-    with ExitStack() as stack:
-        processes = []
-        for name in ("one", "other"):
-            options = ("--seconds", str(seconds), "--rate", str(rate / 2), "--name", name)
-            processes.append(load_process([replica.url], directory / f"{name}.log", *options))
-            stack.enter_context(processes[-1])
-        return [summary_from(process, seconds + 30) for process in processes]
-
-
-def _channel_tries(fleet: RunningFleet) -> int:
-    """How many channel requests all SFUs have had."""
-    return sum(int(fleet.state(each)["requests"].get("/v1/channel", 0)) for each in fleet.addresses)
-
-
-def _seconds_until_normal(answers: Answers, since: float) -> float:
-    """How long it took until every request got its channel, and within half a second."""
-    abnormal = [each for each in answers.all if each.status != 200 or each.latency_ms > 500]
-    return max((each.started_at + each.latency_ms / 1000 - since for each in abnormal), default=0.0)

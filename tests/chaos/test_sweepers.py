@@ -4,7 +4,6 @@ import asyncio
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import httpx
 
@@ -16,39 +15,32 @@ from app.tokens import Key
 from tests.chaos.conftest import start
 from tests.chaos.rows import Row, Scale
 from tests.journeys.deployment import GATEWAY_KEY, Deployment
-from tests.support.engines import RedisServer
+from tests.support.stores import Store
 from tests.support.waiting import eventually, eventually_sync
 
 KEY = "a2V5IG9mIG9uZSBTRlUsIG5vdCBvZiBhbnkgb3RoZXI="
 
 
-def events(server: RedisServer) -> list[dict[str, str]]:
+def events(store: Store) -> list[dict[str, str]]:
     """Everything in the outbox, oldest first."""
-    client = server.connect()
-
-    async def read() -> list[dict[str, str]]:
-        async with client:
-            entries: Any = await client.xrange("{sfu}:events")
-            return [fields for _, fields in entries]
-
-    return asyncio.run(read())
+    return [fields for _, fields in store.call("XRANGE", "{sfu}:events", "-", "+")]
 
 
-def test_a_silent_sfu_is_called_down_on_time(own_server: RedisServer, tmp_path: Path, scale: Scale) -> None:
+def test_a_silent_sfu_is_called_down_on_time(store: Store, tmp_path: Path, scale: Scale) -> None:
     row = Row("R4", "SFU silent", "`down` published 30.0 to 31.5 s after the last heartbeat, never early")
     threshold = scale.seconds(30, 2)
-    with Deployment(own_server, tmp_path, health__unhealthy_threshold=str(threshold)) as deployment:
+    with Deployment(store.url, tmp_path, health__unhealthy_threshold=str(threshold)) as deployment:
         replica = deployment.replica()
         deployment.sweeper(), deployment.sweeper()
         address = "http://127.0.0.1:9"
         replica.heartbeat(address, KEY)
-        last_seen = int(own_server.call("HGET", f"{{sfu}}:node:{address}", "last_seen"))
+        last_seen = int(store.call("HGET", f"{{sfu}}:node:{address}", "last_seen"))
         downs = eventually_sync(
-            lambda: [event for event in events(own_server) if event["type"] == "down"],
+            lambda: [event for event in events(store) if event["type"] == "down"],
             timeout_seconds=threshold + 5,
         )
         time.sleep(0.6)
-        published = own_server.call("HGET", "{sfu}:fleet", "relayed")
+        published = store.call("HGET", "{sfu}:fleet", "relayed")
     late_ms = int(downs[0]["at"]) - last_seen
     published_ms = int(str(published).partition("-")[0]) - last_seen
     figure = (
@@ -58,15 +50,13 @@ def test_a_silent_sfu_is_called_down_on_time(own_server: RedisServer, tmp_path: 
     row.record(figure, kept=threshold * 1000 <= late_ms <= threshold * 1000 + 1500 and len(downs) == 1)
 
 
-async def test_every_transition_happens_once_however_many_sweep(
-    own_server: RedisServer, scale: Scale
-) -> None:
+async def test_every_transition_happens_once_however_many_sweep(store: Store, scale: Scale) -> None:
     sweepers, nodes = 8, scale.count(10_000, 1_000)
     row = Row("R5", f"8 sweepers, {nodes} transitions", "one event each, none twice, none missing")
     settings = load_settings(
         environ={
             "SFU_GATEWAY_KEY": GATEWAY_KEY,
-            "SFU_GATEWAY_REDIS__URL": own_server.url,
+            "SFU_GATEWAY_REDIS__URL": store.url,
             "SFU_GATEWAY_HEALTH__UNHEALTHY_THRESHOLD": "0.001",
             "SFU_GATEWAY_REDIS__TIMEOUT_MS": "5000",
         }
@@ -89,7 +79,7 @@ async def test_every_transition_happens_once_however_many_sweep(
     finally:
         for client in clients:
             await close_store(client)
-    said = await asyncio.to_thread(events, own_server)
+    said = await asyncio.to_thread(events, store)
     downs = [event["address"] for event in said if event["type"] == "down"]
     figure = (
         f"{len(downs)} down events for {len(set(downs))} SFUs, {sum(c > 0 for c in counts)} sweepers had work"
@@ -98,12 +88,12 @@ async def test_every_transition_happens_once_however_many_sweep(
 
 
 def test_a_subscriber_that_was_away_misses_nothing(
-    deployment: Deployment, own_server: RedisServer, scale: Scale
+    deployment: Deployment, store: Store, scale: Scale
 ) -> None:
     row = Row("R6", "subscriber cut off", "0 events lost (replay by Last-Event-ID)")
     replica = deployment.replica()
     replica.heartbeat("http://127.0.0.1:9", KEY)
-    (first,) = own_server.call("XRANGE", "{sfu}:events", "-", "+")
+    (first,) = store.call("XRANGE", "{sfu}:events", "-", "+")
     churn = scale.count(200, 30)
     for number in range(churn):
         status = "up" if number % 2 else "down"
@@ -123,7 +113,7 @@ def test_a_subscriber_that_was_away_misses_nothing(
 
 
 async def test_a_sweeper_that_slept_calls_nobody_down(
-    deployment: Deployment, own_server: RedisServer, scale: Scale
+    deployment: Deployment, store: Store, scale: Scale
 ) -> None:
     row = Row("R8", "sweeper stopped (SIGSTOP), then continued", "0 false downs")
     replica = deployment.replica()
@@ -134,19 +124,19 @@ async def test_a_sweeper_that_slept_calls_nobody_down(
     await asyncio.sleep(scale.seconds(120, 6))
     sweeper.resume()
     await asyncio.sleep(3)
-    downs = [event for event in await asyncio.to_thread(events, own_server) if event["type"] == "down"]
+    downs = [event for event in await asyncio.to_thread(events, store) if event["type"] == "down"]
     selectable = await asyncio.to_thread(replica.selectable)
     row.record(f"{len(downs)} false downs", kept=not downs and selectable == len(fleet.addresses))
 
 
 async def test_sfus_outlive_a_redis_that_was_away_for_longer_than_their_threshold(
-    deployment: Deployment, own_server: RedisServer, scale: Scale
+    deployment: Deployment, store: Store, scale: Scale
 ) -> None:
     row = Row("R9 (return)", "Redis away for longer than the threshold", "no SFU missing after 11 s")
     replicas, fleet = start(deployment, replicas=2, sfus=5)
-    own_server.pause()
+    store.pause()
     await asyncio.sleep(scale.seconds(60, 5))
-    own_server.resume()
+    store.resume()
     resumed = time.monotonic()
     await eventually(
         lambda: asyncio.to_thread(

@@ -1,8 +1,8 @@
-"""R11, R12: Redis fails over, by Sentinel and in a Cluster."""
+"""R11, R12: Redis fails over, by Sentinel and in a Cluster: its primary is killed, or hangs and comes back."""
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,44 +13,62 @@ from tests.chaos.load import Load
 from tests.chaos.rows import Row, Scale, engines
 from tests.chaos.test_sfus import urls
 from tests.journeys.deployment import Deployment, Replica
-from tests.support.engines import RedisServer, ServerName
+from tests.support.engines import ChaosEngine
+from tests.support.stores import server_name
 from tests.support.topologies import cluster, sentinel_set
 
 RATE = 60
 
-on_every_engine = pytest.mark.parametrize("engine_name", engines())
+NO_SENTINEL: dict[ChaosEngine, str] = {
+    "redis": "one server has no other to fail over to; R9 is its end",
+    "cluster": "a Cluster fails over without Sentinels; see R12",
+}
+NO_CLUSTER: dict[ChaosEngine, str] = {
+    "redis": "one server has no other to fail over to; R9 is its end",
+    "sentinel": "a Sentinel set is no Cluster; see R11",
+}
 
 
-@on_every_engine
+@pytest.mark.parametrize("end", ["killed", "hung"])
+@pytest.mark.parametrize("engine", engines("sentinel", "valkey"))
 async def test_a_sentinel_failover_fails_no_request(
-    engine_name: ServerName, tmp_path: Path, scale: Scale
+    engine: ChaosEngine, end: str, tmp_path: Path, scale: Scale
 ) -> None:
     row = Row(
-        f"R11 ({engine_name})",
+        f"R11 ({end})",
         "Sentinel failover (down-after 1 s)",
         "0 failed requests, snapshot mode <= 3 s",
-        engine_name,
+        engine,
     )
+    if reason := NO_SENTINEL.get(engine):
+        row.skip(reason)
     with ExitStack() as stack:
-        redises = stack.enter_context(sentinel_set(engine_name, tmp_path, down_after_ms=1000))
+        redises = stack.enter_context(sentinel_set(server_name(engine), tmp_path, down_after_ms=1000))
         deployment = stack.enter_context(_deployment(redises.url, tmp_path))
-        await _fail_over(row, deployment, redises.primary(), scale, limit_s=3)
+        primary = redises.primary()
+        fault = primary.kill if end == "killed" else primary.pause
+        await _fail_over(row, deployment, fault, primary.resume, scale, limit_s=3)
 
 
-@on_every_engine
+@pytest.mark.parametrize("end", ["killed", "hung"])
+@pytest.mark.parametrize("engine", engines("cluster", "valkey"))
 async def test_a_cluster_failover_fails_no_request(
-    engine_name: ServerName, tmp_path: Path, scale: Scale
+    engine: ChaosEngine, end: str, tmp_path: Path, scale: Scale
 ) -> None:
     row = Row(
-        f"R12 ({engine_name})",
+        f"R12 ({end})",
         "Cluster failover (node-timeout 2 s)",
         "0 failed requests, snapshot mode <= 5 s",
-        engine_name,
+        engine,
     )
+    if reason := NO_CLUSTER.get(engine):
+        row.skip(reason)
     with ExitStack() as stack:
-        redises = stack.enter_context(cluster(engine_name, tmp_path, node_timeout_ms=2000))
+        redises = stack.enter_context(cluster(server_name(engine), tmp_path, node_timeout_ms=2000))
         deployment = stack.enter_context(_deployment(redises.url, tmp_path))
-        await _fail_over(row, deployment, redises.primary_of("{sfu}:load"), scale, limit_s=5)
+        primary = redises.primary_of("{sfu}:load")
+        fault = primary.kill if end == "killed" else primary.pause
+        await _fail_over(row, deployment, fault, primary.resume, scale, limit_s=5)
 
 
 def _deployment(url: str, directory: Path) -> Deployment:
@@ -58,13 +76,20 @@ def _deployment(url: str, directory: Path) -> Deployment:
 
 
 async def _fail_over(
-    row: Row, deployment: Deployment, primary: RedisServer, scale: Scale, *, limit_s: float
+    row: Row,
+    deployment: Deployment,
+    fault: Callable[[], object],
+    heal: Callable[[], object],
+    scale: Scale,
+    *,
+    limit_s: float,
 ) -> None:
     replicas, fleet = await asyncio.to_thread(start, deployment, replicas=2, sfus=4)
     async with Load(urls(replicas), RATE).running() as load:
         await asyncio.sleep(scale.seconds(10, 2))
-        await asyncio.to_thread(primary.kill)
+        await asyncio.to_thread(fault)
         snapshot_s = await asyncio.to_thread(_seconds_in_snapshot, replicas, 20)
+        await asyncio.to_thread(heal)  # what has hung still takes itself for the primary
         await asyncio.sleep(scale.seconds(30, 3))
     selectable = await asyncio.to_thread(replicas[0].selectable)
     figure = (

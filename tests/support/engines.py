@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, NoReturn, TypeAlias, cast
+from typing import Any, Final, Literal, NoReturn, TypeAlias, cast, get_args
 
 import pytest
 import redis
@@ -26,6 +26,8 @@ from tests.support.ports import HOST, free_port
 from tests.support.processes import Process, prints
 
 ServerName: TypeAlias = Literal["redis", "valkey"]
+ChaosEngine: TypeAlias = Literal["redis", "sentinel", "cluster", "valkey"]
+"""What the chaos rows can run on: one server of Redis or Valkey, or a group of Redis servers."""
 EngineName: TypeAlias = Literal["fakeredis", "redis", "valkey"]
 
 OLDEST_REDIS: Final = (6, 2)
@@ -143,22 +145,20 @@ def required_binary(name: ServerName) -> Path:
         _skip_or_fail(str(missing))
 
 
-def chaos_engine() -> ServerName | None:
+def chaos_engine() -> ChaosEngine | None:
     """Return the engine that `SFU_CHAOS_ENGINE` asks for, `None` when it does not matter.
 
     Raises:
         ValueError: it asks for an engine that there is not.
     """
     name = os.environ.get("SFU_CHAOS_ENGINE", "")
-    if name not in {"", "redis", "valkey"}:
-        raise ValueError(f"SFU_CHAOS_ENGINE is redis or valkey, not {name!r}")
-    return cast("ServerName", name) if name else None
+    if name and name not in get_args(ChaosEngine):
+        raise ValueError(f"SFU_CHAOS_ENGINE is one of {', '.join(get_args(ChaosEngine))}, not {name!r}")
+    return cast("ChaosEngine", name) if name else None
 
 
 def any_binary() -> Path:
     """Return the server binary of Redis, else of Valkey; without either, skip or fail the test."""
-    if wanted := chaos_engine():
-        return required_binary(wanted)
     try:
         return find_binary("redis")
     except EngineMissing:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.engines import RedisServer, ServerName, required_binary
-from tests.support.ports import HOST
+from tests.support.ports import CLUSTER_BUS_OFFSET, HOST
 from tests.support.waiting import eventually_sync
 
 SERVICE: Final = "main"
@@ -19,6 +19,8 @@ SERVICE: Final = "main"
 
 _FAILOVER_TIMEOUT_MS: Final = 3000
 """A vote of the Sentinels that nobody wins is repeated after twice this; by default that is six minutes."""
+
+_PATIENT_MS: Final = 30_000
 
 _SLOTS: Final = 16_384
 _PRIMARIES: Final = 3
@@ -47,6 +49,17 @@ class SentinelSet:
         _, port = sentinel.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
         return _with_port(self.servers, int(port))
 
+    def move_primary_to(self, port: int) -> str:
+        """Have the Sentinels name `port`, where a proxy stands before the primary; return the URL.
+
+        They are made patient, so that what gets lost on the way to the primary is no failover.
+        """
+        for sentinel in self.sentinels:
+            sentinel.call("SENTINEL", "REMOVE", SERVICE)
+            sentinel.call("SENTINEL", "MONITOR", SERVICE, HOST, port, 2)
+            sentinel.call("SENTINEL", "SET", SERVICE, "down-after-milliseconds", _PATIENT_MS)
+        return self.url
+
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
@@ -67,6 +80,14 @@ class Cluster:
             if first <= slot <= last:
                 return _with_port(self.servers, primary[1])
         raise LookupError(f"no primary holds slot {slot}")
+
+    def move_to(self, server: RedisServer, port: int) -> str:
+        """Have all nodes name `port`, where a proxy stands, for `server`; return the URL, by the others."""
+        server.call("CONFIG", "SET", "cluster-announce-bus-port", server.port + CLUSTER_BUS_OFFSET)
+        server.call("CONFIG", "SET", "cluster-announce-port", port)
+        others = [node for node in self.servers if node is not server]
+        _await_all(self.servers, lambda node: f"{HOST}:{port}@" in node.call("CLUSTER", "NODES"))
+        return f"redis+cluster://{_addresses(others)}"
 
 
 @contextmanager
