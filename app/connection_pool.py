@@ -19,6 +19,10 @@ IDLE_SECONDS: Final = 4.0
 MAX_IDLE_PER_ORIGIN: Final = 64
 """More are closed after their request. Those in use are not counted: admission bounds them."""
 
+MAX_KEPT: Final = 512
+"""While there are more connections than this, to whichever SFUs, one that is done is closed: a large fleet, whose
+SFUs are asked rarely, would take a file descriptor each for nothing."""
+
 MAX_ORIGINS: Final = 16_384
 """SFUs whose addresses are kept parsed and checked; the one that was learned first makes room."""
 
@@ -52,12 +56,14 @@ class ConnectionPool:
         resolver: GuardedResolver | None = None,
         tls: ssl.SSLContext | None = None,
         idle_s: float = IDLE_SECONDS,
+        most_kept: int = MAX_KEPT,
     ) -> None:
-        """Take the `guard`, and for tests a resolver, whom TLS believes and the seconds of idleness."""
+        """Take the `guard`, and for tests a resolver, whom TLS believes, how long and how many are kept."""
         self._guard = guard
         self._resolver = resolver or GuardedResolver(guard)
         self._tls = tls
         self._idle_s = idle_s
+        self._most_kept = most_kept
         self._loop = asyncio.get_running_loop()
         self._origins: dict[str, Origin] = {}
         self._connections: set[SfuConnection] = set()
@@ -135,8 +141,8 @@ class ConnectionPool:
         return None
 
     def _put_back(self, origin: Origin, connection: SfuConnection) -> None:
-        has_room = origin.is_known and len(origin.idle) < MAX_IDLE_PER_ORIGIN
-        if not has_room or not connection.is_reusable or self._is_closed:
+        is_full = len(self._connections) > self._most_kept or len(origin.idle) >= MAX_IDLE_PER_ORIGIN
+        if is_full or not origin.is_known or not connection.is_reusable or self._is_closed:
             connection.close()
             return
         connection.idle_since = self._loop.time()

@@ -51,6 +51,16 @@ async def test_idle_connections_are_bounded_and_those_in_use_are_not(pool: Conne
         await eventually(lambda: len(server.open) == MAX_IDLE_PER_ORIGIN)
 
 
+async def test_of_many_sfus_only_so_many_connections_stay_open() -> None:
+    async with scripted_server(answers_always) as one, scripted_server(answers_always) as other:
+        pool = ConnectionPool(AddressGuard(), most_kept=3)
+        await ask_at_once(pool, one.address, 5)
+        await ask_at_once(pool, other.address, 5)
+        await eventually(lambda: len(one.open) + len(other.open) <= 3)
+        assert await ask(pool, other.address) == ANSWER
+        await pool.close()
+
+
 async def test_one_that_was_idle_for_too_long_is_not_used_again() -> None:
     pool = ConnectionPool(AddressGuard(), idle_s=0)
     async with scripted_server(answers_always) as server:
