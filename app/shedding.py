@@ -17,11 +17,11 @@ _METHODS: Final = frozenset({b"GET", b"POST"})
 
 
 def _answer() -> tuple[bytes, bytes]:
-    """The answer's head, without the request's id and what ends it, and its body."""
+    """The answer's head up to the request's id, and its body."""
     headers = {"Retry-After": str(ReplicaBusy.retry_after_seconds)}
     answer = problem_response(ReplicaBusy.status, ReplicaBusy.code, ReplicaBusy.title, BUSY, headers)
     lines = [b"HTTP/1.1 503 Service Unavailable", *(b": ".join(header) for header in answer.raw_headers)]
-    return b"\r\n".join(lines), bytes(answer.body)
+    return b"\r\n".join([*lines, b"connection: close", b"x-request-id: "]), bytes(answer.body)
 
 
 class SheddingHttpProtocol(GuardedHttpProtocol):
@@ -31,7 +31,7 @@ class SheddingHttpProtocol(GuardedHttpProtocol):
     _is_refusing = False
 
     def on_headers_complete(self) -> None:
-        self._is_refusing = self._must_refuse()
+        self._is_refusing = self.transport.is_closing() or self._must_refuse()
         if self._is_refusing:
             self._enter(is_head=False)
         else:
@@ -45,7 +45,8 @@ class SheddingHttpProtocol(GuardedHttpProtocol):
         if self._is_refusing:
             self._is_refusing = False
             self._ended()
-            self._refuse()
+            if not self.transport.is_closing():  # else it came behind one that was refused
+                self._refuse()
         else:
             super().on_message_complete()
 
@@ -62,12 +63,10 @@ class SheddingHttpProtocol(GuardedHttpProtocol):
         return not capacity.announce()
 
     def _refuse(self) -> None:
+        """Answer, and close: what would come next on an open connection would have to be refused as well, while
+        new connections wait in the kernel's queue at no cost until there is room.
+        """
         request_id = request_id_of(dict(self.scope)).encode("latin-1")
-        is_last = self.parser.get_http_version() == "1.0" or not self.parser.should_keep_alive()
-        end = b"\r\nconnection: close\r\n\r\n" if is_last else b"\r\n\r\n"
-        self.transport.write(b"".join((self._HEAD, b"\r\nx-request-id: ", request_id, end, self._BODY)))
+        self.transport.write(b"".join((self._HEAD, request_id, b"\r\n\r\n", self._BODY)))
+        self.transport.close()
         self.app_state["capacity"].refused_early()
-        if is_last:
-            self.transport.close()
-        else:
-            self.on_response_complete()

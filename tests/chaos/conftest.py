@@ -10,6 +10,9 @@ from tests.journeys.deployment import Deployment, Replica, RunningFleet
 from tests.support.stores import Store, store_of
 from tests.support.waiting import eventually_sync
 
+_ROOM = 1_000_000
+"""Sessions that each SFU says it can hold: full rows make tens of thousands of channels and test something else."""
+
 
 @pytest.fixture(name="scale")
 def _scale() -> Scale:
@@ -39,6 +42,7 @@ def start(
     """Start replicas, a sweeper and SFUs; return when every replica sees every SFU."""
     gateways = [deployment.replica() for _ in range(replicas)]
     deployment.sweeper()
-    fleet = deployment.fleet(sfus, gateways, "--ping-interval-ms", "1000", *options)
+    roomy = ("--max-sessions", str(_ROOM))
+    fleet = deployment.fleet(sfus, gateways, "--ping-interval-ms", "1000", *roomy, *options)
     eventually_sync(lambda: all(gateway.selectable() == sfus for gateway in gateways), timeout_seconds=15)
     return gateways, fleet
