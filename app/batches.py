@@ -22,6 +22,12 @@ from redis.exceptions import NoScriptError, ResponseError
 MOST_UNDER_WAY: Final = 2
 """Pipelines. A second one keeps Redis busy while the first one's replies travel; more would only be smaller."""
 
+_STALLED_S: Final = 0.03
+"""A pipeline that takes this long waits for a lost packet, and nobody else has to: it does not count any more."""
+
+_MOST_STALLED: Final = 16
+"""Pipelines under way, stalled or not: when Redis itself hangs, more would not help."""
+
 _TURNS_OF_GRACE: Final = 5
 """Of the event loop: one reads the socket, the others parse what came."""
 
@@ -46,7 +52,8 @@ class Batches:
         self._timeout_s = timeout_s
         self._waiting: list[_Call] = []
         self._is_due = False
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], float] = {}
+        self._alarm: asyncio.TimerHandle | None = None
 
     async def call(self, sha: str, text: str, arguments: Sequence[Any]) -> Any:
         """Run the script known by `sha`, or `text` where Redis has forgotten it, and return its reply.
@@ -61,9 +68,19 @@ class Batches:
         return await call.reply
 
     def _send_soon(self, loop: asyncio.AbstractEventLoop) -> None:
-        if not self._is_due and len(self._under_way) < MOST_UNDER_WAY:
+        if self._is_due or len(self._under_way) >= _MOST_STALLED:
+            return
+        fresh_since = loop.time() - _STALLED_S
+        if sum(started > fresh_since for started in self._under_way.values()) < MOST_UNDER_WAY:
             self._is_due = True
             loop.call_soon(self._send, loop)
+        elif self._alarm is None:
+            self._alarm = loop.call_later(_STALLED_S, self._look_again, loop)
+
+    def _look_again(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._alarm = None
+        if self._waiting:
+            self._send_soon(loop)
 
     def _send(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_due = False
@@ -71,11 +88,11 @@ class Batches:
         self._waiting.clear()
         if calls:
             task = loop.create_task(self._run(calls))
-            self._under_way.add(task)
+            self._under_way[task] = loop.time()
             task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
+        del self._under_way[task]
         if self._waiting:
             self._send_soon(task.get_loop())
 

@@ -13,7 +13,7 @@ from app.tokens import Key
 
 log = logger(__name__)
 
-_TRIES: Final = 2
+_TRIES: Final = 4
 """A lost reply is asked for again, while Redis answers others; scripts know a repeated request by its id."""
 
 

@@ -148,6 +148,24 @@ async def test_when_redis_is_back_calls_are_answered_again(proxy: FaultProxy, th
     ]
 
 
+async def test_whoever_asks_while_some_wait_for_a_lost_reply_does_not_wait_with_them(
+    proxy: FaultProxy, through_proxy: Redis
+) -> None:
+    batches = Batches(through_proxy, 5.0)
+    await ask(batches, ECHO, "loaded")
+    proxy.faults = Faults(black_hole=True)
+    stuck = []
+    for number in range(MOST_UNDER_WAY):
+        stuck.append(asyncio.create_task(ask(batches, ECHO, number)))
+        await asyncio.sleep(0.02)
+    proxy.faults = Faults()  # connections on which something was swallowed stay silent
+    async with asyncio.timeout(WHOLE_SECOND):
+        assert await ask(batches, ECHO, "next") == ["{sfu}:", "next"]
+    assert not any(task.done() for task in stuck)
+    for task in stuck:
+        task.cancel()
+
+
 async def test_lost_replies_cost_their_pipeline_and_cross_nothing(
     proxy: FaultProxy, through_proxy: Redis
 ) -> None:
