@@ -30,7 +30,7 @@ def is_guarded(path: str) -> bool:
 
 
 class Capacity:
-    """How much working requests a replica has inside, of how much it may have."""
+    """How many working requests a replica has inside, of how many it may have."""
 
     def __init__(self, limit: int, on_refused: Callable[[], None] = lambda: None) -> None:
         """Take how many may be inside at once, and who is to hear of each that was refused early."""
@@ -80,7 +80,7 @@ class Admission:
     """Lets a bounded number of working requests in."""
 
     def __init__(self, app: ASGIApp, capacity: Capacity) -> None:
-        """Wrap `app`; `capacity` says how much may be inside at once."""
+        """Wrap `app`; `capacity` says how many may be inside at once."""
         self.app = app
         self._capacity = capacity
 

@@ -25,7 +25,7 @@ MOST_UNDER_WAY: Final = 2
 _STALLED_S: Final = 0.03
 """A pipeline that takes this long waits for a lost packet, and nobody else has to: it does not count any more."""
 
-_MOST_STALLED: Final = 16
+_MOST_IN_ALL: Final = 16
 """Pipelines under way, stalled or not: when Redis itself hangs, more would not help."""
 
 _TURNS_OF_GRACE: Final = 5
@@ -68,7 +68,7 @@ class Batches:
         return await call.reply
 
     def _send_soon(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._is_due or len(self._under_way) >= _MOST_STALLED:
+        if not self._waiting or self._is_due or len(self._under_way) >= _MOST_IN_ALL:
             return
         fresh_since = loop.time() - _STALLED_S
         if sum(started > fresh_since for started in self._under_way.values()) < MOST_UNDER_WAY:
@@ -79,8 +79,7 @@ class Batches:
 
     def _look_again(self, loop: asyncio.AbstractEventLoop) -> None:
         self._alarm = None
-        if self._waiting:
-            self._send_soon(loop)
+        self._send_soon(loop)
 
     def _send(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_due = False
@@ -93,8 +92,7 @@ class Batches:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._under_way[task]
-        if self._waiting:
-            self._send_soon(task.get_loop())
+        self._send_soon(task.get_loop())
 
     async def _run(self, calls: Sequence[_Call]) -> None:
         """Answer all of `calls`. The first one was made first: its time is the pipeline's."""

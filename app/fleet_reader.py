@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from app.background import in_background
 from app.errors import StoreUnavailable
-from app.sfus import SfuStatus
+from app.sfus import SfuStatus, in_order
 
 _PERIOD_S: Final = 10.0
 _LONGEST_PAUSE_S: Final = 45.0
@@ -73,7 +73,7 @@ class FleetReader:
         """Read now and return every SFU, living and lost, by region and address. Raises `StoreUnavailable`."""
         whole = _Whole()
         await self.read(whole)
-        return sorted(whole.sfus, key=lambda sfu: (sfu.region, sfu.address))
+        return in_order(whole.sfus)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -25,7 +25,7 @@ from app.schema import SchemaRefused
 from app.scripts import Argument, RedisClient, Script, ScriptRunner, store_errors
 from app.sealing import SealBrokenError, Sealer
 from app.settings import Settings
-from app.sfus import Heartbeat, NodeReport, SfuStatus, Sweep
+from app.sfus import Heartbeat, NodeReport, SfuStatus, Sweep, in_order
 from app.shipped_scripts import shipped_scripts
 from app.snapshot import NOBODY, Snapshot, SnapshotNode, node_of
 from app.tokens import Key
@@ -245,8 +245,7 @@ class Registry:
 
     async def fleet(self) -> list[SfuStatus]:
         """Return every SFU, living and lost, by region and address. For people, not for a request path."""
-        statuses = [status async for page in self.fleet_pages() for status in page]
-        return sorted(statuses, key=lambda status: (status.region, status.address))
+        return in_order([status async for page in self.fleet_pages() for status in page])
 
     async def fleet_pages(self) -> AsyncGenerator[list[SfuStatus]]:
         """Yield every SFU, living and lost, once and in no order: a large fleet need not be in memory whole."""

@@ -1,5 +1,6 @@
 """SFUs as the registry takes and gives them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -79,3 +80,8 @@ class SfuStatus:
     open_for_ms: int = 0
     down_at: int = 0
     down_reason: str = ""
+
+
+def in_order(sfus: Iterable[SfuStatus]) -> list[SfuStatus]:
+    """Return `sfus` as people list them: by region and address."""
+    return sorted(sfus, key=lambda sfu: (sfu.region, sfu.address))

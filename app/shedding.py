@@ -7,6 +7,8 @@ Here it is one write: no application, no task, no log line of its own.
 from typing import Final, cast
 from urllib.parse import unquote
 
+from starlette.types import Scope
+
 from app.admission import BUSY, Capacity, is_guarded
 from app.errors import ReplicaBusy
 from app.middleware import request_id_of
@@ -66,7 +68,7 @@ class SheddingHttpProtocol(GuardedHttpProtocol):
         """Answer, and close: what would come next on an open connection would have to be refused as well, while
         new connections wait in the kernel's queue at no cost until there is room.
         """
-        request_id = request_id_of(dict(self.scope)).encode("latin-1")
+        request_id = request_id_of(cast("Scope", self.scope)).encode("latin-1")
         self.transport.write(b"".join((self._HEAD, request_id, b"\r\n\r\n", self._BODY)))
         self.transport.close()
         self.app_state["capacity"].refused_early()

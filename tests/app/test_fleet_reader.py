@@ -17,18 +17,8 @@ from app.registry import Registry
 from app.settings import Settings
 from app.sfus import NodeReport, SfuStatus
 from app.tokens import Key
+from tests.support.sfus import SFU
 from tests.support.waiting import eventually
-
-SFU = SfuStatus(
-    address="http://sfu1:8070",
-    region="eu-west",
-    state="up",
-    standing="selectable",
-    breaker="closed",
-    generation=1,
-    heartbeat_age_ms=0,
-    sessions=40,
-)
 
 
 class Page(list[SfuStatus]):

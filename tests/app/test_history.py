@@ -7,20 +7,7 @@ import pytest
 
 from app import history
 from app.history import SAMPLES, STEP_S, History
-from app.sfus import SfuStatus
-
-SFU = SfuStatus(
-    address="http://sfu1:8070",
-    region="eu-west",
-    state="up",
-    standing="selectable",
-    breaker="closed",
-    generation=1,
-    heartbeat_age_ms=0,
-    load=0.25,
-    sessions=40,
-    channels=8,
-)
+from tests.support.sfus import SFU
 
 
 class Clock:

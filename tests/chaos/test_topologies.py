@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.chaos.load import Load
 from tests.chaos.rows import Row, Scale, engines
 from tests.chaos.test_sfus import urls
 from tests.journeys.deployment import Deployment, Replica
-from tests.support.engines import ChaosEngine
+from tests.support.engines import ChaosEngine, RedisServer
 from tests.support.stores import server_name
 from tests.support.topologies import cluster, sentinel_set
 
@@ -45,9 +45,7 @@ async def test_a_sentinel_failover_fails_no_request(
     with ExitStack() as stack:
         redises = stack.enter_context(sentinel_set(server_name(engine), tmp_path, down_after_ms=1000))
         deployment = stack.enter_context(_deployment(redises.url, tmp_path))
-        primary = redises.primary()
-        fault = primary.kill if end == "killed" else primary.pause
-        await _fail_over(row, deployment, fault, primary.resume, scale, limit_s=3)
+        await _fail_over(row, deployment, redises.primary(), end, scale, limit_s=3)
 
 
 @pytest.mark.parametrize("end", ["killed", "hung"])
@@ -66,9 +64,7 @@ async def test_a_cluster_failover_fails_no_request(
     with ExitStack() as stack:
         redises = stack.enter_context(cluster(server_name(engine), tmp_path, node_timeout_ms=2000))
         deployment = stack.enter_context(_deployment(redises.url, tmp_path))
-        primary = redises.primary_of("{sfu}:load")
-        fault = primary.kill if end == "killed" else primary.pause
-        await _fail_over(row, deployment, fault, primary.resume, scale, limit_s=5)
+        await _fail_over(row, deployment, redises.primary_of("{sfu}:load"), end, scale, limit_s=5)
 
 
 def _deployment(url: str, directory: Path) -> Deployment:
@@ -78,8 +74,8 @@ def _deployment(url: str, directory: Path) -> Deployment:
 async def _fail_over(
     row: Row,
     deployment: Deployment,
-    fault: Callable[[], object],
-    heal: Callable[[], object],
+    primary: RedisServer,
+    end: str,
     scale: Scale,
     *,
     limit_s: float,
@@ -87,9 +83,9 @@ async def _fail_over(
     replicas, fleet = await asyncio.to_thread(start, deployment, replicas=2, sfus=4)
     async with Load(urls(replicas), RATE).running() as load:
         await asyncio.sleep(scale.seconds(10, 2))
-        await asyncio.to_thread(fault)
+        await asyncio.to_thread(primary.kill if end == "killed" else primary.pause)
         snapshot_s = await asyncio.to_thread(_seconds_in_snapshot, replicas, 20)
-        await asyncio.to_thread(heal)  # what has hung still takes itself for the primary
+        await asyncio.to_thread(primary.resume)  # what has hung still takes itself for the primary
         await asyncio.sleep(scale.seconds(30, 3))
     selectable = await asyncio.to_thread(replicas[0].selectable)
     figure = (
