@@ -25,7 +25,7 @@
         ├── DeadlineExceeded         503     deadline          (retry helps)
         └── StoreUnavailable         503     store_unavailable (retry helps)
 
-One handler (`app.problems`) renders them all as RFC 9457 problem documents. Codes are stable: callers may
+One handler (`app.api.problems`) renders them all as RFC 9457 problem documents. Codes are stable: callers may
 branch on them. Details never carry a key, a token or any other secret.
 """
 

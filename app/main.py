@@ -14,44 +14,44 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
-from app.addresses import AddressGuard
-from app.admission import Admission, Capacity
-from app.body_limit import BodyLimit
-from app.channels import Channels
-from app.counters import ChannelCounter
+from app.api.endpoints import admin, channel, dashboard, disconnect, events, health, metrics, openapi, sfu
+from app.api.middleware.admission import Admission, Capacity
+from app.api.middleware.body_limit import BodyLimit
+from app.api.openapi import openapi_json
+from app.api.problems import render_disconnect, render_gateway_error, render_http_exception, render_unexpected
+from app.api.request_context import RequestLog
+from app.api.state import State
+from app.auth.tenants import Tenants
+from app.channels.disconnects import Disconnects
+from app.channels.fallback import LocalPlacement
+from app.channels.observer import ObservedRegions, ObservedTenants, Observer
+from app.channels.placer import Placer
+from app.channels.service import Channels
+from app.dashboard.counters import ChannelCounter
 from app.dashboard.fleet_watch import FleetWatch
-from app.disconnects import Disconnects
-from app.endpoints import admin, channel, dashboard, disconnect, events, health, metrics, openapi, sfu
+from app.dashboard.history import History
 from app.errors import GatewayError, StoreUnavailable
-from app.event_feed import EventFeed
-from app.fleet_gauges import FleetGauges, Limits
-from app.fleet_reader import FleetReader
-from app.forwarding import Forwarder
-from app.geoip import CountryByIp
-from app.history import History
-from app.load_settings import SETTINGS_EXIT_CODE, SettingsError, load_serving_settings
-from app.local_placement import LocalPlacement
+from app.events.feed import EventFeed
 from app.logs import configure_logging, logger
-from app.metrics import Metrics
-from app.middleware import RequestLog
-from app.observer import ObservedRegions, ObservedTenants, Observer
-from app.openapi import openapi_json
-from app.placer import Placer
-from app.problems import render_disconnect, render_gateway_error, render_http_exception, render_unexpected
-from app.region_choice import RegionChooser
-from app.regions import Point, Region, RegionTable
-from app.registration import Registration
-from app.registry import Registry
-from app.schema import SCHEMA_EXIT_CODE, SchemaRefused, SchemaWatch
-from app.scripts import RedisClient
-from app.settings import Settings
-from app.snapshot import Snapshot
-from app.state import State
-from app.static_sfus import StaticSfus
-from app.store import close_store, connect, drop_connections
-from app.store_switch import StoreSwitch
-from app.tenants import Tenants
-from app.tracing import TracedObserver, TraceRequests, Tracing, check_extra, tracing_of
+from app.regions.choice import RegionChooser
+from app.regions.geoip import CountryByIp
+from app.regions.table import Point, Region, RegionTable
+from app.registration.service import Registration
+from app.registration.static_sfus import StaticSfus
+from app.registry.availability import StoreSwitch
+from app.registry.client import close_store, connect, drop_connections
+from app.registry.fleet_reader import FleetReader
+from app.registry.registry import Registry
+from app.registry.schema_version import SCHEMA_EXIT_CODE, SchemaRefused, SchemaWatch
+from app.registry.scripts import RedisClient
+from app.registry.snapshot import Snapshot
+from app.settings.loader import SETTINGS_EXIT_CODE, SettingsError, load_serving_settings
+from app.settings.model import Settings
+from app.telemetry.fleet_gauges import FleetGauges, Limits
+from app.telemetry.metrics import Metrics
+from app.telemetry.tracing import TracedObserver, TraceRequests, Tracing, check_extra, tracing_of
+from app.upstream.addresses import AddressGuard
+from app.upstream.client import Forwarder
 from workers.sweeper import Sweeper, patience_of
 
 log = logger(__name__)

@@ -15,12 +15,12 @@ import httpx
 import uvicorn
 from pydantic import SecretStr
 
+from app.crypto.tokens import Key
 from app.logs import configure_logging
 from app.main import create_app
-from app.server import guest_server_for
-from app.settings import Health, Log, Registration, Settings
-from app.tokens import Key
-from workers.fleet import Fleet, FleetConfig
+from app.server.uvicorn_server import guest_server_for
+from app.settings.model import Health, Log, Registration, Settings
+from workers.simulator.fleet import Fleet, FleetConfig
 
 REGIONS: Final = ("eu-west", "us-east", "ap-southeast")
 _TOKEN_LIFE_SECONDS: Final = 3600

@@ -12,16 +12,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from app.addresses import AddressGuard
 from app.background import in_background
 from app.errors import StoreUnavailable
-from app.events import pack_event
-from app.forwarding import Forwarder
+from app.events.event import pack_event
 from app.logs import logger
-from app.registry import Registry
-from app.schema import SCHEMA_EXIT_CODE, SchemaRefused, SchemaWatch
-from app.settings import Settings
-from app.store import close_store, connect
+from app.registry.client import close_store, connect
+from app.registry.registry import Registry
+from app.registry.schema_version import SCHEMA_EXIT_CODE, SchemaRefused, SchemaWatch
+from app.settings.model import Settings
+from app.upstream.addresses import AddressGuard
+from app.upstream.client import Forwarder
 
 log = logger(__name__)
 

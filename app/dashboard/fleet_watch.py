@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.errors import StoreUnavailable
-from app.sfus import SfuStatus
+from app.registry.sfus import SfuStatus
 
 _FRESH_S: Final = 1.0
 _PAUSE_PER_READ: Final = 20

@@ -15,17 +15,17 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from app.keys import Keys
-from app.placements import Busy, PlacementRequest
-from app.policy import Policy
-from app.registry import Registry
-from app.sealing import Sealer
-from app.settings import Balancing, Health, Settings
-from app.settings import Redis as RedisSettings
-from app.sfus import NodeReport
-from app.shipped_scripts import shipped_scripts
-from app.store import close_store, connect
-from app.tokens import Key
+from app.crypto.sealing import Sealer
+from app.crypto.tokens import Key
+from app.registry.client import close_store, connect
+from app.registry.keys import Keys
+from app.registry.placements import Busy, PlacementRequest
+from app.registry.policy import Policy
+from app.registry.registry import Registry
+from app.registry.sfus import NodeReport
+from app.registry.shipped_scripts import shipped_scripts
+from app.settings.model import Balancing, Health, Settings
+from app.settings.model import Redis as RedisSettings
 from tests.bench.balance_tables import (
     FLASH,
     GATEWAY,

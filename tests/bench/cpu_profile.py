@@ -25,7 +25,7 @@ GROUPS: Final[dict[str, str]] = {
     "HTTP server: uvicorn, httptools": r"/uvicorn/|/app/(protocol|server)\.py",
     "routing and middleware: Starlette and ours": (
         r"/starlette/|/app/(middleware|admission|body_limit|counters|main|problems|client_address)\.py"
-        r"|/app/endpoints/"
+        r"|/app/api/endpoints/"
     ),
     "tokens and keys: joserfc, cryptography": (
         r"/joserfc/|/cryptography/|/(hmac|base64)\.py|/app/(tokens|tenants|sealing)\.py"

@@ -15,12 +15,12 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from app.registry import Registry
-from app.settings import Health, Registration, Settings
-from app.settings import Redis as RedisSettings
-from app.sfus import NodeReport
-from app.store import close_store, connect
-from app.tokens import Key
+from app.crypto.tokens import Key
+from app.registry.client import close_store, connect
+from app.registry.registry import Registry
+from app.registry.sfus import NodeReport
+from app.settings.model import Health, Registration, Settings
+from app.settings.model import Redis as RedisSettings
 from tests.bench.servers import running_server
 from tests.bench.sfu_stand_in import address_of
 from tests.journeys.deployment import GATEWAY_KEY, REGISTRATION_KEY

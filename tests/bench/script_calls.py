@@ -5,14 +5,14 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
-from app.keys import Keys
-from app.placements import PlacementRequest, Report
-from app.policy import Policy
-from app.registry import Registry
-from app.sealing import Sealer
-from app.settings import Health, Registration, Settings
-from app.sfus import NodeReport
-from app.tokens import Key
+from app.crypto.sealing import Sealer
+from app.crypto.tokens import Key
+from app.registry.keys import Keys
+from app.registry.placements import PlacementRequest, Report
+from app.registry.policy import Policy
+from app.registry.registry import Registry
+from app.registry.sfus import NodeReport
+from app.settings.model import Health, Registration, Settings
 from tests.bench.wire import Recorder
 
 Kind = Literal["new", "sticky", "report", "heartbeat"]

@@ -4,10 +4,10 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from app.placements import Busy, PlacementRequest, Report
-from app.registry import Registry
-from app.sfus import NodeReport
-from app.tokens import Key
+from app.crypto.tokens import Key
+from app.registry.placements import Busy, PlacementRequest, Report
+from app.registry.registry import Registry
+from app.registry.sfus import NodeReport
 from tests.bench.traces import Sfu
 
 _CPU_PER_LOAD: Final = 0.8

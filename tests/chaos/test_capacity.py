@@ -3,13 +3,13 @@
 import asyncio
 from collections import Counter
 
+from app.crypto.tokens import Key
 from app.errors import Overloaded
-from app.load_settings import load_settings
-from app.placements import Placement, PlacementRequest, Report
-from app.registry import Registry
-from app.sfus import NodeReport
-from app.store import close_store, connect
-from app.tokens import Key
+from app.registry.client import close_store, connect
+from app.registry.placements import Placement, PlacementRequest, Report
+from app.registry.registry import Registry
+from app.registry.sfus import NodeReport
+from app.settings.loader import load_settings
 from tests.chaos.rows import Row, Scale
 from tests.journeys.deployment import GATEWAY_KEY
 from tests.support.stores import Store

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import httpx
 
-from app.load_settings import load_settings
-from app.registry import Registry
-from app.sfus import NodeReport
-from app.store import close_store, connect
-from app.tokens import Key
+from app.crypto.tokens import Key
+from app.registry.client import close_store, connect
+from app.registry.registry import Registry
+from app.registry.sfus import NodeReport
+from app.settings.loader import load_settings
 from tests.chaos.conftest import start
 from tests.chaos.rows import Row, Scale
 from tests.journeys.deployment import GATEWAY_KEY, Deployment

@@ -11,16 +11,16 @@ import redis
 from pydantic import SecretStr
 from redis.exceptions import NoPermissionError
 
-from app.addresses import AddressGuard
-from app.forwarding import Forwarder
-from app.keys import Keys
-from app.placements import Outcome, Placement, PlacementRequest, Report
-from app.registry import Registry
-from app.settings import Redis as RedisSettings
-from app.settings import Settings
-from app.sfus import NodeReport
-from app.store import close_store, connect
-from app.tokens import Key
+from app.crypto.tokens import Key
+from app.registry.client import close_store, connect
+from app.registry.keys import Keys
+from app.registry.placements import Outcome, Placement, PlacementRequest, Report
+from app.registry.registry import Registry
+from app.registry.sfus import NodeReport
+from app.settings.model import Redis as RedisSettings
+from app.settings.model import Settings
+from app.upstream.addresses import AddressGuard
+from app.upstream.client import Forwarder
 from tests.deploy.repository import ROOT
 from tests.support.engines import RedisServer, required_binary
 from tests.support.topologies import cluster, sentinel_set

@@ -10,8 +10,8 @@ import httpx
 import pytest
 import redis
 
-from app.load_settings import load_settings
-from app.server import GRACE_SECONDS
+from app.server.uvicorn_server import GRACE_SECONDS
+from app.settings.loader import load_settings
 from tests.deploy.compose import LocalStack, read_compose, read_env_file, start_order
 from tests.deploy.repository import ROOT
 from tests.support.processes import Process

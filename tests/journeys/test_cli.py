@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from app.commands.exits import Exit
-from app.documents import Explanation
-from app.documents import Sfu as SfuDocument
+from app.api.schemas import Explanation
+from app.api.schemas import Sfu as SfuDocument
+from app.cli.exits import Exit
 from tests.journeys.deployment import ADMIN_TOKEN, GATEWAY_KEY, Deployment, Replica
 from tests.support.engines import RedisServer
 from tests.support.ports import HOST, free_port

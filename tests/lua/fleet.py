@@ -6,15 +6,15 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from app.events import read_event
-from app.keys import Keys
-from app.placements import Busy, Outcome, Placement, PlacementRequest, Report
-from app.policy import Policy
-from app.registry import Registry
-from app.sealing import Sealer
-from app.settings import Settings
-from app.sfus import Heartbeat, NodeReport
-from app.tokens import Key
+from app.crypto.sealing import Sealer
+from app.crypto.tokens import Key
+from app.events.event import read_event
+from app.registry.keys import Keys
+from app.registry.placements import Busy, Outcome, Placement, PlacementRequest, Report
+from app.registry.policy import Policy
+from app.registry.registry import Registry
+from app.registry.sfus import Heartbeat, NodeReport
+from app.settings.model import Settings
 
 A, B, C, D, E = (f"http://{name}.test:8070" for name in "abcde")
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from math import exp
 from typing import Any, Final
 
-from app.placements import Outcome
-from app.sfus import NodeReport
+from app.registry.placements import Outcome
+from app.registry.sfus import NodeReport
 
 THRESHOLD_MS = 30_000
 JOIN_MS = 15_000

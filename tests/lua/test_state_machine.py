@@ -18,9 +18,9 @@ from hypothesis.stateful import (
 from redis.asyncio import Redis
 
 from app.errors import NoSfuAvailable, Overloaded, UnknownSfu
-from app.events import read_event
-from app.placements import Busy, Outcome, Placement, PlacementRequest, Report
-from app.sfus import NodeReport
+from app.events.event import read_event
+from app.registry.placements import Busy, Outcome, Placement, PlacementRequest, Report
+from app.registry.sfus import NodeReport
 from tests.lua.fleet import KEY, A, B, C, D, Fleet
 from tests.lua.model import (
     HOLD_MS,

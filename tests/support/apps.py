@@ -7,9 +7,9 @@ import httpx
 from starlette.types import Receive, Scope, Send
 
 from app.main import create_app
-from app.scripts import RedisClient
-from app.settings import Settings
-from app.store import close_store, embedded_store
+from app.registry.client import close_store, embedded_store
+from app.registry.scripts import RedisClient
+from app.settings.model import Settings
 
 PEER = ("192.0.2.7", 4711)
 """Where the client's requests seem to come from."""

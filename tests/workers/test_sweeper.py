@@ -6,17 +6,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from fakeredis import FakeAsyncRedis
 
-from app.addresses import AddressGuard
 from app.errors import StoreUnavailable
-from app.events import unpack_event
-from app.forwarding import Forwarder
-from app.settings import Health, Settings
+from app.events.event import unpack_event
+from app.settings.model import Health, Settings
+from app.upstream.addresses import AddressGuard
+from app.upstream.client import Forwarder
 from tests.lua.fleet import KEY, A, B, Fleet
 from tests.support.engines import fake_engine
+from tests.support.simulated import running_sfu
 from tests.support.waiting import eventually
-from tests.workers.simulated import running_sfu
-from workers.simulated_faults import Hang, NoFault
-from workers.simulated_sfu import SimulatedSfu
+from workers.simulator.faults import Hang, NoFault
+from workers.simulator.sfu import SimulatedSfu
 from workers.sweeper import Sweeper, patience_of
 
 Heard = Callable[[], Awaitable[list[str]]]

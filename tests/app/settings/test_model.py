@@ -1,0 +1,203 @@
+"""The settings themselves: defaults, domains, what depends on what."""
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from app.crypto.tokens import Key
+from app.settings.model import (
+    Balancing,
+    Breaker,
+    Failover,
+    Health,
+    Overload,
+    Registration,
+    Sealing,
+    Settings,
+    StaticSfu,
+    Tenant,
+    Weights,
+    setting_names,
+)
+
+LONG = Key(b"a key of thirty-two bytes, about")
+
+
+def test_the_defaults_are_the_roadmaps() -> None:
+    settings = Settings()
+    assert settings.port == 8071
+    assert settings.balancing.strategy == "load"
+    assert settings.balancing.weights == Weights(sessions=0.5, cpu=0.3, memory=0.2)
+    assert (settings.failover.max_retries, settings.failover.retry_timeout_ms) == (3, 5000)
+    assert settings.health.unhealthy_threshold == 30
+    assert settings.health.ping_interval_ms == 10_000
+
+
+def test_the_defaults_are_safe() -> None:
+    settings = Settings()
+    assert settings.registration.auth == "jwt"
+    assert not settings.registration.allow_link_local
+    assert settings.trust_proxy.hops == 0
+    assert settings.admin_token is None
+    assert settings.failover.deadline_ms < 3000  # when Odoo hangs up
+
+
+@pytest.mark.parametrize(
+    ("section", "field"),
+    [(Settings(), "port"), (Settings().balancing, "strategy"), (Settings().balancing.weights, "cpu")],
+)
+def test_nothing_can_be_changed(section: Any, field: str) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(section, field, getattr(section, field))
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        (Weights, {"cpu": -0.1}),
+        (Weights, {"cpu": float("nan")}),
+        (Weights, {"cpu": float("inf")}),
+        (Balancing, {"strategy": "random"}),
+        (Balancing, {"choices": 0}),
+        (Balancing, {"region_allow": "eu west"}),
+        (Balancing, {"max_sessions": 0}),
+        (Failover, {"max_retries": 0}),
+        (Failover, {"retry_timeout_ms": 0}),
+        (Failover, {"deadline_ms": 86_400_001}),
+        (Health, {"unhealthy_threshold": 0}),
+        (Health, {"unhealthy_threshold": float("inf")}),
+        (Breaker, {"max_ejected_percent": 101}),
+        (Overload, {"max_load": float("inf")}),
+        (Registration, {"auth": "basic"}),
+        (Registration, {"key": "not base64!"}),
+        (Settings, {"port": 65_536}),
+        (Settings, {"trust_proxy": "nginx"}),
+        (Settings, {"unheard": "of"}),
+    ],
+)
+def test_a_value_outside_its_domain_is_refused(section: Any, values: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        section(**values)
+
+
+@pytest.mark.parametrize(
+    "given", ["eu-west, eu-central,", ["eu-west", "eu-central"], ("eu-west", "eu-central")]
+)
+def test_a_list_is_a_list_or_text_with_commas(given: Any) -> None:
+    assert Balancing(region_allow=given).region_allow == ("eu-west", "eu-central")
+
+
+@pytest.mark.parametrize("given", ["QUJD, REVG", ["QUJD", "REVG"], [Key(b"ABC"), Key(b"DEF")]])
+def test_several_keys_are_a_list_or_text_with_commas(given: Any) -> None:
+    assert Settings(key=given).key == (Key(b"ABC"), Key(b"DEF"))
+
+
+# Static SFUs
+
+SFU = {"address": "HTTP://SFU1:80/", "region": "eu-west", "key": "QUJD"}
+
+
+def test_an_sfu_has_a_canonical_address_and_one_key() -> None:
+    sfu = StaticSfu.model_validate(SFU)
+    assert (sfu.address, sfu.key, sfu.public_url) == ("http://sfu1", Key(b"ABC"), "")
+    with pytest.raises(ValidationError, match="exactly one key"):
+        StaticSfu.model_validate(SFU | {"key": "QUJD,REVG"})
+
+
+def test_an_error_shows_no_value() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate({"key": "s3cret!", "sfu": [SFU | {"key": "s3cret!"}]})
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_public_url_is_a_base_url_too() -> None:
+    assert StaticSfu.model_validate(SFU | {"public_url": "https://SFU/"}).public_url == "https://sfu"
+    with pytest.raises(ValidationError, match="no path"):
+        StaticSfu.model_validate(SFU | {"public_url": "https://sfu/path"})
+
+
+def test_nodes_are_the_predecessors_json() -> None:
+    second = SFU | {"address": "http://sfu2"}
+    settings = Settings.model_validate({"sfu": [SFU], "nodes": json.dumps({"sfu": [second]})})
+    assert [sfu.address for sfu in settings.static_sfus] == ["http://sfu1", "http://sfu2"]
+
+
+@pytest.mark.parametrize(
+    "nodes", ["", "[", "[]", "{}", '{"sfu": {}}', '{"sfu": [1]}', '{"sfu": [{"address": "http://sfu1"}]}']
+)
+def test_other_json_is_refused(nodes: str) -> None:
+    with pytest.raises(ValidationError, match="nodes"):
+        Settings.model_validate({"nodes": nodes})
+
+
+# What depends on what
+
+
+def test_an_sfu_can_be_given_only_once() -> None:
+    with pytest.raises(ValidationError, match="sfu: addresses must differ"):
+        Settings.model_validate({"sfu": [SFU], "nodes": json.dumps({"sfu": [SFU | {"key": "REVG"}]})})
+
+
+@pytest.mark.parametrize("names", [["a", "a"], ["default"]])
+def test_tenants_have_names_of_their_own(names: list[str]) -> None:
+    with pytest.raises(ValidationError, match="tenant: names must differ"):
+        Settings(tenant=tuple(Tenant(name=name, key=(LONG,)) for name in names))
+
+
+def test_a_region_can_be_given_only_once() -> None:
+    place = {"name": "here", "latitude": 0, "longitude": 0}
+    with pytest.raises(ValidationError, match="region: names must differ"):
+        Settings.model_validate({"region": [place, place]})
+
+
+@pytest.mark.parametrize("size", [16, 24, 32])
+def test_a_sealing_key_has_a_size_of_aes(size: int) -> None:
+    Settings(sealing=Sealing(keys=(Key(bytes(size)),)))
+    with pytest.raises(ValidationError, match=r"sealing\.keys"):
+        Settings(sealing=Sealing(keys=(Key(bytes(size + 1)),)))
+
+
+@pytest.mark.parametrize(
+    ("threshold", "interval", "told"),
+    [(30, 10_000, 10_000), (30, 2_000, 2_000), (3, 10_000, 1_000), (0.3, 10_000, 100), (0.001, 10_000, 1)],
+)
+def test_two_heartbeats_may_get_lost(threshold: float, interval: int, told: int) -> None:
+    settings = Settings(health=Health(unhealthy_threshold=threshold, ping_interval_ms=interval))
+    assert settings.next_ping_ms == told
+
+
+def test_only_the_key_is_needed_to_serve() -> None:
+    assert (Settings().missing_to_serve() or "").startswith("SFU_GATEWAY_KEY (key in TOML): required")
+    assert Settings(key=(LONG,)).missing_to_serve() is None
+
+
+def test_what_is_allowed_and_unwise_is_a_warning() -> None:
+    short = Key(b"short")
+    settings = Settings(
+        key=(LONG, short),
+        registration=Registration(key=(short,), auth="none"),
+        tenant=(Tenant(name="other", key=(short,)),),
+    )
+    heads = [warning.partition(" has ")[0].partition(" is none")[0] for warning in settings.warnings()]
+    assert heads == ["registration.auth", "key", "registration.key", "tenant other: key"]
+    assert list(Settings(key=(LONG,)).warnings()) == []
+
+
+def test_setting_names_are_environment_variables() -> None:
+    names = setting_names()
+    assert len(names) == len(set(names))
+    assert {"SFU_GATEWAY_PORT", "SFU_GATEWAY_BALANCING__WEIGHTS__CPU", "SFU_GATEWAY_SFU"} <= set(names)
+    assert "SFU_GATEWAY_BALANCING" not in names
+
+
+def test_static_sfus_are_allowed_whatever_may_register() -> None:
+    static = StaticSfu(address="http://10.9.9.9:8070", key=Key(b"k" * 32))
+    settings = Settings(sfu=(static,), registration=Registration(allow=("http://10.0.*",)))
+    assert settings.allowed_addresses == ("http://10.0.*", "http://10.9.9.9:8070")
+    assert Settings(sfu=(static,)).allowed_addresses == ()
+
+
+def test_an_empty_admin_token_is_none() -> None:
+    assert Settings(admin_token="").admin_token is None
