@@ -4,10 +4,9 @@ from typing import Final, Literal, TypeAlias
 
 from starlette.requests import Request
 
-from app.api.request_context import noted, request_id_of
+from app.api.request_context import client_of, noted, request_id_of
 from app.api.state import State
 from app.logs import logger
-from app.settings.trusted_proxies import client_of
 
 log = logger(__name__)
 

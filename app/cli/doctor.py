@@ -11,7 +11,7 @@ from app.cli.options import AsJson, Config, RedisUrl
 from app.cli.sources.source import settings_for
 
 if TYPE_CHECKING:
-    from app.cli.checks import Finding
+    from app.registry.examination import Finding
     from app.settings.model import Settings
 
 _COLOURS: Final = {"OK": "green", "WARNING": "yellow", "ERROR": "red"}
@@ -29,8 +29,8 @@ def doctor(as_json: AsJson = False, redis: RedisUrl = "", config: Config = None)
 
 
 async def _findings(settings: "Settings") -> "list[Finding]":
-    from app.cli.checks import Patient, examine
     from app.registry.client import close_store, connect
+    from app.registry.examination import Patient, examine
     from app.registry.registry import Registry
 
     client = connect(settings.redis)

@@ -67,6 +67,6 @@ def openapi() -> None:
     import json
 
     from app.api.openapi import openapi_document
-    from app.main import ROUTES
+    from app.api.routes import ROUTES
 
     typer.echo(json.dumps(openapi_document(ROUTES), indent=2))

@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from app.crypto.tokens import Key
-from app.settings.model import Settings
 
 _NONCE_BYTES: Final = 12
 _KEPT_OPEN: Final = 20_000
@@ -40,10 +39,13 @@ class Sealer:
         self._opened: dict[str, tuple[str, Key]] = {}
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
-        """Use `sealing.keys`, else keys derived from `key` (HKDF, RFC 5869), one for each."""
-        secrets = [key.secret for key in settings.sealing.keys]
-        return cls(secrets or [_derive(key.secret) for key in settings.key] or [os.urandom(32)])
+    def from_keys(cls, sealing_keys: Sequence[Key], gateway_keys: Sequence[Key]) -> Self:
+        """Use `sealing_keys`, else a key derived from each of `gateway_keys` (HKDF, RFC 5869).
+
+        Without either, the key is random and lives as long as the process.
+        """
+        secrets = [key.secret for key in sealing_keys]
+        return cls(secrets or [_derive(key.secret) for key in gateway_keys] or [os.urandom(32)])
 
     def seal(self, address: str, key: Key) -> str:
         """Return printable ciphertext that only `open` with the same address turns back into `key`."""

@@ -73,7 +73,7 @@ class Registry:
             client,
             keys,
             Policy.from_settings(settings),
-            Sealer.from_settings(settings),
+            Sealer.from_keys(settings.sealing.keys, settings.key),
             timeout_s=settings.redis.timeout_ms / 1000,
         )
 

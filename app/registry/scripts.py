@@ -139,6 +139,11 @@ async def store_errors(what: str, timeout_s: float) -> AsyncIterator[None]:
         _give_up(what, error)
 
 
+def is_registry_defect(error: Exception) -> bool:
+    """Return whether `error` came from a script or command that failed, and not from a Redis that is away."""
+    return isinstance(error, RedisError)
+
+
 def _give_up(what: str, error: Exception) -> NoReturn:
     if isinstance(error, ResponseError) and _is_defect(error):
         raise error

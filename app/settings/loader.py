@@ -16,7 +16,6 @@ from pydantic_settings import (
 )
 from pydantic_settings.exceptions import SettingsError as SourceError
 
-from app.regions.geoip import CountryByIp
 from app.settings.model import ENV_PREFIX, Settings, setting_names
 
 CONFIG_VARIABLE: Final = ENV_PREFIX + "CONFIG"
@@ -82,17 +81,7 @@ def load_serving_settings(config_file: Path | None = None) -> Settings:
     settings = load_settings(config_file)
     if missing := settings.missing_to_serve():
         raise SettingsError(missing)
-    if settings.geoip.database is not None:
-        _check_database(settings.geoip.database)
     return settings
-
-
-def _check_database(database: Path) -> None:
-    """Try the .mmdb file before anything starts; replicas alone need it."""
-    try:
-        CountryByIp.open(database).close()
-    except ValueError as error:
-        raise SettingsError(str(error)) from None
 
 
 def _check_file(config_file: Path) -> None:

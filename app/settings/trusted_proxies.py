@@ -8,9 +8,6 @@ as far as the operator's own proxies wrote it.
 import ipaddress
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers
-from starlette.types import Scope
-
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -82,15 +79,6 @@ class TrustedProxies:
             return False
         mapped = getattr(ip, "ipv4_mapped", None)
         return any((mapped or ip) in network for network in self.networks)
-
-
-def client_of(scope: Scope, trusted: TrustedProxies) -> str:
-    """Return the one true address of whoever sent the request in `scope`."""
-    peer = scope["client"][0] if scope.get("client") else "0.0.0.0"  # noqa: S104 - it has no address
-    if trusted.trusts_nobody:
-        return str(peer)
-    forwarded_for = ",".join(Headers(scope=scope).getlist("x-forwarded-for"))
-    return trusted.client_of(peer, forwarded_for)
 
 
 def _without_port(entry: str) -> str | None:

@@ -14,13 +14,13 @@ from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
-from redis.exceptions import RedisError
 
 from app import __version__
 from app.channels.observer import Phase
 from app.errors import ReplicaBusy, StoreUnavailable
 from app.events.event import EventType
 from app.registry.placements import Reason
+from app.registry.scripts import is_registry_defect
 
 MOST_REGIONS: Final = 100
 OTHER: Final = "other"
@@ -159,7 +159,7 @@ class Metrics:
 
     def crashed(self, error: Exception) -> None:
         """A request ended with an exception that nobody expected."""
-        if isinstance(error, RedisError):
+        if is_registry_defect(error):
             self._script_errors.labels("defect").inc()
 
     def store_failed(self, _: StoreUnavailable) -> None:

@@ -4,15 +4,11 @@ A span per request and one per phase inside it, exported in the background as OT
 `traceparent` is continued (https://www.w3.org/TR/trace-context/). Attributes never name an issuer or a token.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final, Self
 
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
 from app import __version__
-from app.api.request_context import noted, request_id_of
 from app.channels.observer import Observer, Phase
 from app.registry.placements import Reason
 from app.settings.loader import SettingsError
@@ -25,14 +21,11 @@ if TYPE_CHECKING:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.trace import Span
 
 _NEEDS: Final = "needs the extra otel: pip install 'sfu-gateway[otel]'"
 _EXPORT_TIMEOUT_S: Final = 2.0
 """A collector that does not answer must not hold up the end of a replica."""
-
-_UNTRACED: Final = frozenset({"/noop", "/v1/noop", "/livez", "/readyz", "/metrics", "/v1/events"})
-_NOTED: Final = ("tenant", "region", "sfu", "reason", "tries", "code")
-"""What of a request's log line goes into its span."""
 
 
 class Tracing:
@@ -68,28 +61,16 @@ class Tracing:
         return self._tracer.start_as_current_span(name, record_exception=False)
 
     @contextmanager
-    def request(self, scope: Scope) -> "Iterator[Callable[[int], None]]":
-        """Make the block a span of the request; the given function takes the HTTP status."""
+    def request(self, method: str, path: str, headers: Mapping[str, str]) -> "Iterator[Span]":
+        """Make the block a span of a request; a `traceparent` in `headers` is continued."""
         from opentelemetry.trace import SpanKind
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        parent = TraceContextTextMapPropagator().extract(Headers(scope=scope))
+        parent = TraceContextTextMapPropagator().extract(headers)
         with self._tracer.start_as_current_span(
-            f"{scope['method']} {scope['path']}", parent, SpanKind.SERVER, record_exception=False
+            f"{method} {path}", parent, SpanKind.SERVER, record_exception=False
         ) as span:
-
-            def answered(status: int) -> None:
-                span.set_attribute("http.response.status_code", status)
-
-            span.set_attribute("sfu_gateway.request_id", request_id_of(scope))
-            try:
-                yield answered
-            finally:
-                route = getattr(scope.get("route"), "path", "")
-                span.update_name(f"{scope['method']} {route}".strip())
-                for name in _NOTED:
-                    if (value := noted(scope, name)) is not None:
-                        span.set_attribute(f"sfu_gateway.{name}", value)
+            yield span
 
 
 def tracing_of(settings: TracingSettings) -> Tracing | None:
@@ -112,29 +93,6 @@ def _exporter() -> "type[OTLPSpanExporter]":
     except ImportError:
         raise SettingsError(f"{ENV_PREFIX}TRACING__ENDPOINT (tracing.endpoint in TOML): {_NEEDS}") from None
     return OTLPSpanExporter
-
-
-class TraceRequests:
-    """Middleware: a span around every request but probes and streams."""
-
-    def __init__(self, app: ASGIApp, tracing: Tracing) -> None:
-        """Wrap `app`."""
-        self.app = app
-        self._tracing = tracing
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["type"] != "http" or scope["path"] in _UNTRACED:
-            await self.app(scope, receive, send)
-            return
-        with self._tracing.request(scope) as answered:
-
-            async def send_and_tell(message: Message) -> None:
-                if message["type"] == "http.response.start":
-                    answered(message["status"])
-                await send(message)
-
-            await self.app(scope, receive, send_and_tell)
 
 
 class TracedObserver:

@@ -19,12 +19,12 @@ from app.registry.registry import Registry
 from app.registry.sfus import NodeReport
 from app.settings.model import Redis as RedisSettings
 from app.settings.model import Settings
+from app.sweeper import Sweeper
 from app.upstream.addresses import AddressGuard
 from app.upstream.client import Forwarder
 from tests.deploy.repository import ROOT
 from tests.support.engines import RedisServer, required_binary
 from tests.support.topologies import cluster, sentinel_set
-from workers.sweeper import Sweeper
 
 PASSWORD: Final = "of-the-tests"
 

@@ -11,8 +11,8 @@ import yaml
 from starlette.routing import Match
 from typer.main import get_command
 
+from app.api.routes import ROUTES
 from app.cli.main import cli
-from app.main import ROUTES
 from app.server.uvicorn_server import GRACE_SECONDS
 from app.settings.loader import load_settings
 from tests.deploy.helm import (

@@ -9,13 +9,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.api.audit import Action, audit
-from app.api.request_context import note, request_id_of
+from app.api.request_context import client_of, note, request_id_of
 from app.api.state import State
 from app.crypto.tokens import bearer_token
 from app.errors import CredentialsInvalid, InvalidField, MalformedBody, Refused, RouteClosed
 from app.registry.explain import Candidate
 from app.registry.placements import PlacementRequest
-from app.settings.trusted_proxies import client_of
 from app.upstream.addresses import parse_address
 
 _LONGEST_DRAIN_MS = 30 * 24 * 3600 * 1000

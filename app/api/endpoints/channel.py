@@ -5,12 +5,11 @@ import os
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.api.request_context import header_of, note, request_id_of
+from app.api.request_context import client_of, header_of, note, request_id_of
 from app.api.state import State
 from app.channels.service import ChannelRequest
 from app.crypto.tokens import bearer_token
 from app.logs import pseudonym
-from app.settings.trusted_proxies import client_of
 
 _HINTS = frozenset({"region", "country"})
 

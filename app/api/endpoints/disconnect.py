@@ -3,9 +3,8 @@
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.api.request_context import note
+from app.api.request_context import client_of, note
 from app.api.state import State
-from app.settings.trusted_proxies import client_of
 
 
 async def disconnect(request: Request[State]) -> Response:

@@ -18,10 +18,10 @@ from starlette.routing import Route
 from app import errors
 from app.api.openapi import error_codes, openapi_document, route_keys
 from app.api.operations import OPERATIONS
+from app.api.routes import ROUTES
 from app.crypto.tokens import Key
 from app.errors import GatewayError
 from app.events.event import Event, EventType
-from app.main import ROUTES
 from app.settings.model import Registration, Settings
 from tests.support.apps import running_app
 from tests.support.simulated import running_sfu

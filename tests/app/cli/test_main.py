@@ -13,8 +13,14 @@ from redis.asyncio import Redis
 from typer.testing import CliRunner, Result
 
 from app.api.openapi import openapi_document
+from app.api.routes import ROUTES
 from app.api.schemas import Sfu
-from app.cli.checks import (
+from app.cli.exits import MEANINGS, CommandError, Exit
+from app.cli.main import cli
+from app.cli.sources.source import settings_for
+from app.cli.tables import sfu_table, totals
+from app.crypto.tokens import Key
+from app.registry.examination import (
     SKEW_ERROR_S,
     SKEW_WARNING_S,
     Patient,
@@ -24,12 +30,6 @@ from app.cli.checks import (
     memory,
     version,
 )
-from app.cli.exits import MEANINGS, CommandError, Exit
-from app.cli.main import cli
-from app.cli.sources.source import settings_for
-from app.cli.tables import sfu_table, totals
-from app.crypto.tokens import Key
-from app.main import ROUTES
 from app.registry.registry import Registry
 from app.settings.model import Settings
 from docs.renderers.cli import command_page

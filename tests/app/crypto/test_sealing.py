@@ -109,22 +109,21 @@ def test_a_fingerprint_says_nothing_without_the_sealing_key() -> None:
 
 def test_without_sealing_keys_they_are_derived_from_the_gateways_keys() -> None:
     first, second = Key(b"first key of Odoo"), Key(b"second key of Odoo")
-    before = Sealer.from_settings(Settings(key=(first,)))
-    during = Sealer.from_settings(Settings(key=(second, first)))
+    before = Sealer.from_keys((), (first,))
+    during = Sealer.from_keys((), (second, first))
     assert during.open(ADDRESS, before.seal(ADDRESS, KEY)) == KEY
     with pytest.raises(SealBrokenError):
         Sealer([b"first key of Odoo" + bytes(15)]).open(ADDRESS, before.seal(ADDRESS, KEY))
 
 
 def test_sealing_keys_of_their_own_outlive_the_gateways_keys() -> None:
-    sealing = Sealing(keys=(Key(NEW),))
-    before = Sealer.from_settings(Settings(key=(Key(b"one"),), sealing=sealing))
-    after = Sealer.from_settings(Settings(key=(Key(b"another"),), sealing=sealing))
+    before = Sealer.from_keys((Key(NEW),), (Key(b"one"),))
+    after = Sealer.from_keys((Key(NEW),), (Key(b"another"),))
     assert after.open(ADDRESS, before.seal(ADDRESS, KEY)) == KEY
 
 
 def test_without_any_key_it_seals_for_itself_alone() -> None:
-    one, other = Sealer.from_settings(Settings()), Sealer.from_settings(Settings())
+    one, other = Sealer.from_keys((), ()), Sealer.from_keys((), ())
     sealed = one.seal(ADDRESS, KEY)
     assert one.open(ADDRESS, sealed) == KEY
     with pytest.raises(SealBrokenError):

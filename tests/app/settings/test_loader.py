@@ -265,14 +265,3 @@ def serving(tmp_path: Path, toml: str) -> Settings:
 def test_a_replica_needs_the_key(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"^SFU_GATEWAY_KEY \(key in TOML\): required"):
         serving(tmp_path, "")
-
-
-@pytest.mark.parametrize("content", [None, b"", b"this is no MaxMind DB"])
-def test_a_replica_does_not_start_without_the_country_database_it_was_given(
-    content: bytes | None, tmp_path: Path
-) -> None:
-    database = tmp_path / "country.mmdb"
-    if content is not None:
-        database.write_bytes(content)
-    with pytest.raises(SettingsError, match=r"^geoip\.database: cannot read .*country\.mmdb"):
-        serving(tmp_path, f'key = "{KEY}"\n[geoip]\ndatabase = "{database}"')

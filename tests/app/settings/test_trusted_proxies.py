@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Scope
 
-from app.settings.trusted_proxies import TrustedProxies, client_of
+from app.api.request_context import client_of
+from app.settings.trusted_proxies import TrustedProxies
 
 PEER = "198.51.100.9"
 PRIVATE = TrustedProxies.parse("10.0.0.0/8,fd00::/8")

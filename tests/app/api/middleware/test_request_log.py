@@ -13,8 +13,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from app.api.middleware.body_limit import BodyLimit
+from app.api.middleware.request_log import RequestLog
 from app.api.problems import render_gateway_error, render_unexpected
-from app.api.request_context import RequestLog, note, request_id_of
+from app.api.request_context import note, request_id_of
 from app.errors import GatewayError
 from tests.support.logs import captured_logs
 

@@ -9,6 +9,7 @@ from fakeredis import FakeAsyncRedis
 from app.errors import StoreUnavailable
 from app.events.event import unpack_event
 from app.settings.model import Health, Settings
+from app.sweeper import Sweeper, patience_of
 from app.upstream.addresses import AddressGuard
 from app.upstream.client import Forwarder
 from tests.lua.fleet import KEY, A, B, Fleet
@@ -17,7 +18,6 @@ from tests.support.simulated import running_sfu
 from tests.support.waiting import eventually
 from workers.simulator.faults import Hang, NoFault
 from workers.simulator.sfu import SimulatedSfu
-from workers.sweeper import Sweeper, patience_of
 
 Heard = Callable[[], Awaitable[list[str]]]
 
@@ -135,7 +135,7 @@ async def test_the_lost_are_forgotten_after_a_while(fleet: Fleet, sweeper: Sweep
 async def test_an_sfu_with_an_open_breaker_comes_back_by_a_probe_and_a_success(
     fleet: Fleet, sweeper: Sweeper, sfu: SimulatedSfu, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.sweeper._PROBE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("app.sweeper._PROBE_TIMEOUT_S", 0.2)
     await sweeper.tick()
     await fleet.beat(sfu.address)
     await fleet.beat(B, sessions=500)

@@ -1,4 +1,4 @@
-"""What `doctor` looks at: a Redis that serves, keeps what it is given and is swept, and a clock that agrees.
+"""What `sfu-gateway doctor` looks at: a Redis that serves, keeps data and is swept, and a clock that agrees.
 
 Each check asks for one thing and says what it found; one that must not ask says that and stops nobody.
 """
@@ -14,7 +14,6 @@ from typing import Any, Final
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import RedisError, ResponseError
 
-from app.cli.exits import Exit
 from app.errors import StoreUnavailable
 from app.registry.policy import Policy
 from app.registry.registry import Registry
@@ -33,11 +32,11 @@ _FULL: Final = 0.9
 
 
 class Severity(IntEnum):
-    """How bad a finding is, as the exit code says it."""
+    """How bad a finding is; `doctor` exits with the worst."""
 
-    OK = Exit.OK
-    WARNING = Exit.DOCTOR_WARNING
-    ERROR = Exit.DOCTOR_ERROR
+    OK = 0
+    WARNING = 10
+    ERROR = 11
 
 
 @dataclass(frozen=True, slots=True)
