@@ -14,14 +14,14 @@ from app.api.routes import ROUTES
 from app.api.state import State
 from app.auth.tenants import Tenants
 from app.channels.disconnects import Disconnects
-from app.channels.fallback import LocalPlacement
+from app.channels.fallback import SnapshotPlacer
 from app.channels.observer import ObservedRegions, ObservedTenants, Observer
 from app.channels.placer import Placer
 from app.channels.service import Channels
 from app.dashboard.counters import ChannelCounter
-from app.dashboard.fleet_watch import FleetWatch
+from app.dashboard.fleet_watch import FleetView
 from app.dashboard.history import History
-from app.errors import StoreUnavailable
+from app.errors import RegistryUnavailable
 from app.events.feed import EventFeed
 from app.logs import logger
 from app.regions.choice import RegionChooser
@@ -29,8 +29,8 @@ from app.regions.geoip import CountryByIp
 from app.regions.table import Point, Region, RegionTable
 from app.registration.service import Registration
 from app.registration.static_sfus import StaticSfus
-from app.registry.availability import StoreSwitch
-from app.registry.client import close_store, connect, drop_connections
+from app.registry.availability import RegistryAvailability
+from app.registry.client import close_client, connect, drop_connections
 from app.registry.fleet_reader import FleetReader
 from app.registry.registry import Registry
 from app.registry.schema_version import SCHEMA_EXIT_CODE, SchemaRefused, SchemaWatch
@@ -73,7 +73,7 @@ async def open_resources(
         log.warning("setting", detail=warning)
     client = connect(settings.redis) if store is None else store
     if store is None:
-        stack.push_async_callback(close_store, client)
+        stack.push_async_callback(close_client, client)
     registry = Registry.from_settings(client, settings)
     await _claim_schema(stack, registry, ends_process=store is None)
     guard = AddressGuard(settings.allowed_addresses, allow_link_local=settings.registration.allow_link_local)
@@ -82,7 +82,7 @@ async def open_resources(
     await stack.enter_async_context(switch.running())
     await stack.enter_async_context(_static_sfus(registry, forwarder, settings).kept_registered())
     if store is None and settings.redis.url is None:
-        log.warning("embedded_store", detail="no redis.url: one replica only, nothing outlives it")
+        log.warning("embedded_client", detail="no redis.url: one replica only, nothing outlives it")
         await stack.enter_async_context(
             Sweeper(registry, forwarder, patience_s=patience_of(settings)).running()
         )
@@ -92,7 +92,7 @@ async def open_resources(
     history, gauges = History(), FleetGauges(told, registry, Limits.from_settings(settings))
     reader = FleetReader(registry.fleet_pages, (history, gauges))
     await stack.enter_async_context(reader.running())
-    watch = FleetWatch(reader.fleet, lambda: switch.uses_registry, dashboard.render_sfus)
+    watch = FleetView(reader.fleet, lambda: switch.uses_registry, dashboard.render_sfus)
     observer: Observer = told
     if tracing is not None:
         stack.push_async_callback(asyncio.to_thread, tracing.close)
@@ -133,22 +133,22 @@ async def _claim_schema(stack: AsyncExitStack, registry: Registry, *, ends_proce
 
 def _placing(
     client: RedisClient, registry: Registry, settings: Settings, told: Metrics
-) -> tuple[StoreSwitch, Placer]:
+) -> tuple[RegistryAvailability, Placer]:
     """What places channels by the registry, or without it."""
 
     async def on_return() -> None:
-        await placer.tell_learned()
+        await placer.flush_offline()
 
     patient = registry.patient()
 
     async def read() -> Snapshot:
         try:
             return await (registry if switch.uses_registry else patient).snapshot(switch.snapshot)
-        except StoreUnavailable:
+        except RegistryUnavailable:
             await drop_connections(client)
             raise
 
-    switch = StoreSwitch(
+    switch = RegistryAvailability(
         read,
         heartbeat_interval_s=settings.next_ping_ms / 1000,
         on_return=on_return,
@@ -156,7 +156,7 @@ def _placing(
         on_failure=told.store_failed,
     )
     told.snapshot_mode.set_function(lambda: float(not switch.uses_registry))
-    placer = Placer(registry, LocalPlacement(lambda: switch.snapshot), switch)
+    placer = Placer(registry, SnapshotPlacer(lambda: switch.snapshot), switch)
     return switch, placer
 
 
@@ -171,7 +171,7 @@ def _static_sfus(registry: Registry, forwarder: Forwarder, settings: Settings) -
 
 
 def _region_chooser(
-    stack: AsyncExitStack, settings: Settings, switch: StoreSwitch, registry: Registry
+    stack: AsyncExitStack, settings: Settings, switch: RegistryAvailability, registry: Registry
 ) -> RegionChooser:
     country_by_ip = None
     if settings.geoip.database is not None:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from app.background import in_background
-from app.errors import StoreUnavailable
+from app.errors import RegistryUnavailable
 from app.events.event import pack_event
 from app.logs import logger
 from app.registry.registry import Registry
@@ -70,7 +70,7 @@ class Sweeper:
                 if was_away:
                     log.info("store_back", patience_s=self._patience_s)
                 was_away = False
-            except StoreUnavailable as error:
+            except RegistryUnavailable as error:
                 if not was_away:
                     log.warning("store_lost", detail=error.detail)
                 was_away = True
@@ -78,7 +78,7 @@ class Sweeper:
             await asyncio.sleep(TICK_S)
 
     async def tick(self) -> None:
-        """Do what is due now, if this sweeper leads. Raises `StoreUnavailable`."""
+        """Do what is due now, if this sweeper leads. Raises `RegistryUnavailable`."""
         leads = await self._registry.lead(self._name, _LEASE_MS)
         if leads != self._leads:
             log.info("leading" if leads else "standing_by", sweeper=self._name)
@@ -103,12 +103,12 @@ class Sweeper:
 
     async def _probe_forever(self) -> None:
         while True:
-            with contextlib.suppress(StoreUnavailable):  # the sweep says so
+            with contextlib.suppress(RegistryUnavailable):  # the sweep says so
                 await self.probe()
             await asyncio.sleep(TICK_S)
 
     async def probe(self) -> None:
-        """Probe the open breakers whose time is over, if this sweeper leads. Raises `StoreUnavailable`."""
+        """Probe the open breakers whose time is over, if this sweeper leads. Raises `RegistryUnavailable`."""
         if not self._leads:
             return
         addresses = await self._registry.claim_probes(_PROBE_LEASE_MS)

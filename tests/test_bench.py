@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.errors import StoreUnavailable
+from app.errors import RegistryUnavailable
 from app.telemetry.metrics import Metrics
 from app.upstream.addresses import sfu_address
 from tests.bench.cpu_profile import LOOP, group_of, phases_of, shares_of
@@ -198,7 +198,7 @@ class TestProfile:
 class TestRegistryWatch:
     def test_a_replica_that_lost_redis_says_so(self) -> None:
         metrics = Metrics()
-        metrics.store_failed(StoreUnavailable("away"))
+        metrics.store_failed(RegistryUnavailable("away"))
         assert failures_in(metrics.exposition(None)[0].decode()) == 1
 
     def test_silence_is_not_taken_for_health(self) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import signal
 
 from app.logs import logger
-from app.registry.client import close_store, connect
+from app.registry.client import close_client, connect
 from app.registry.registry import Registry
 from app.registry.schema_version import SCHEMA_EXIT_CODE, SchemaRefused, SchemaWatch
 from app.settings.model import Settings
@@ -33,4 +33,4 @@ async def sweep_until_told(settings: Settings) -> None:
     except SchemaRefused:
         raise SystemExit(SCHEMA_EXIT_CODE) from None
     finally:
-        await close_store(client)
+        await close_client(client)

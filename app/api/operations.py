@@ -26,10 +26,10 @@ _CREDENTIALS: Final = (errors.CredentialsMissing, errors.CredentialsInvalid, err
 _ADMIN: Final = (errors.CredentialsMissing, errors.CredentialsInvalid, errors.RouteClosed)
 _CHANNEL: Final = (
     *_CREDENTIALS, errors.IssuerMissing, errors.TenantLimitReached, errors.RequestRefusedBySfu,
-    errors.NoSfuAvailable, errors.Overloaded, errors.ReplicaBusy, errors.AllFailed, errors.DeadlineExceeded,
+    errors.NoSfuAvailable, errors.Overloaded, errors.ReplicaBusy, errors.AllSfusFailed, errors.DeadlineExceeded,
 )  # fmt: skip
 _ORDER: Final = (
-    *_ADMIN, errors.MalformedBody, errors.InvalidField, errors.UnknownSfu, errors.StoreUnavailable,
+    *_ADMIN, errors.MalformedBody, errors.InvalidField, errors.UnknownSfu, errors.RegistryUnavailable,
 )  # fmt: skip
 
 
@@ -75,14 +75,14 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("GET", "/r/{region}/v1/channel"): _CHANNEL_OPERATION,
     ("POST", "/v1/disconnect"): Operation(
         "End sessions of calls", "channels", _ok(Disconnected),
-        (errors.BodyTooLarge, errors.ReplicaBusy, errors.StoreUnavailable),
+        (errors.BodyTooLarge, errors.ReplicaBusy, errors.RegistryUnavailable),
         takes="The bare token (JWT, HS256) with `sessionIdsByChannel`; 422 `credentials_invalid` for a bad one.",
     ),
     ("POST", "/v1/sfu"): Operation(
         "Register, report or sign off an SFU", "sfus", _ok(HeartbeatReply),
         (*_CREDENTIALS, errors.MalformedBody, errors.BodyTooLarge, errors.InvalidField, errors.RouteClosed,
          errors.AddressNotAllowed, errors.AddressLeased, errors.RateLimited, errors.ReplicaBusy,
-         errors.StoreUnavailable),
+         errors.RegistryUnavailable),
         "registrationToken", HeartbeatBody,
     ),
     ("GET", "/v1/health"): Operation(
@@ -96,7 +96,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("GET", "/v1/admin/explain"): Operation(
         "Explain a would-be placement", "operators", _ok(Explanation),
-        (*_ADMIN, errors.InvalidField, errors.StoreUnavailable), "adminToken",
+        (*_ADMIN, errors.InvalidField, errors.RegistryUnavailable), "adminToken",
         query=(*_HINTS, ("issuer", "The `iss` that would ask."), ("tenant", "The tenant that would ask.")),
     ),
     ("POST", "/v1/admin/sfus/drain"): Operation(
@@ -124,7 +124,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("GET", "/v1/noop"): Operation("Answer as an SFU does", "probes", _ok(ResultOk)),
     ("GET", "/livez"): Operation("Whether the process is alive", "probes", _ok(StatusOk)),
     ("GET", "/readyz"): Operation(
-        "Whether this replica can place channels", "probes", _ok(Ready), (errors.StoreUnavailable,)
+        "Whether this replica can place channels", "probes", _ok(Ready), (errors.RegistryUnavailable,)
     ),
     ("GET", "/metrics"): Operation(
         "Metrics for Prometheus", "probes", _text("Metrics: docs/metrics.md.", "text/plain")

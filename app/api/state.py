@@ -7,11 +7,11 @@ from app.channels.disconnects import Disconnects
 from app.channels.observer import ObservedRegions, ObservedTenants
 from app.channels.service import Channels
 from app.dashboard.counters import ChannelCounter
-from app.dashboard.fleet_watch import FleetWatch
+from app.dashboard.fleet_watch import FleetView
 from app.dashboard.history import History
 from app.events.feed import EventFeed
 from app.registration.service import Registration
-from app.registry.availability import StoreSwitch
+from app.registry.availability import RegistryAvailability
 from app.registry.registry import Registry
 from app.settings.model import Settings
 from app.telemetry.metrics import Metrics
@@ -30,8 +30,8 @@ class State(TypedDict):
     channels: Channels
     disconnects: Disconnects
     feed: EventFeed
-    switch: StoreSwitch
-    watch: FleetWatch
+    switch: RegistryAvailability
+    watch: FleetView
     history: History
     counter: ChannelCounter
     capacity: Capacity

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from app.auth.tenants import Tenants
-from app.crypto.sealing import SealBrokenError
+from app.crypto.sealing import UnsealError
 from app.crypto.tokens import Key
-from app.errors import GatewayError, Refused, StoreUnavailable
+from app.errors import GatewayError, Refused, RegistryUnavailable
 from app.logs import logger
 from app.upstream.client import Forwarder, ForwardError
 
@@ -74,7 +74,7 @@ class Disconnects:
 
         Raises:
             DisconnectRefused: no gateway key signed `token`, it has expired, or it names no sessions.
-            StoreUnavailable: Redis is away, so nobody knows where the channels are.
+            RegistryUnavailable: Redis is away, so nobody knows where the channels are.
         """
         sessions, claims = self._read(token)
         by_sfu: dict[str, dict[str, Any]] = defaultdict(dict)
@@ -115,7 +115,7 @@ class Disconnects:
             await self._forwarder.disconnect(
                 address, token=key.sign(own), client=client, timeout_s=self._timeout_s
             )
-        except (ForwardError, SealBrokenError, StoreUnavailable) as error:
+        except (ForwardError, UnsealError, RegistryUnavailable) as error:
             log.warning("disconnect_failed", sfu=address, detail=str(error))
             return False
         return True

@@ -13,7 +13,7 @@ from typing import Final
 
 from app.channels.rendezvous import rendezvous_order
 from app.errors import NoSfuAvailable, Overloaded
-from app.registry.placements import Placement, PlacementRequest, Reason, Report
+from app.registry.placements import ForwardOutcome, Placement, PlacementRequest, Reason
 from app.registry.snapshot import Snapshot, SnapshotNode
 
 ANYWHERE: Final = "*"
@@ -22,7 +22,7 @@ _MOST_LEARNED: Final = 50_000
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class OfflinePlacement:
     """A channel that was created while Redis was away."""
 
     tenant: str
@@ -31,7 +31,7 @@ class Learned:
     uuid: str
 
 
-class LocalPlacement:
+class SnapshotPlacer:
     """Places channels by this replica's snapshot alone."""
 
     def __init__(self, snapshot: Callable[[], Snapshot], clock: Callable[[], float] | None = None) -> None:
@@ -40,7 +40,7 @@ class LocalPlacement:
         self._clock = clock
         self._down_until: dict[str, float] = {}
         self._placed: Counter[str] = Counter()
-        self._learned: OrderedDict[tuple[str, str], Learned] = OrderedDict()
+        self._learned: OrderedDict[tuple[str, str], OfflinePlacement] = OrderedDict()
 
     def select(self, request: PlacementRequest) -> Placement:
         """Pick an SFU: the issuer's first in rendezvous order, of the first region group that has one.
@@ -72,17 +72,17 @@ class LocalPlacement:
         reason: Reason = "fallback" if is_fallback else "least-load"
         return Placement(node.address, node.region, node.sealed_key, node.public_url, reason, True, "", True)
 
-    def report(self, report: Report) -> None:
+    def report(self, report: ForwardOutcome) -> None:
         """Note how forwarding ended."""
         if report.outcome == "created":
-            self._learn(Learned(report.tenant, report.issuer, report.address, report.uuid))
+            self._learn(OfflinePlacement(report.tenant, report.issuer, report.address, report.uuid))
             return
         if report.is_local:
             self._give_back(report.address)
         if report.outcome != "unblamed":
             self._down_until[report.address] = self._now() + _MARK_DOWN_S
 
-    def _learn(self, learned: Learned) -> None:
+    def _learn(self, learned: OfflinePlacement) -> None:
         name = (learned.tenant, learned.issuer)
         if name in self._learned:
             self._give_back(learned.address)  # the same channel again reserves nothing
@@ -90,7 +90,7 @@ class LocalPlacement:
         if len(self._learned) > _MOST_LEARNED:
             self._learned.popitem(last=False)
 
-    def relearn(self, learned: Sequence[Learned]) -> None:
+    def keep_offline(self, learned: Sequence[OfflinePlacement]) -> None:
         """Take back what could not be told."""
         for channel in learned:
             self._learned.setdefault((channel.tenant, channel.issuer), channel)
@@ -98,7 +98,7 @@ class LocalPlacement:
     def _give_back(self, address: str) -> None:
         self._placed[address] = max(0, self._placed[address] - 1)
 
-    def take_learned(self) -> list[Learned]:
+    def take_offline(self) -> list[OfflinePlacement]:
         """Return what was placed meanwhile and forget it, with everything else: the registry is back."""
         learned = list(self._learned.values())
         self._learned.clear()

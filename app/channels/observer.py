@@ -26,7 +26,7 @@ class Observer(Protocol):
         """A request named a place that nobody knows."""
 
 
-class Unobserved:
+class NullObserver:
     """Nobody measures."""
 
     def phase(self, _: Phase) -> AbstractContextManager[None]:

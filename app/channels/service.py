@@ -7,21 +7,21 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from app.auth.tenants import Caller
-from app.channels.observer import Observer, Unobserved
+from app.channels.observer import NullObserver, Observer
 from app.channels.placer import Placer
 from app.channels.retry_budget import RetryBudget
-from app.channels.single_flight import Gate
-from app.crypto.sealing import SealBrokenError
+from app.channels.single_flight import SingleFlight
+from app.crypto.sealing import UnsealError
 from app.errors import (
-    AllFailed,
+    AllSfusFailed,
     DeadlineExceeded,
     NoSfuAvailable,
     Overloaded,
     RequestRefusedBySfu,
 )
 from app.logs import logger
-from app.registry.placements import Busy, Outcome, Placement, PlacementRequest, Report
-from app.settings.model import Failover
+from app.registry.placements import Busy, ForwardOutcome, Outcome, Placement, PlacementRequest
+from app.settings.model import FailoverSettings
 from app.upstream.client import Channel, Forwarder, ForwardError
 
 log = logger(__name__)
@@ -80,7 +80,7 @@ class Channels:
         self,
         placer: Placer,
         forwarder: Forwarder,
-        failover: Failover,
+        failover: FailoverSettings,
         *,
         wall_clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -91,15 +91,15 @@ class Channels:
         self._forwarder = forwarder
         self._failover = failover
         self._wall_clock = wall_clock
-        self._observer = observer or Unobserved()
-        self._gate = Gate()
+        self._observer = observer or NullObserver()
+        self._gate = SingleFlight()
         self._budget = RetryBudget(monotonic)
 
     async def create(self, request: ChannelRequest) -> Placed:
         """Create a channel for `request` on the best SFU that will.
 
         Raises:
-            Unplaced: its subclasses say why there is none.
+            ChannelNotPlaced: its subclasses say why there is none.
             TenantLimitReached: the tenant has all the channels it may have.
         """
         deadline = asyncio.get_running_loop().time() + self._failover.deadline_ms / 1000
@@ -162,7 +162,7 @@ class Channels:
         request = attempts.request
         try:
             key = self._placer.open_key(placement)
-        except SealBrokenError as error:
+        except UnsealError as error:
             raise KeyUnreadable("has a key that this replica cannot unseal") from error
         claims = request.caller.claims | {"exp": int(self._wall_clock()) + TOKEN_LIFE_SECONDS}
         return await self._forwarder.create_channel(
@@ -214,7 +214,7 @@ class Channels:
                 await self._report(attempts, placement, "unblamed", is_final=True)
         if asyncio.get_running_loop().time() >= attempts.deadline:
             raise DeadlineExceeded(f"{len(statuses)} SFUs were tried until time ran out")
-        raise AllFailed(f"{len(statuses)} SFUs were tried, each of them failed")
+        raise AllSfusFailed(f"{len(statuses)} SFUs were tried, each of them failed")
 
     async def _report(
         self,
@@ -226,7 +226,7 @@ class Channels:
         uuid: str = "",
     ) -> None:
         caller = attempts.request.caller
-        report = Report(
+        report = ForwardOutcome(
             id=attempts.request.id,
             tenant=caller.tenant.name,
             issuer=caller.issuer,

@@ -15,7 +15,7 @@ class Turn:
 
     __slots__ = ("_gate", "_holds", "_lock", "_name", "_until")
 
-    def __init__(self, gate: "Gate", name: Hashable, until: float) -> None:
+    def __init__(self, gate: "SingleFlight", name: Hashable, until: float) -> None:
         """Take the gate, whose turn it is, and a time of the event loop until which to wait for it."""
         self._gate = gate
         self._name = name
@@ -51,7 +51,7 @@ class Turn:
             self._lock.release()
 
 
-class Gate:
+class SingleFlight:
     """A lock per name that exists while somebody wants it."""
 
     def __init__(self) -> None:

@@ -29,7 +29,7 @@ def doctor(as_json: AsJson = False, redis: RedisUrl = "", config: Config = None)
 
 
 async def _findings(settings: "Settings") -> "list[Finding]":
-    from app.registry.client import close_store, connect
+    from app.registry.client import close_client, connect
     from app.registry.examination import Patient, examine
     from app.registry.registry import Registry
 
@@ -38,7 +38,7 @@ async def _findings(settings: "Settings") -> "list[Finding]":
         registry = Registry.from_settings(client, settings)
         return [finding async for finding in examine(Patient(client, registry, settings))]
     finally:
-        await close_store(client)
+        await close_client(client)
 
 
 def _document(finding: "Finding") -> dict[str, str]:

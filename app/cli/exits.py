@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from app.errors import GatewayError, StoreUnavailable
+from app.errors import GatewayError, RegistryUnavailable
 from app.settings.loader import SETTINGS_EXIT_CODE, SettingsError
 
 
@@ -62,7 +62,7 @@ def told_in_one_line() -> Iterator[None]:
         fail(str(error), error.code)
     except SettingsError as error:
         fail(str(error), Exit.SETTINGS)
-    except StoreUnavailable as error:
+    except RegistryUnavailable as error:
         fail(f"Redis does not answer ({error.detail})", Exit.UNREACHABLE)
     except GatewayError as error:
         fail(error.detail, Exit.REFUSED)

@@ -12,7 +12,7 @@ import typer
 from app.api.schemas import Sfu
 from app.cli.exits import CommandError, Exit, told_in_one_line
 from app.cli.options import AdminToken, AsJson, Config, Count, GatewayUrl, Interval, RedisUrl
-from app.cli.sources.source import Source, open_source
+from app.cli.sources.source import Backend, open_source
 from app.upstream.addresses import sfu_address
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def list_sfus(
         asyncio.run(run())
 
 
-async def _list(source: Source, region: str, interval_s: float, looks: int, *, as_json: bool) -> None:
+async def _list(source: Backend, region: str, interval_s: float, looks: int, *, as_json: bool) -> None:
     from app.cli.tables import sfu_table, show_again_and_again
 
     async def chosen() -> list[Sfu]:
@@ -152,7 +152,7 @@ def _order(
     question: str,
     done: str,
     is_sure: bool,
-    carry_out: Callable[[Source, str], Awaitable[None]],
+    carry_out: Callable[[Backend, str], Awaitable[None]],
     redis: str,
     gateway: str,
     admin_token: str,

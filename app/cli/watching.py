@@ -12,7 +12,7 @@ import typer
 from app.api.schemas import Explanation, Hint
 from app.cli.exits import told_in_one_line
 from app.cli.options import AdminToken, AsJson, Config, Count, GatewayUrl, Interval, RedisUrl
-from app.cli.sources.source import Question, Source, open_source
+from app.cli.sources.source import Backend, PlacementQuery, open_source
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,7 +30,7 @@ def explain(
     config: Config = None,
 ) -> None:
     """Show where a channel would be placed, and why not elsewhere. Changes nothing."""
-    question = Question(region or None, country or None, issuer, tenant or None)
+    question = PlacementQuery(region or None, country or None, issuer, tenant or None)
 
     async def run() -> Explanation:
         async with open_source(redis, gateway, admin_token, config) as source:
@@ -88,7 +88,7 @@ def _after(since_s: float | None, *, follow: bool) -> str | None:
     return f"{max(0, int((time.time() - since_s) * 1000))}-0"
 
 
-async def _print_events(source: Source, after: str | None, *, follow: bool, as_json: bool) -> None:
+async def _print_events(source: Backend, after: str | None, *, follow: bool, as_json: bool) -> None:
     from app.cli.tables import event_line
 
     async with aclosing(source.events(after, follow=follow)) as events:
@@ -120,7 +120,7 @@ def top(
         asyncio.run(run())
 
 
-async def _top(source: Source, most: int, width: int) -> "Table":
+async def _top(source: Backend, most: int, width: int) -> "Table":
     from app.cli.tables import sfu_table, totals
 
     sfus = await source.sfus()

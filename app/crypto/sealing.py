@@ -23,7 +23,7 @@ _NONCE_BYTES: Final = 12
 _KEPT_OPEN: Final = 20_000
 
 
-class SealBrokenError(Exception):
+class UnsealError(Exception):
     """A sealed key that none of our sealing keys opens."""
 
 
@@ -54,7 +54,7 @@ class Sealer:
         return f"{self._sealing_id}.{base64.urlsafe_b64encode(nonce + ciphertext).decode()}"
 
     def open(self, address: str, sealed: str) -> Key:
-        """Return the key in `sealed`. Raises `SealBrokenError`."""
+        """Return the key in `sealed`. Raises `UnsealError`."""
         kept = self._opened.get(address)  # one for each: every heartbeat seals anew
         if kept is None or kept[0] != sealed:
             kept = sealed, self._decrypt(address, sealed)
@@ -67,12 +67,12 @@ class Sealer:
         key_id, _, text = sealed.partition(".")
         cipher = self._ring.get(key_id)
         if cipher is None:
-            raise SealBrokenError("sealed with a key that is not configured here")
+            raise UnsealError("sealed with a key that is not configured here")
         try:
             raw = base64.urlsafe_b64decode(text)
             return Key(cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], address.encode()))
         except (InvalidTag, binascii.Error, ValueError) as error:
-            raise SealBrokenError("altered, or sealed for another address") from error
+            raise UnsealError("altered, or sealed for another address") from error
 
     def fingerprint(self, address: str, key: Key) -> str:
         """Return a keyed hash by which replicas compare SFU keys without seeing them."""

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from app.background import in_background
-from app.errors import StoreUnavailable
+from app.errors import RegistryUnavailable
 from app.events.event import Event, read_event
 from app.registry.registry import Registry
 
@@ -71,7 +71,7 @@ class EventFeed:
             return [event for event in self._recent if _order(event["id"]) > _order(last)]
         try:
             entries = await self._registry.events_after(last, _PER_READ)
-        except StoreUnavailable:
+        except RegistryUnavailable:
             return []
         return [read_event(stream_id, fields) for stream_id, fields in entries]
 
@@ -85,7 +85,7 @@ class EventFeed:
 
     async def _poll_forever(self) -> None:
         while True:
-            with contextlib.suppress(StoreUnavailable):
+            with contextlib.suppress(RegistryUnavailable):
                 await self._poll()
             await asyncio.sleep(_POLL_S)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from app.auth.tenants import Tenant
-from app.errors import StoreUnavailable
+from app.errors import RegistryUnavailable
 from app.regions.geoip import CountryByIp
 from app.regions.table import Hints, RegionHint, RegionTable, resolve_hint
 
@@ -69,7 +69,7 @@ class RegionChooser:
         """Fails open: while the store is away, a region this replica has not seen is an unknown one."""
         try:
             return await self._has_region(name)
-        except StoreUnavailable:
+        except RegistryUnavailable:
             return False
 
     def _groups(self, hint: RegionHint, allowed: tuple[str, ...] | None) -> tuple[tuple[str, ...], ...]:

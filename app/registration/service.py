@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.crypto.tokens import Key, bearer_token, verify
-from app.errors import CredentialsInvalid, InvalidField, MalformedBody, RouteClosed, StoreUnavailable
-from app.registry.availability import StoreSwitch
+from app.errors import CredentialsInvalid, InvalidField, MalformedBody, RegistryUnavailable, RouteClosed
+from app.registry.availability import RegistryAvailability
 from app.registry.registry import Registry
-from app.registry.sfus import NodeReport
+from app.registry.sfus import SfuReport
 from app.settings.model import NAME_PATTERN, Settings
 from app.upstream.addresses import AddressGuard, parse_address
 
@@ -63,7 +63,7 @@ class Registration:
         registry: Registry,
         settings: Settings,
         guard: AddressGuard,
-        switch: StoreSwitch,
+        switch: RegistryAvailability,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -97,16 +97,16 @@ class Registration:
         Raises:
             InvalidField: its key or public URL is none; the field is named.
             AddressNotAllowed, AddressLeased, RateLimited: understood and refused.
-            StoreUnavailable: Redis is away.
+            RegistryUnavailable: Redis is away.
         """
         self._guard.check(body.address)
         key = _key(body.key)
         if self._switch.refuses_heartbeats:
-            raise StoreUnavailable("the registry does not answer")
+            raise RegistryUnavailable("the registry does not answer")
         asked_at = self._switch.now()
         try:
             return await self._tell_registry(body, key)
-        except StoreUnavailable as error:
+        except RegistryUnavailable as error:
             self._switch.trip(error, asked_at)
             raise
 
@@ -115,7 +115,7 @@ class Registration:
             was_there = await self._registry.sign_off(body.address, key)
             return Reply(self._settings.next_ping_ms, False, "signed_off" if was_there else None)
         answer = await self._registry.heartbeat(
-            NodeReport(
+            SfuReport(
                 address=body.address,
                 region=body.region,
                 key=key,

@@ -14,8 +14,8 @@ from app.background import in_background
 from app.errors import GatewayError
 from app.logs import logger
 from app.registry.registry import Registry
-from app.registry.sfus import NodeReport
-from app.settings.model import StaticSfu
+from app.registry.sfus import SfuReport
+from app.settings.model import StaticSfuSettings
 from app.upstream.client import Forwarder, ForwardError
 
 log = logger(__name__)
@@ -47,7 +47,7 @@ class StaticSfus:
         self,
         registry: Registry,
         forwarder: Forwarder,
-        sfus: Sequence[StaticSfu],
+        sfus: Sequence[StaticSfuSettings],
         *,
         interval_s: float,
         default_max_sessions: int,
@@ -57,7 +57,7 @@ class StaticSfus:
         self._forwarder = forwarder
         self._interval_s = interval_s
         self._reports = [
-            NodeReport(
+            SfuReport(
                 address=sfu.address,
                 region=sfu.region,
                 key=sfu.key,
@@ -86,14 +86,14 @@ class StaticSfus:
         """Send one heartbeat for each, with fresh figures if `measure` and the SFU answers."""
         await asyncio.gather(*(self._register(report, measure=measure) for report in self._reports))
 
-    async def _register(self, report: NodeReport, *, measure: bool) -> None:
+    async def _register(self, report: SfuReport, *, measure: bool) -> None:
         report = await self._measured(report) if measure else replace(report, is_fresh=False)
         try:
             await self._registry.heartbeat(report)
         except GatewayError as error:
             log.warning("static_sfu_not_registered", sfu=report.address, code=error.code, detail=error.detail)
 
-    async def _measured(self, report: NodeReport) -> NodeReport:
+    async def _measured(self, report: SfuReport) -> SfuReport:
         try:
             figures = read_figures(await self._forwarder.stats(report.address, _STATS_TIMEOUT_S))
         except ForwardError as error:

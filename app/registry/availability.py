@@ -19,7 +19,7 @@ from typing import Final, Literal
 from redis.exceptions import RedisError
 
 from app.background import in_background
-from app.errors import StoreUnavailable
+from app.errors import RegistryUnavailable
 from app.logs import logger
 from app.registry.snapshot import Snapshot
 
@@ -36,7 +36,7 @@ _INTERVAL_MARGIN: Final = 1.2
 """SFUs send with jitter, and a refused one backs off."""
 
 
-class StoreSwitch:
+class RegistryAvailability:
     """Keeps the snapshot fresh and decides between it and the registry."""
 
     def __init__(
@@ -47,7 +47,7 @@ class StoreSwitch:
         on_return: Callable[[], Awaitable[None]],
         answered_at: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
-        on_failure: Callable[[StoreUnavailable], None] | None = None,
+        on_failure: Callable[[RegistryUnavailable], None] | None = None,
     ) -> None:
         """Take how to read a snapshot, how often SFUs report, what to do before the registry is back, and
         when Redis has last answered, by `clock`, in seconds.
@@ -77,7 +77,7 @@ class StoreSwitch:
         """Whether Redis is known not to answer."""
         return self.mode == "away"
 
-    def trip(self, error: StoreUnavailable, asked_at: float) -> None:
+    def trip(self, error: RegistryUnavailable, asked_at: float) -> None:
         """A call made at `asked_at` failed: nobody else has to wait for the same answer.
 
         When Redis has answered somebody since, one reply was lost, and Redis is not away.
@@ -102,7 +102,7 @@ class StoreSwitch:
             self._read_at = self.now()
             try:
                 await self._judge(await self._read())
-            except StoreUnavailable as error:
+            except RegistryUnavailable as error:
                 self.trip(error, self._read_at)
             except RedisError:  # a script of ours is at fault: the last snapshot stays, and somebody looks
                 log.exception("snapshot_failed")

@@ -16,18 +16,18 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from app.registry.scripts import RedisClient
-from app.settings.model import Redis as RedisSettings
-from app.settings.redis_url import StoreUrl, parse_store_url
+from app.settings.model import RedisSettings
+from app.settings.redis_url import RedisUrlParts, parse_redis_url
 
 if TYPE_CHECKING:
     from fakeredis import FakeServer
 
 
 def connect(settings: RedisSettings) -> RedisClient:
-    """Return a client for `redis.url`, not connected yet. The caller closes it with `close_store`."""
+    """Return a client for `redis.url`, not connected yet. The caller closes it with `close_client`."""
     if settings.url is None:
-        return embedded_store()
-    url = parse_store_url(settings.url.get_secret_value())
+        return embedded_client()
+    url = parse_redis_url(settings.url.get_secret_value())
     timeout = settings.timeout_ms / 1000
     common: dict[str, Any] = {
         "decode_responses": True,
@@ -50,7 +50,7 @@ def connect(settings: RedisSettings) -> RedisClient:
     )
 
 
-def _sentinel(url: StoreUrl, common: dict[str, Any], max_connections: int) -> Redis:
+def _sentinel(url: RedisUrlParts, common: dict[str, Any], max_connections: int) -> Redis:
     options = dict(url.options)
     to_sentinels = {name: common[name] for name in ("socket_timeout", "socket_connect_timeout")}
     to_sentinels["retry"] = Retry(NoBackoff(), 0)  # the next Sentinel is the retry
@@ -66,7 +66,7 @@ def _sentinel(url: StoreUrl, common: dict[str, Any], max_connections: int) -> Re
     return client
 
 
-def _cluster(url: StoreUrl, common: dict[str, Any], max_connections: int) -> RedisCluster:
+def _cluster(url: RedisUrlParts, common: dict[str, Any], max_connections: int) -> RedisCluster:
     return RedisCluster(
         startup_nodes=[ClusterNode(host, port) for host, port in url.hosts],
         retry=Retry(NoBackoff(), 1),
@@ -78,7 +78,7 @@ def _cluster(url: StoreUrl, common: dict[str, Any], max_connections: int) -> Red
     )
 
 
-def embedded_store(server: "FakeServer | None" = None) -> RedisClient:
+def embedded_client(server: "FakeServer | None" = None) -> RedisClient:
     """Return a client of a store inside this process; give the same `server` to share one."""
     from fakeredis import FakeAsyncRedis, FakeServer  # 16 MB that a replica with a Redis does not need
 
@@ -95,7 +95,7 @@ async def drop_connections(client: RedisClient) -> None:
             await client.connection_pool.disconnect(inuse_connections=False)
 
 
-async def close_store(client: RedisClient) -> None:
+async def close_client(client: RedisClient) -> None:
     """Close a client, whatever state its connections are in."""
     clients = [client]
     pool = getattr(client, "connection_pool", None)

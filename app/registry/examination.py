@@ -14,7 +14,7 @@ from typing import Any, Final
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import RedisError, ResponseError
 
-from app.errors import StoreUnavailable
+from app.errors import RegistryUnavailable
 from app.registry.policy import Policy
 from app.registry.registry import Registry
 from app.registry.scripts import RedisClient
@@ -78,7 +78,7 @@ async def examine(patient: Patient) -> AsyncIterator[Finding]:
     """Yield what each check found. When Redis does not answer, that is the only finding."""
     try:
         yield await latency(patient)
-    except (StoreUnavailable, RedisError, OSError) as error:
+    except (RegistryUnavailable, RedisError, OSError) as error:
         yield Finding(
             "redis", Severity.ERROR, f"does not answer: {type(error).__name__}",
             "check redis.url, the network between, and Redis' log",
@@ -92,7 +92,7 @@ async def _guarded(check: Check, patient: Patient) -> Finding:
     name = check.__name__.replace("_", " ")
     try:
         return await check(patient)
-    except (ResponseError, StoreUnavailable) as error:
+    except (ResponseError, RegistryUnavailable) as error:
         return Finding(
             name, Severity.WARNING, f"could not be asked: {type(error).__name__}",
             "let this user run the command, or ask as another one",

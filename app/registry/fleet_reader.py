@@ -12,7 +12,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Final, Protocol
 
 from app.background import in_background
-from app.errors import StoreUnavailable
+from app.errors import RegistryUnavailable
 from app.registry.sfus import SfuStatus, in_order
 
 _PERIOD_S: Final = 10.0
@@ -30,7 +30,7 @@ class FleetFollower(Protocol):
         """Some SFUs of this reading, none of them twice."""
 
     async def finish(self) -> None:
-        """All SFUs have been there. May raise `StoreUnavailable`."""
+        """All SFUs have been there. May raise `RegistryUnavailable`."""
 
 
 class FleetReader:
@@ -50,7 +50,7 @@ class FleetReader:
         self._due_at = clock()
 
     async def read(self, *more: FleetFollower) -> None:
-        """Read once, for all followers and `more`. Raises `StoreUnavailable`."""
+        """Read once, for all followers and `more`. Raises `RegistryUnavailable`."""
         async with self._one_at_a_time:
             started, followers = self._clock(), (*self._followers, *more)
             try:
@@ -70,7 +70,7 @@ class FleetReader:
             await follower.finish()
 
     async def fleet(self) -> list[SfuStatus]:
-        """Read now and return every SFU, living and lost, by region and address. Raises `StoreUnavailable`."""
+        """Read now and return every SFU, living and lost, by region and address. Raises `RegistryUnavailable`."""
         whole = _Whole()
         await self.read(whole)
         return in_order(whole.sfus)
@@ -83,7 +83,7 @@ class FleetReader:
 
     async def _read_forever(self) -> None:
         while True:
-            with suppress(StoreUnavailable):
+            with suppress(RegistryUnavailable):
                 if self._clock() >= self._due_at:  # who asked meanwhile has put it off
                     await self.read()
             await asyncio.sleep(max(0.0, self._due_at - self._clock()))

@@ -43,7 +43,7 @@ class _Call:
     deadline: float
 
 
-class Batches:
+class ScriptPipeline:
     """Sends script calls to one Redis, those of one turn of the event loop together."""
 
     def __init__(self, client: Redis, timeout_s: float) -> None:

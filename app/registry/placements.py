@@ -53,7 +53,7 @@ class Busy:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ForwardOutcome:
     """How forwarding one channel request to one SFU ended."""
 
     id: str

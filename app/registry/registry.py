@@ -1,6 +1,6 @@
 """The registry of SFUs and placements: one typed method per Lua script.
 
-Reply codes become values or exceptions here and nowhere else. Every method may raise `StoreUnavailable`.
+Reply codes become values or exceptions here and nowhere else. Every method may raise `RegistryUnavailable`.
 """
 
 import itertools
@@ -9,7 +9,7 @@ import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final, Self, cast
 
-from app.crypto.sealing import SealBrokenError, Sealer
+from app.crypto.sealing import Sealer, UnsealError
 from app.crypto.tokens import Key
 from app.errors import (
     AddressLeased,
@@ -21,13 +21,13 @@ from app.errors import (
 )
 from app.registry.explain import Candidate, explain
 from app.registry.keys import NEWEST_SCHEMA, OLDEST_SCHEMA, SCHEMA, Keys
-from app.registry.placements import Busy, Placement, PlacementRequest, Report
+from app.registry.placements import Busy, ForwardOutcome, Placement, PlacementRequest
 from app.registry.policy import Policy
 from app.registry.schema_version import SchemaRefused
-from app.registry.scripts import Argument, RedisClient, Script, ScriptRunner, store_errors
-from app.registry.sfus import Heartbeat, NodeReport, SfuStatus, Sweep, in_order
+from app.registry.scripts import Argument, RedisClient, Script, ScriptRunner, registry_errors
+from app.registry.sfus import HeartbeatResult, SfuReport, SfuStatus, Sweep, in_order
 from app.registry.shipped_scripts import shipped_scripts
-from app.registry.snapshot import NOBODY, Snapshot, SnapshotNode, node_of
+from app.registry.snapshot import EMPTY_SNAPSHOT, Snapshot, SnapshotNode, node_of
 from app.settings.model import Settings
 
 _PAGE: Final = 50
@@ -99,7 +99,7 @@ class Registry:
 
     # Heartbeats
 
-    async def heartbeat(self, report: NodeReport) -> Heartbeat:
+    async def heartbeat(self, report: SfuReport) -> HeartbeatResult:
         """Register an SFU or renew its life.
 
         Raises:
@@ -131,7 +131,7 @@ class Registry:
         if code == "limited":
             raise RateLimited(f"this address may send again in {rest[0]} ms")
         is_draining, generation, is_new = rest
-        return Heartbeat(bool(is_draining), int(generation), bool(is_new))
+        return HeartbeatResult(bool(is_draining), int(generation), bool(is_new))
 
     async def sign_off(self, address: str, key: Key) -> bool:
         """Remove an SFU at once; whether there was one. Raises `AddressLeased`."""
@@ -158,7 +158,7 @@ class Registry:
     def _holds(self, address: str, sealed: str, key: Key) -> bool:
         try:
             return self._sealer.open(address, sealed) == key
-        except SealBrokenError:
+        except UnsealError:
             return False
 
     async def _fingerprint_of(self, address: str) -> str:
@@ -194,10 +194,10 @@ class Registry:
         raise NoSfuAvailable("the registry is full of expired SFUs; the sweeper may not be running")
 
     def open_key(self, placement: Placement) -> Key:
-        """Return the key of the placed SFU. Raises `SealBrokenError`."""
+        """Return the key of the placed SFU. Raises `UnsealError`."""
         return self._sealer.open(placement.address, placement.sealed_key)
 
-    async def report(self, report: Report) -> None:
+    async def report(self, report: ForwardOutcome) -> None:
         """Say how forwarding to an SFU ended."""
         await self._run_together(
             self._scripts.report,
@@ -221,7 +221,7 @@ class Registry:
         return cast("str | None", await self._read("get", self.keys.channel(uuid)))
 
     async def key_of(self, address: str) -> Key | None:
-        """Return the key of a living SFU, or `None`. Raises `SealBrokenError`."""
+        """Return the key of a living SFU, or `None`. Raises `UnsealError`."""
         sealed = await self._read("hget", self.keys.node(address), "key")
         return self._sealer.open(address, sealed) if sealed else None
 
@@ -271,7 +271,7 @@ class Registry:
             if cursor == 0:
                 return
 
-    async def snapshot(self, former: Snapshot = NOBODY) -> Snapshot:
+    async def snapshot(self, former: Snapshot = EMPTY_SNAPSHOT) -> Snapshot:
         """Return the selectable fleet, as a replica keeps it for the time when Redis is away.
 
         What is as in the `former` snapshot is taken from there, so that a large fleet is not in memory twice.
@@ -401,10 +401,10 @@ class Registry:
     async def _run_together(self, script: Script, *arguments: Argument) -> Any:
         """As `_run`, for what requests ask many times a second."""
         now = "" if self._clock is None else self._clock()
-        return await self._runner.run_together(script, now, *arguments)
+        return await self._runner.run_batched(script, now, *arguments)
 
     async def _read(self, command: str, *arguments: Any, **options: Any) -> Any:
-        async with store_errors(command, self._timeout_s):
+        async with registry_errors(command, self._timeout_s):
             return await getattr(self._client, command)(*arguments, **options)
 
 

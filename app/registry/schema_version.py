@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from app.background import in_background
-from app.errors import StoreUnavailable
+from app.errors import RegistryUnavailable
 from app.logs import logger
 
 log = logger(__name__)
@@ -54,7 +54,7 @@ class SchemaWatch:
         pause_s = self._every_s
         try:
             await self._claim()
-        except StoreUnavailable:
+        except RegistryUnavailable:
             pause_s = self._again_s
         except SchemaRefused as refusal:
             log.critical("schema_refused", detail=str(refusal))
@@ -72,7 +72,7 @@ class SchemaWatch:
         try:
             await self._claim()
             self._refused = ""
-        except StoreUnavailable:  # the store switch and the sweep say so
+        except RegistryUnavailable:  # the store switch and the sweep say so
             return self._again_s
         except SchemaRefused as refusal:
             if self._refused != str(refusal):

@@ -15,8 +15,8 @@ from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
 
-from app.errors import StoreUnavailable
-from app.registry.pipelining import Batches
+from app.errors import RegistryUnavailable
+from app.registry.pipelining import ScriptPipeline
 from app.registry.policy import Policy
 
 LUA_DIRECTORY: Final = Path(__file__).resolve().parents[2] / "lua"
@@ -80,7 +80,7 @@ class ScriptRunner:
         self._prefix = prefix
         self._timeout_s = timeout_s
         self._places = _places_of(client)
-        self._batches = Batches(client, timeout_s) if isinstance(client, Redis) else None
+        self._batches = ScriptPipeline(client, timeout_s) if isinstance(client, Redis) else None
         self.answered_at = 0.0
         """When Redis last answered, in seconds of the monotonic clock."""
 
@@ -88,10 +88,10 @@ class ScriptRunner:
         """Return the script's reply.
 
         Raises:
-            StoreUnavailable: Redis did not answer in time, or answered that it cannot serve. The script may
+            RegistryUnavailable: Redis did not answer in time, or answered that it cannot serve. The script may
                 have run all the same; whoever changes something sends a request id.
         """
-        async with store_errors(script.name, self._timeout_s), self._places:
+        async with registry_errors(script.name, self._timeout_s), self._places:
             try:
                 reply = await self._client.evalsha(script.sha, 1, self._prefix, *arguments)
             except NoScriptError:
@@ -99,7 +99,7 @@ class ScriptRunner:
         self.answered_at = time.monotonic()
         return reply
 
-    async def run_together(self, script: Script, *arguments: Argument) -> Any:
+    async def run_batched(self, script: Script, *arguments: Argument) -> Any:
         """As `run`, for short scripts of many requests at once: sent with the others' (`app.registry.pipelining`).
 
         A Cluster's client spreads commands over nodes by itself and gets each call on its own.
@@ -127,8 +127,8 @@ def _places_of(client: RedisClient) -> AbstractAsyncContextManager[object]:
 
 
 @asynccontextmanager
-async def store_errors(what: str, timeout_s: float) -> AsyncIterator[None]:
-    """Bound everything that a call to Redis may take, and say `StoreUnavailable` when it cannot be served.
+async def registry_errors(what: str, timeout_s: float) -> AsyncIterator[None]:
+    """Bound everything that a call to Redis may take, and say `RegistryUnavailable` when it cannot be served.
 
     A script that fails by itself is a defect of ours and no reason to give Redis up: that error passes.
     """
@@ -147,7 +147,7 @@ def is_registry_defect(error: Exception) -> bool:
 def _give_up(what: str, error: Exception) -> NoReturn:
     if isinstance(error, ResponseError) and _is_defect(error):
         raise error
-    raise StoreUnavailable(f"{what}: {type(error).__name__}") from error
+    raise RegistryUnavailable(f"{what}: {type(error).__name__}") from error
 
 
 def _is_defect(error: ResponseError) -> bool:

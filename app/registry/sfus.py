@@ -8,7 +8,7 @@ from app.crypto.tokens import Key
 
 
 @dataclass(frozen=True, slots=True)
-class NodeReport:
+class SfuReport:
     """What one heartbeat says of an SFU (roadmap, phase 1)."""
 
     address: str
@@ -28,7 +28,7 @@ class NodeReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Heartbeat:
+class HeartbeatResult:
     """The registry's answer to a heartbeat."""
 
     is_draining: bool

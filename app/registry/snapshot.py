@@ -64,5 +64,5 @@ class Snapshot:
         return frozenset(node.region for node in self.nodes)
 
 
-NOBODY: Final = Snapshot()
+EMPTY_SNAPSHOT: Final = Snapshot()
 """What a replica knows that has not read the fleet yet."""

@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.crypto.tokens import Key
-from app.settings.redis_url import parse_store_url
+from app.settings.redis_url import parse_redis_url
 from app.settings.trusted_proxies import TrustedProxies
 from app.upstream.addresses import sfu_address
 
@@ -63,7 +63,7 @@ def _nodes(value: object) -> object:
 
 
 def _store_url(value: SecretStr) -> SecretStr:
-    parse_store_url(value.get_secret_value())
+    parse_redis_url(value.get_secret_value())
     return value
 
 
@@ -112,7 +112,7 @@ class Section(BaseModel):
     )
 
 
-class Weights(Section):
+class WeightsSettings(Section):
     """`[balancing.weights]`: the terms of the load score (roadmap, phase 2)."""
 
     sessions: Annotated[float, Field(ge=0)] = 0.5
@@ -123,12 +123,12 @@ class Weights(Section):
     """Weight of memory usage (0 to 1)."""
 
 
-class Balancing(Section):
+class BalancingSettings(Section):
     """`[balancing]`: which SFU gets a channel."""
 
     strategy: Literal["load", "round-robin"] = "load"
     """`load`: the lowest load score. `round-robin`: the least recently used."""
-    weights: Weights = Weights()
+    weights: WeightsSettings = WeightsSettings()
     max_sessions: Annotated[int, Field(gt=0)] = 1000
     """Capacity of an SFU that does not report its own `maxSessions`."""
     choices: Annotated[int, Field(ge=1, le=32)] = 1
@@ -145,7 +145,7 @@ class Balancing(Section):
     """Time constant with which a channel's people join, until the heartbeats have taught the real one."""
 
 
-class Failover(Section):
+class FailoverSettings(Section):
     """`[failover]`: what happens when an SFU fails to create a channel (roadmap, phase 3)."""
 
     max_retries: Annotated[int, Field(ge=1, le=20)] = 3
@@ -156,7 +156,7 @@ class Failover(Section):
     """The whole request takes at most this long: Odoo hangs up after 3 s."""
 
 
-class Health(Section):
+class HealthSettings(Section):
     """`[health]`: when an SFU counts as alive."""
 
     unhealthy_threshold: Annotated[float, Field(gt=0, le=86_400)] = 30.0
@@ -167,7 +167,7 @@ class Health(Section):
     """Seconds for which an SFU that went down stays listed."""
 
 
-class Breaker(Section):
+class BreakerSettings(Section):
     """`[breaker]`: how an SFU that keeps failing is kept out, by all replicas together."""
 
     failure_threshold: Annotated[int, Field(ge=1)] = 5
@@ -180,7 +180,7 @@ class Breaker(Section):
     """Never more of a region's SFUs than this are out by failures alone (rounded down)."""
 
 
-class Overload(Section):
+class OverloadSettings(Section):
     """`[overload]`: above these an SFU takes no new channel."""
 
     max_load: Annotated[float, Field(gt=0)] = 0.9
@@ -191,14 +191,14 @@ class Overload(Section):
     """Memory usage (0 to 1)."""
 
 
-class Affinity(Section):
+class AffinitySettings(Section):
     """`[affinity]`: how long an issuer keeps its SFU."""
 
     ttl: Annotated[int, Field(gt=0)] = 14_400
     """Seconds since its last request for which an issuer is remembered."""
 
 
-class Registration(Section):
+class RegistrationSettings(Section):
     """`[registration]`: who may register an SFU. Whoever registers receives calls."""
 
     key: Keys = ()
@@ -215,7 +215,7 @@ class Registration(Section):
     """Heartbeats of one address that may come at once."""
 
 
-class Redis(Section):
+class RedisSettings(Section):
     """`[redis]`: the store that replicas share."""
 
     url: Annotated[SecretStr, AfterValidator(_store_url)] | None = None
@@ -229,14 +229,14 @@ class Redis(Section):
     """Connections of one replica; callers wait for a free one, at most `timeout_ms`."""
 
 
-class Sealing(Section):
+class SealingSettings(Section):
     """`[sealing]`: how SFU keys are encrypted at rest in Redis."""
 
     keys: Keys = ()
     """Base64 keys of 16, 24 or 32 bytes; the first seals, all of them open. Default: derived from `key`."""
 
 
-class Log(Section):
+class LogSettings(Section):
     """`[log]`: one line per event on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -245,7 +245,7 @@ class Log(Section):
     """`json` for machines, `text` for people."""
 
 
-class Tracing(Section):
+class TracingSettings(Section):
     """`[tracing]`: OpenTelemetry traces of channel requests. Needs the extra `otel`."""
 
     endpoint: Annotated[str, AfterValidator(_http_url)] = ""
@@ -254,14 +254,14 @@ class Tracing(Section):
     """Share of traces that are kept, where the caller has not decided."""
 
 
-class Geoip(Section):
+class GeoipSettings(Section):
     """`[geoip]`: the caller's country as the last region hint."""
 
     database: Path | None = None
     """A country database in MaxMind's .mmdb format. Needs the extra `geoip`."""
 
 
-class StaticSfu(Section):
+class StaticSfuSettings(Section):
     """`[[sfu]]`: an SFU that sends no heartbeats. Replicas keep it registered."""
 
     address: Annotated[str, BeforeValidator(sfu_address)]
@@ -276,7 +276,7 @@ class StaticSfu(Section):
     """Base URL at which browsers reach it, when that is another one."""
 
 
-class Tenant(Section):
+class TenantSettings(Section):
     """`[[tenant]]`: another Odoo, or the same one during key rotation."""
 
     name: Name
@@ -322,7 +322,7 @@ class Settings(BaseSettings):
     key: Keys = ()
     """Base64 key that Odoo signs channel requests with (several: comma-separated, for rotation).
     Required to serve."""
-    nodes: Annotated[tuple[StaticSfu, ...], NoDecode, BeforeValidator(_nodes)] = ()
+    nodes: Annotated[tuple[StaticSfuSettings, ...], NoDecode, BeforeValidator(_nodes)] = ()
     """Static SFUs as JSON: `{"sfu": [{"address": ..., "region": ..., "key": ...}]}`."""
     trust_proxy: Annotated[TrustedProxies, NoDecode, BeforeValidator(TrustedProxies.parse)] = TrustedProxies()
     """Who is believed about the caller's address: a number of proxies in front, or their networks,
@@ -332,20 +332,20 @@ class Settings(BaseSettings):
     max_concurrent_requests: Annotated[int, Field(ge=1)] = 512
     """Channel requests a replica works on at once; more are refused at once."""
 
-    redis: Redis = Redis()
-    health: Health = Health()
-    balancing: Balancing = Balancing()
-    failover: Failover = Failover()
-    breaker: Breaker = Breaker()
-    overload: Overload = Overload()
-    affinity: Affinity = Affinity()
-    registration: Registration = Registration()
-    sealing: Sealing = Sealing()
-    geoip: Geoip = Geoip()
-    log: Log = Log()
-    tracing: Tracing = Tracing()
-    sfu: tuple[StaticSfu, ...] = ()
-    tenant: tuple[Tenant, ...] = ()
+    redis: RedisSettings = RedisSettings()
+    health: HealthSettings = HealthSettings()
+    balancing: BalancingSettings = BalancingSettings()
+    failover: FailoverSettings = FailoverSettings()
+    breaker: BreakerSettings = BreakerSettings()
+    overload: OverloadSettings = OverloadSettings()
+    affinity: AffinitySettings = AffinitySettings()
+    registration: RegistrationSettings = RegistrationSettings()
+    sealing: SealingSettings = SealingSettings()
+    geoip: GeoipSettings = GeoipSettings()
+    log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
+    sfu: tuple[StaticSfuSettings, ...] = ()
+    tenant: tuple[TenantSettings, ...] = ()
     region: tuple[RegionPlace, ...] = ()
 
     @model_validator(mode="after")
@@ -362,7 +362,7 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def static_sfus(self) -> tuple[StaticSfu, ...]:
+    def static_sfus(self) -> tuple[StaticSfuSettings, ...]:
         """Static SFUs from the file and from `nodes`."""
         return self.sfu + self.nodes
 

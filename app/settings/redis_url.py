@@ -10,7 +10,7 @@ _SCHEMES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class StoreUrl:
+class RedisUrlParts:
     """A parsed store URL. Its repr shows no password."""
 
     kind: str
@@ -20,10 +20,10 @@ class StoreUrl:
     options: dict[str, Any]
 
     def __repr__(self) -> str:
-        return f"StoreUrl({self.kind}, {len(self.hosts)} hosts)"
+        return f"RedisUrlParts({self.kind}, {len(self.hosts)} hosts)"
 
 
-def parse_store_url(url: str) -> StoreUrl:
+def parse_redis_url(url: str) -> RedisUrlParts:
     """Read a store URL: `scheme://[user[:password]@]host[:port][,...][/name]`.
 
     The path is the database; for Sentinel it is the service's name, and `?db=`, `?sentinel_username=` and
@@ -52,7 +52,7 @@ def parse_store_url(url: str) -> StoreUrl:
         raise ValueError("a Cluster has no databases: leave out the path")
     if not kind and service:
         options["db"] = service
-    return StoreUrl(kind or "standalone", scheme == "rediss", hosts, service, _typed(options))
+    return RedisUrlParts(kind or "standalone", scheme == "rediss", hosts, service, _typed(options))
 
 
 def _split(url: str) -> SplitResult:

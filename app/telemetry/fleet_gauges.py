@@ -103,7 +103,7 @@ class FleetGauges:
             self._regions.setdefault(self._metrics.region(sfu.region), _Totals()).add(sfu, self._limits)
 
     async def finish(self) -> None:
-        """Read what happened since, and show it all. Raises `StoreUnavailable`; the last values stay then."""
+        """Read what happened since, and show it all. Raises `RegistryUnavailable`; the last values stay then."""
         await self._follow_events()
         self.show()
         self._read_at = self._clock()

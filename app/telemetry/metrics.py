@@ -17,7 +17,7 @@ from prometheus_client.exposition import choose_encoder
 
 from app import __version__
 from app.channels.observer import Phase
-from app.errors import ReplicaBusy, StoreUnavailable
+from app.errors import RegistryUnavailable, ReplicaBusy
 from app.events.event import EventType
 from app.registry.placements import Reason
 from app.registry.scripts import is_registry_defect
@@ -162,7 +162,7 @@ class Metrics:
         if is_registry_defect(error):
             self._script_errors.labels("defect").inc()
 
-    def store_failed(self, _: StoreUnavailable) -> None:
+    def store_failed(self, _: RegistryUnavailable) -> None:
         """Redis did not serve a call."""
         self._script_errors.labels("unavailable").inc()
 

@@ -12,8 +12,7 @@ from app import __version__
 from app.channels.observer import Observer, Phase
 from app.registry.placements import Reason
 from app.settings.loader import SettingsError
-from app.settings.model import ENV_PREFIX
-from app.settings.model import Tracing as TracingSettings
+from app.settings.model import ENV_PREFIX, TracingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

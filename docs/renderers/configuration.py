@@ -13,7 +13,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from app.crypto.tokens import Key
-from app.settings.model import ENV_PREFIX, Name, Section, Settings, StaticSfu, walk
+from app.settings.model import ENV_PREFIX, Name, Section, Settings, StaticSfuSettings, walk
 from app.settings.trusted_proxies import TrustedProxies
 
 _INTRODUCTION: Final = """\
@@ -91,7 +91,7 @@ _IN_WORDS: Final[dict[object, str]] = {
     SecretStr: "secret text",
     Path: "path of a file",
     Key: "key",
-    StaticSfu: "JSON",
+    StaticSfuSettings: "JSON",
     TrustedProxies: "number from 0 to 10, or networks",
 }
 _LISTS_IN_WORDS: Final = {"key": "keys", "name": "names", "text": "texts", "JSON": "JSON"}

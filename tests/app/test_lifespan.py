@@ -7,7 +7,7 @@ import pytest
 from app.crypto.tokens import Key
 from app.main import create_app
 from app.settings.loader import SettingsError
-from app.settings.model import Geoip, Settings
+from app.settings.model import GeoipSettings, Settings
 
 
 @pytest.mark.parametrize("content", [None, b"", b"this is no MaxMind DB"])
@@ -17,6 +17,6 @@ def test_a_replica_does_not_start_without_the_country_database_it_was_given(
     database = tmp_path / "country.mmdb"
     if content is not None:
         database.write_bytes(content)
-    settings = Settings(key=(Key(b"gateway key"),), geoip=Geoip(database=database))
+    settings = Settings(key=(Key(b"gateway key"),), geoip=GeoipSettings(database=database))
     with pytest.raises(SettingsError, match=r"^geoip\.database: cannot read .*country\.mmdb"):
         create_app(settings)

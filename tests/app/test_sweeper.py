@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from fakeredis import FakeAsyncRedis
 
-from app.errors import StoreUnavailable
+from app.errors import RegistryUnavailable
 from app.events.event import unpack_event
-from app.settings.model import Health, Settings
+from app.settings.model import HealthSettings, Settings
 from app.sweeper import Sweeper, patience_of
 from app.upstream.addresses import AddressGuard
 from app.upstream.client import Forwarder
@@ -216,11 +216,11 @@ async def test_what_was_published_and_not_marked_is_published_again(
     await fleet.beat(B)
 
     async def crash(*_: str) -> bool:
-        raise StoreUnavailable("mark_relayed: ConnectionError")
+        raise RegistryUnavailable("mark_relayed: ConnectionError")
 
     with monkeypatch.context() as patch:
         patch.setattr(fleet.registry, "mark_relayed", crash)
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(RegistryUnavailable):
             await make_sweeper().tick()
     await lose_lease(fleet)
     await make_sweeper().tick()
@@ -237,13 +237,13 @@ async def test_a_publisher_that_dies_half_way_leaves_the_rest_to_the_next(
     async def die_after_one(payload: bytes) -> None:
         nonlocal published
         if published:
-            raise StoreUnavailable("publish: ConnectionError")
+            raise RegistryUnavailable("publish: ConnectionError")
         published += 1
         await publish(payload)
 
     with monkeypatch.context() as patch:
         patch.setattr(fleet.registry, "publish", die_after_one)
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(RegistryUnavailable):
             await make_sweeper().tick()
     await lose_lease(fleet)
     await make_sweeper().tick()
@@ -310,4 +310,4 @@ async def _has(heard: Heard, event: str) -> bool:
 
 def test_patience_is_a_heartbeat_interval_and_a_fifth() -> None:
     assert patience_of(Settings()) == pytest.approx(12)
-    assert patience_of(Settings(health=Health(unhealthy_threshold=3))) == pytest.approx(1.2)
+    assert patience_of(Settings(health=HealthSettings(unhealthy_threshold=3))) == pytest.approx(1.2)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.settings.loader import load_settings
-from app.settings.model import Balancing, Failover, Health, Settings, setting_names
+from app.settings.model import BalancingSettings, FailoverSettings, HealthSettings, Settings, setting_names
 from docs.renderers.configuration import configuration_page
 
 DOCS = Path(__file__).parents[2] / "docs" / "configuration.md"
@@ -28,7 +28,11 @@ def example(tmp_path: Path) -> Settings:
 
 
 def test_the_roadmaps_sections_of_the_example_are_the_defaults(example: Settings) -> None:
-    assert (example.balancing, example.failover, example.health) == (Balancing(), Failover(), Health())
+    assert (example.balancing, example.failover, example.health) == (
+        BalancingSettings(),
+        FailoverSettings(),
+        HealthSettings(),
+    )
 
 
 def test_the_example_could_be_served(example: Settings) -> None:

@@ -8,8 +8,8 @@ from starlette.responses import JSONResponse, Response
 
 from app.api.endpoints.dashboard import page_response
 from app.api.state import State
-from app.errors import StoreUnavailable
-from app.registry.availability import StoreSwitch
+from app.errors import RegistryUnavailable
+from app.registry.availability import RegistryAvailability
 from app.registry.sfus import SfuStatus
 from app.registry.snapshot import SnapshotNode
 
@@ -52,7 +52,7 @@ async def readyz(request: Request[State]) -> Response:
     """Whether this replica can place channels: by the registry, or by a snapshot of it."""
     switch = request.state["switch"]
     if not switch.uses_registry and not switch.snapshot.nodes:
-        raise StoreUnavailable("the registry does not answer, and this replica has not seen the fleet yet")
+        raise RegistryUnavailable("the registry does not answer, and this replica has not seen the fleet yet")
     return JSONResponse({"status": "ok", "mode": _mode(switch)})
 
 
@@ -69,7 +69,7 @@ async def _fleet(state: State) -> list[SfuStatus]:
         asked_at = switch.now()
         try:
             return await state["registry"].fleet()
-        except StoreUnavailable as error:
+        except RegistryUnavailable as error:
             switch.trip(error, asked_at)
     return [_last_seen(node) for node in switch.snapshot.nodes]
 
@@ -89,7 +89,7 @@ def _last_seen(node: SnapshotNode) -> SfuStatus:
     )
 
 
-def _mode(switch: StoreSwitch) -> Literal["registry", "snapshot"]:
+def _mode(switch: RegistryAvailability) -> Literal["registry", "snapshot"]:
     return "registry" if switch.uses_registry else "snapshot"
 
 

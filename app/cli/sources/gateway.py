@@ -10,7 +10,7 @@ import httpx
 
 from app.api.schemas import Explanation, Health, Sfu
 from app.cli.exits import CommandError, Exit
-from app.cli.sources.source import Question
+from app.cli.sources.source import PlacementQuery
 from app.events.event import Event
 
 _TIMEOUT_S: Final = 10.0
@@ -47,7 +47,7 @@ class GatewaySource:
         response = await self._client.get("/v1/health", headers={"Accept": "application/json"})
         return Health.model_validate(_document(response, accept={200, 503})).sfus
 
-    async def explain(self, question: Question) -> Explanation:
+    async def explain(self, question: PlacementQuery) -> Explanation:
         """Ask the gateway."""
         asked = {
             "region": question.region,

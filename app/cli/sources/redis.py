@@ -9,11 +9,11 @@ from dataclasses import asdict
 
 from app.api.schemas import ExplainedSfu, Explanation, Hint, Sfu
 from app.auth.tenants import Tenants
-from app.cli.sources.source import Question
+from app.cli.sources.source import PlacementQuery
 from app.events.event import Event, read_event
 from app.regions.choice import RegionChooser
 from app.regions.table import Point, Region, RegionTable
-from app.registry.client import close_store, connect
+from app.registry.client import close_client, connect
 from app.registry.placements import PlacementRequest
 from app.registry.registry import Registry
 from app.settings.model import Settings
@@ -29,7 +29,7 @@ async def redis_source(settings: Settings) -> AsyncIterator["RedisSource"]:
     try:
         yield RedisSource(Registry.from_settings(client, settings), settings)
     finally:
-        await close_store(client)
+        await close_client(client)
 
 
 class RedisSource:
@@ -44,7 +44,7 @@ class RedisSource:
         """Return every SFU."""
         return [Sfu.of(sfu) for sfu in await self._registry.fleet()]
 
-    async def explain(self, question: Question) -> Explanation:
+    async def explain(self, question: PlacementQuery) -> Explanation:
         """Do what the gateway does, from the tokens' tenant to the candidates."""
         tenant = Tenants.from_settings(self._settings, time.time).named(question.tenant)
         choice = await (await self._regions()).choose(

@@ -13,11 +13,11 @@ from app.cli.exits import CommandError, Exit
 from app.events.event import Event
 from app.settings.loader import load_settings
 from app.settings.model import Settings
-from app.settings.redis_url import parse_store_url
+from app.settings.redis_url import parse_redis_url
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class PlacementQuery:
     """A channel that might be asked for."""
 
     region: str | None = None
@@ -26,13 +26,13 @@ class Question:
     tenant: str | None = None
 
 
-class Source(Protocol):
+class Backend(Protocol):
     """The fleet, as commands see and change it."""
 
     async def sfus(self) -> list[Sfu]:
         """Return every SFU, living and lost, by region and address."""
 
-    async def explain(self, question: Question) -> Explanation:
+    async def explain(self, question: PlacementQuery) -> Explanation:
         """Return where a channel would be placed, and why."""
 
     async def drain(self, address: str, deadline_ms: int) -> None:
@@ -53,7 +53,7 @@ class Source(Protocol):
 
 def open_source(
     redis: str, gateway: str, admin_token: str, config: Path | None
-) -> AbstractAsyncContextManager[Source]:
+) -> AbstractAsyncContextManager[Backend]:
     """Return the source that the options name; it is open inside `async with`.
 
     Raises:
@@ -76,7 +76,7 @@ def settings_for(redis: str, config: Path | None) -> Settings:
     settings = load_settings(config)
     if redis:
         try:
-            parse_store_url(redis)
+            parse_redis_url(redis)
         except ValueError as error:
             raise CommandError(f"--redis: {error}", Exit.USAGE) from None
         url = settings.redis.model_copy(update={"url": SecretStr(redis)})

@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.crypto.tokens import Key
-from app.settings.model import Registration, Settings
+from app.settings.model import RegistrationSettings, Settings
 from app.settings.trusted_proxies import TrustedProxies
 from tests.support.apps import PEER, running_app
 from tests.support.logs import captured_logs
@@ -26,7 +26,7 @@ SETTINGS = Settings(
     key=(Key(b"the gateway's own key, 32 bytes."),),
     admin_token=SecretStr(ADMIN_TOKEN),
     trust_proxy=TrustedProxies(hops=1),
-    registration=Registration(key=(REGISTRATION_KEY,), max_per_second=0.1, burst=5),
+    registration=RegistrationSettings(key=(REGISTRATION_KEY,), max_per_second=0.1, burst=5),
 )
 
 

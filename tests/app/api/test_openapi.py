@@ -22,7 +22,7 @@ from app.api.routes import ROUTES
 from app.crypto.tokens import Key
 from app.errors import GatewayError
 from app.events.event import Event, EventType
-from app.settings.model import Registration, Settings
+from app.settings.model import RegistrationSettings, Settings
 from tests.support.apps import running_app
 from tests.support.simulated import running_sfu
 
@@ -33,7 +33,7 @@ REGISTRATION_KEY: Final = Key(b"the key between SFUs and the gateway")
 ADMIN_TOKEN: Final = "the-token-of-the-operators"
 SETTINGS: Final = Settings(
     key=(GATEWAY_KEY,),
-    registration=Registration(key=(REGISTRATION_KEY,)),
+    registration=RegistrationSettings(key=(REGISTRATION_KEY,)),
     admin_token=SecretStr(ADMIN_TOKEN),
 )
 

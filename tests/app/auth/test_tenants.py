@@ -9,7 +9,7 @@ import pytest
 from app.auth.tenants import Tenants
 from app.crypto.tokens import Key
 from app.errors import CredentialsExpired, CredentialsInvalid, InvalidField, IssuerMissing
-from app.settings.model import Balancing, Settings, Tenant
+from app.settings.model import BalancingSettings, Settings, TenantSettings
 
 NOW = 1_750_000_000
 ISSUER = "https://odoo.example:channel:7"
@@ -18,8 +18,10 @@ FIRST, SECOND = Key(b"the first key of the default tenant"), Key(b"its second on
 THEIRS = Key(b"the key of another Odoo")
 
 
-def tenants(*others: Tenant, region_allow: tuple[str, ...] = ()) -> Tenants:
-    settings = Settings(key=(FIRST, SECOND), tenant=others, balancing=Balancing(region_allow=region_allow))
+def tenants(*others: TenantSettings, region_allow: tuple[str, ...] = ()) -> Tenants:
+    settings = Settings(
+        key=(FIRST, SECOND), tenant=others, balancing=BalancingSettings(region_allow=region_allow)
+    )
     return Tenants.from_settings(settings, lambda: NOW)
 
 
@@ -28,7 +30,7 @@ def token(key: Key = FIRST, /, **claims: Any) -> str:
     return key.sign({name: value for name, value in every.items() if value is not None})
 
 
-OTHER = Tenant(name="other", key=(THEIRS,), region="eu-west", max_channels=3)
+OTHER = TenantSettings(name="other", key=(THEIRS,), region="eu-west", max_channels=3)
 
 
 @pytest.mark.parametrize(("key", "name"), [(FIRST, "default"), (SECOND, "default"), (THEIRS, "other")])
@@ -110,7 +112,7 @@ def test_a_seed_that_is_no_base64_is_refused(seed: object) -> None:
 def test_a_tenant_may_use_regions_within_both_limits(
     everywhere: tuple[str, ...], theirs: tuple[str, ...], allowed: tuple[str, ...] | None
 ) -> None:
-    known = tenants(Tenant(name="other", key=(THEIRS,), region_allow=theirs), region_allow=everywhere)
+    known = tenants(TenantSettings(name="other", key=(THEIRS,), region_allow=theirs), region_allow=everywhere)
     assert known.verify(token(THEIRS)).tenant.region_allow == allowed
     assert known.verify(token()).tenant.region_allow == (everywhere or None)
 

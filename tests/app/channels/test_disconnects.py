@@ -10,14 +10,14 @@ import pytest
 from app.auth.tenants import Tenant, Tenants
 from app.channels.disconnects import MAX_CHANNELS, Disconnected, DisconnectRefused, Disconnects
 from app.crypto.tokens import Key
-from app.errors import StoreUnavailable
+from app.errors import RegistryUnavailable
 from app.settings.model import Settings
 from app.upstream.addresses import AddressGuard
 from app.upstream.client import Forwarder
 from tests.lua.fleet import Fleet
 from tests.support.apps import running_app
 from tests.support.engines import fake_engine
-from tests.support.simulated import NOBODY, Clock, running_sfu
+from tests.support.simulated import EMPTY_SNAPSHOT, Clock, running_sfu
 from workers.simulator.faults import Hang, Refuse, Status
 from workers.simulator.sfu import SfuConfig, SimulatedSfu
 
@@ -53,7 +53,9 @@ async def gateway() -> AsyncIterator[Gateway]:
         forwarder = await stack.enter_async_context(Forwarder(AddressGuard()))
         sfus = []
         for name in ("first", "second"):
-            config = SfuConfig(Key(f"the key of the {name} SFU alone".encode()), people=NOBODY, proxy=True)
+            config = SfuConfig(
+                Key(f"the key of the {name} SFU alone".encode()), people=EMPTY_SNAPSHOT, proxy=True
+            )
             sfu, _ = await stack.enter_async_context(running_sfu(config))
             sfu.api._clock = clock  # noqa: SLF001
             await fleet.beat(sfu.address, key=config.key)
@@ -126,7 +128,7 @@ async def test_only_who_has_a_gateway_key_may_disconnect_and_only_in_time(gatewa
 
 async def test_without_redis_nobody_knows_where_the_channels_are(gateway: Gateway) -> None:
     gateway.fleet.client.connection_pool.connection_kwargs["server"].connected = False
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(RegistryUnavailable):
         await gateway.forward({"first": [1]})
 
 

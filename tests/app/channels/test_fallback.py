@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from app.channels.fallback import Learned, LocalPlacement
+from app.channels.fallback import OfflinePlacement, SnapshotPlacer
 from app.errors import NoSfuAvailable, Overloaded
-from app.registry.placements import Outcome, PlacementRequest, Report
+from app.registry.placements import ForwardOutcome, Outcome, PlacementRequest
 from app.registry.snapshot import Snapshot, SnapshotNode
 from tests.support.simulated import Clock
 
@@ -22,22 +22,22 @@ def node(name: str, region: str = "eu", **figures: Any) -> SnapshotNode:
     return replace(idle, **figures)
 
 
-def placement_on(*nodes: SnapshotNode, clock: Clock | None = None) -> LocalPlacement:
+def placement_on(*nodes: SnapshotNode, clock: Clock | None = None) -> SnapshotPlacer:
     """A replica that last saw these SFUs, where each channel brings four people."""
     snapshot = Snapshot(nodes, sessions_per_channel=4)
-    return LocalPlacement(lambda: snapshot, clock or Clock())
+    return SnapshotPlacer(lambda: snapshot, clock or Clock())
 
 
-def select(local: LocalPlacement, issuer: str = "issuer", **request: Any) -> str:
+def select(local: SnapshotPlacer, issuer: str = "issuer", **request: Any) -> str:
     """Place one issuer; the host of its SFU."""
     asked = PlacementRequest(**{"id": f"request of {issuer}", "issuer": issuer} | request)
     return local.select(asked).address.removeprefix("http://")
 
 
-def report(local: LocalPlacement, outcome: Outcome, name: str, issuer: str = "issuer", **how: Any) -> None:
+def report(local: SnapshotPlacer, outcome: Outcome, name: str, issuer: str = "issuer", **how: Any) -> None:
     """Say how forwarding to an SFU ended that was chosen here."""
     rest: dict[str, Any] = {"uuid": "uuid", "is_local": True} | how
-    local.report(Report(f"request of {issuer}", "default", issuer, f"http://{name}", outcome, **rest))
+    local.report(ForwardOutcome(f"request of {issuer}", "default", issuer, f"http://{name}", outcome, **rest))
 
 
 def fleet(count: int) -> list[SnapshotNode]:
@@ -196,15 +196,15 @@ def test_what_was_placed_is_told_once() -> None:
     report(local, "created", "a", uuid="first")
     report(local, "created", "a", uuid="second")
     report(local, "failed", "a", issuer="another")
-    assert local.take_learned() == [Learned("default", "issuer", "http://a", "second")]
-    assert local.take_learned() == []
+    assert local.take_offline() == [OfflinePlacement("default", "issuer", "http://a", "second")]
+    assert local.take_offline() == []
 
 
 def test_with_the_registry_back_old_failures_and_reservations_are_forgotten() -> None:
     local = placement_on(node("small", max_sessions=4))
     select(local)
     report(local, "failed", "small")
-    local.take_learned()
+    local.take_offline()
     assert select(local) == "small"
 
 
@@ -212,10 +212,10 @@ def test_what_could_not_be_told_is_kept_unless_something_newer_is_known() -> Non
     local = placement_on(node("a"))
     for issuer in ("issuer", "another"):
         report(local, "created", "a", issuer=issuer, uuid="first")
-    untold = local.take_learned()
+    untold = local.take_offline()
     report(local, "created", "a", uuid="second")
-    local.relearn(untold)
-    assert {learned.issuer: learned.uuid for learned in local.take_learned()} == {
+    local.keep_offline(untold)
+    assert {learned.issuer: learned.uuid for learned in local.take_offline()} == {
         "issuer": "second",
         "another": "first",
     }
@@ -225,5 +225,5 @@ def test_what_is_to_be_told_is_bounded_and_the_oldest_goes_first() -> None:
     local = placement_on(node("a"))
     for number in range(50_001):
         report(local, "created", "a", issuer=str(number))
-    learned = local.take_learned()
+    learned = local.take_offline()
     assert (len(learned), learned[0].issuer, learned[-1].issuer) == (50_000, "1", "50000")

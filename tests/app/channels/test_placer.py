@@ -7,11 +7,11 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from app.channels.fallback import LocalPlacement
+from app.channels.fallback import SnapshotPlacer
 from app.channels.placer import Placer
-from app.errors import NoSfuAvailable, Overloaded, StoreUnavailable
-from app.registry.availability import StoreSwitch
-from app.registry.placements import Busy, Outcome, Placement, PlacementRequest, Report
+from app.errors import NoSfuAvailable, Overloaded, RegistryUnavailable
+from app.registry.availability import RegistryAvailability
+from app.registry.placements import Busy, ForwardOutcome, Outcome, Placement, PlacementRequest
 from tests.lua.fleet import KEY, A, B, Fleet
 from tests.support.engines import fake_engine
 from tests.support.simulated import Clock
@@ -27,17 +27,17 @@ class Replica:
     def __post_init__(self) -> None:
         self.clock = Clock()
         registry = self.fleet.registry
-        self.switch = StoreSwitch(
+        self.switch = RegistryAvailability(
             registry.snapshot,
             heartbeat_interval_s=10,
             on_return=self._tell,
             answered_at=lambda: self.answered_at,
             clock=self.clock,
         )
-        self.placer = Placer(registry, LocalPlacement(lambda: self.switch.snapshot, self.clock), self.switch)
+        self.placer = Placer(registry, SnapshotPlacer(lambda: self.switch.snapshot, self.clock), self.switch)
 
     async def _tell(self) -> None:
-        await self.placer.tell_learned()
+        await self.placer.flush_offline()
 
     def cut(self) -> None:
         """From now on Redis does not answer."""
@@ -58,7 +58,7 @@ class Replica:
     async def report(self, outcome: Outcome, placement: Placement, issuer: str = "issuer") -> None:
         """How that request ended."""
         await self.placer.report(
-            Report(
+            ForwardOutcome(
                 id=f"request of {issuer}",
                 tenant="default",
                 issuer=issuer,
@@ -131,7 +131,7 @@ async def test_a_reply_that_was_lost_is_asked_for_again_while_redis_answers_othe
         monkeypatch.setattr(replica.fleet.registry, "select", select)
         await select(request)
         replica.answered_at = replica.clock.now + 1
-        raise StoreUnavailable("select: TimeoutError")
+        raise RegistryUnavailable("select: TimeoutError")
 
     monkeypatch.setattr(replica.fleet.registry, "select", lose_one_reply)
     placement = await replica.select()

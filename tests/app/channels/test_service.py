@@ -15,33 +15,33 @@ import pytest
 from redis.asyncio import Redis
 
 from app.auth.tenants import Tenant, Tenants
-from app.channels.fallback import LocalPlacement
+from app.channels.fallback import SnapshotPlacer
 from app.channels.placer import Placer
 from app.channels.service import ChannelRequest, Channels, Placed
 from app.crypto.tokens import Key
 from app.errors import (
-    AllFailed,
+    AllSfusFailed,
+    ChannelNotPlaced,
     DeadlineExceeded,
     NoSfuAvailable,
     Overloaded,
     RequestRefusedBySfu,
     TenantLimitReached,
-    Unplaced,
 )
-from app.registry.availability import StoreSwitch
-from app.settings.model import Failover, Registration, Settings
+from app.registry.availability import RegistryAvailability
+from app.settings.model import FailoverSettings, RegistrationSettings, Settings
 from app.upstream.addresses import AddressGuard
 from app.upstream.client import Forwarder
 from tests.lua.fleet import Fleet
 from tests.support.apps import running_app
 from tests.support.engines import fake_engine
-from tests.support.simulated import NOBODY, running_sfu
+from tests.support.simulated import EMPTY_SNAPSHOT, running_sfu
 from tests.support.waiting import eventually
 from workers.simulator.faults import Fault, Garbage, Hang, NoFault, NoUuid, Refuse, Status
 from workers.simulator.sfu import SfuConfig, SimulatedSfu
 
 GATEWAY_KEY = Key(b"the key that Odoo and the gateway share")
-BRISK = Failover(deadline_ms=400)
+BRISK = FailoverSettings(deadline_ms=400)
 """For tests in which an SFU hangs: a fifth of a second for the first try."""
 
 
@@ -60,23 +60,23 @@ class Gateway:
         for _ in range(count):
             number = len(self.sfus)
             key = Key(f"the key of SFU {number}, known to nobody else".encode())
-            config = SfuConfig(key, people=NOBODY, proxy=True, creation_delay_ms=20)
+            config = SfuConfig(key, people=EMPTY_SNAPSHOT, proxy=True, creation_delay_ms=20)
             sfu, _client = await self.stack.enter_async_context(running_sfu(config))
             self.sfus.append(sfu)
             await self.fleet.beat(sfu.address, key=key, **{"sessions": 50 * number} | report)
         return self.sfus
 
-    def replica(self, failover: Failover | None = None, **clocks: Any) -> Channels:
+    def replica(self, failover: FailoverSettings | None = None, **clocks: Any) -> Channels:
         """A replica's channels."""
         registry = self.fleet.registry
-        switch = StoreSwitch(
+        switch = RegistryAvailability(
             registry.snapshot,
             heartbeat_interval_s=10,
             on_return=_nothing_to_do,
             answered_at=lambda: registry.answered_at,
         )
-        placer = Placer(registry, LocalPlacement(lambda: switch.snapshot), switch)
-        return Channels(placer, self.forwarder, failover or Failover(), **clocks)
+        placer = Placer(registry, SnapshotPlacer(lambda: switch.snapshot), switch)
+        return Channels(placer, self.forwarder, failover or FailoverSettings(), **clocks)
 
     def request(self, issuer: str = "issuer", tenant: Tenant | None = None, **claims: Any) -> ChannelRequest:
         """A request that the gateway has verified."""
@@ -129,7 +129,7 @@ async def gateway(store: Redis) -> AsyncIterator[Gateway]:
         yield Gateway(Fleet(store), forwarder, stack)
 
 
-async def took(work: Awaitable[object], error: type[Unplaced] = Unplaced) -> float:
+async def took(work: Awaitable[object], error: type[ChannelNotPlaced] = ChannelNotPlaced) -> float:
     """Seconds until `work` had no SFU to offer."""
     started = time.monotonic()
     with pytest.raises(error):
@@ -177,7 +177,7 @@ async def test_the_sfu_is_told_the_caller_and_its_own_public_name(gateway: Gatew
     assert placed.channel.url == "https://sfu.example.com:8443"
 
 
-# Failover
+# FailoverSettings
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ async def test_an_sfu_that_fails_is_left_for_the_next_best(gateway: Gateway, fau
 async def test_no_sfu_is_tried_twice_and_no_more_than_max_retries_are(gateway: Gateway) -> None:
     await gateway.add(5)
     await gateway.break_all(*[Status()] * 5)
-    with pytest.raises(AllFailed):
+    with pytest.raises(AllSfusFailed):
         await gateway.ask()
     assert gateway.tries() == [1, 1, 1, 0, 0]
 
@@ -205,7 +205,7 @@ async def test_no_sfu_is_tried_twice_and_no_more_than_max_retries_are(gateway: G
 async def test_with_fewer_sfus_than_tries_each_is_tried_once(gateway: Gateway) -> None:
     await gateway.add(2)
     await gateway.break_all(Status(), Garbage())
-    with pytest.raises(AllFailed):
+    with pytest.raises(AllSfusFailed):
         await gateway.ask()
     assert gateway.tries() == [1, 1]
 
@@ -218,7 +218,7 @@ async def test_after_a_failure_of_all_nothing_stays_reserved_or_held(
 ) -> None:
     await gateway.add(3)
     await gateway.break_all(*faults)
-    with pytest.raises(AllFailed):
+    with pytest.raises(AllSfusFailed):
         await gateway.ask()
     assert await gateway.reserved() == [0, 0, 0]
     assert await gateway.fleet.client.exists(gateway.fleet.keys.placement("default", "issuer")) == 0
@@ -230,7 +230,7 @@ async def test_after_a_failure_of_all_nothing_stays_reserved_or_held(
 async def test_hanging_sfus_leave_time_for_the_one_that_answers(gateway: Gateway) -> None:
     await gateway.add(3)
     await gateway.break_all(Hang(), Hang(), NoFault())
-    placed = await gateway.replica(Failover(deadline_ms=800)).create(gateway.request())
+    placed = await gateway.replica(FailoverSettings(deadline_ms=800)).create(gateway.request())
     assert placed.attempts == 3
 
 
@@ -245,7 +245,7 @@ async def test_all_attempts_together_keep_the_deadline(gateway: Gateway) -> None
 async def test_one_attempt_takes_no_longer_than_retry_timeout(gateway: Gateway) -> None:
     await gateway.add(1)
     await gateway.break_all(Hang())
-    failover = Failover(deadline_ms=10_000, retry_timeout_ms=50)
+    failover = FailoverSettings(deadline_ms=10_000, retry_timeout_ms=50)
     assert await took(gateway.replica(failover).create(gateway.request())) < 2
 
 
@@ -294,7 +294,7 @@ async def test_a_request_that_an_sfu_refuses_is_not_tried_elsewhere_and_blames_n
 async def test_a_request_that_fails_alike_everywhere_marks_nobody(gateway: Gateway, fault: Fault) -> None:
     await gateway.add(4)
     await gateway.break_all(*[fault] * 4)
-    with pytest.raises(AllFailed):
+    with pytest.raises(AllSfusFailed):
         await gateway.ask()
     assert await gateway.states() == ["up"] * 4
 
@@ -328,7 +328,7 @@ async def test_an_sfu_whose_key_this_replica_cannot_unseal_is_passed_over_and_no
 async def test_an_sfu_that_cannot_be_reached_is_marked_even_when_all_fail(gateway: Gateway) -> None:
     await gateway.add(4)
     await gateway.break_all(Refuse(), Status(status=500), Status(status=503), Status(status=500))
-    with pytest.raises(AllFailed):
+    with pytest.raises(AllSfusFailed):
         await gateway.ask()
     assert (await gateway.states())[0] == "failed"
 
@@ -367,7 +367,7 @@ async def test_issuers_do_not_wait_for_each_other(gateway: Gateway) -> None:
 async def test_whoever_waited_has_only_what_is_left_of_its_time(gateway: Gateway, replicas: int) -> None:
     await gateway.add(3)
     await gateway.break_all(Hang(), Hang(), Hang())
-    channels = [gateway.replica(Failover(deadline_ms=1_000)) for _ in range(replicas)]
+    channels = [gateway.replica(FailoverSettings(deadline_ms=1_000)) for _ in range(replicas)]
     times = await asyncio.gather(*(took(channels[i % replicas].create(gateway.request())) for i in (0, 1)))
     assert max(times) < 1.8  # two deadlines one after the other take two seconds
 
@@ -376,7 +376,7 @@ async def test_whoever_waited_has_only_what_is_left_of_its_time(gateway: Gateway
 async def test_whoever_waits_for_a_failover_gets_what_came_of_it(gateway: Gateway, replicas: int) -> None:
     await gateway.add(2)
     await gateway.sfus[0].set_fault(Hang())
-    channels = [gateway.replica(Failover(deadline_ms=1_000)) for _ in range(replicas)]
+    channels = [gateway.replica(FailoverSettings(deadline_ms=1_000)) for _ in range(replicas)]
     first, second = await asyncio.gather(*(channels[i % replicas].create(gateway.request()) for i in (0, 1)))
     assert first.channel == second.channel
     assert gateway.tries()[0] == 1
@@ -413,7 +413,7 @@ async def test_retries_are_a_share_of_the_requests(gateway: Gateway) -> None:
     await gateway.break_all(*[Status()] * 3)
     replica = gateway.replica(monotonic=lambda: 0)
     for number in range(100):
-        with pytest.raises(AllFailed):
+        with pytest.raises(AllSfusFailed):
             await replica.create(gateway.request(f"issuer {number}"))
     retries = sum(gateway.tries()) - 100
     assert 50 <= retries <= 50 + 100 / 5
@@ -422,7 +422,7 @@ async def test_retries_are_a_share_of_the_requests(gateway: Gateway) -> None:
 # What Odoo sees
 
 
-SETTINGS = Settings(key=(GATEWAY_KEY,), registration=Registration(auth="none"), failover=BRISK)
+SETTINGS = Settings(key=(GATEWAY_KEY,), registration=RegistrationSettings(auth="none"), failover=BRISK)
 
 
 async def answer_of(sfu: SimulatedSfu, fault: Fault | None) -> tuple[int, dict[str, Any], str | None]:

@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 
-from app.channels.single_flight import Gate
+from app.channels.single_flight import SingleFlight
 from app.errors import DeadlineExceeded
 
 
@@ -15,7 +15,7 @@ def soon(seconds: float = 5) -> float:
     return asyncio.get_running_loop().time() + seconds
 
 
-async def pass_through(gate: Gate, name: str, log: list[str], label: str) -> None:
+async def pass_through(gate: SingleFlight, name: str, log: list[str], label: str) -> None:
     async with gate.passing(name, until=soon()):
         log.append(f"{label} in")
         await asyncio.sleep(0)
@@ -23,19 +23,19 @@ async def pass_through(gate: Gate, name: str, log: list[str], label: str) -> Non
 
 
 async def test_of_one_name_one_passes_after_the_other_in_order() -> None:
-    gate, log = Gate(), list[str]()
+    gate, log = SingleFlight(), list[str]()
     await asyncio.gather(*(pass_through(gate, "x", log, str(number)) for number in range(3)))
     assert log == ["0 in", "0 out", "1 in", "1 out", "2 in", "2 out"]
 
 
 async def test_other_names_do_not_wait() -> None:
-    gate, log = Gate(), list[str]()
+    gate, log = SingleFlight(), list[str]()
     await asyncio.gather(pass_through(gate, "x", log, "x"), pass_through(gate, "y", log, "y"))
     assert log == ["x in", "y in", "x out", "y out"]
 
 
 async def test_a_turn_can_let_others_pass_early_and_again() -> None:
-    gate, log = Gate(), list[str]()
+    gate, log = SingleFlight(), list[str]()
     async with gate.passing("x", until=soon()) as turn:
         turn.let_others_pass()
         turn.let_others_pass()
@@ -45,7 +45,7 @@ async def test_a_turn_can_let_others_pass_early_and_again() -> None:
 
 
 async def test_whoever_waits_too_long_gives_up() -> None:
-    gate = Gate()
+    gate = SingleFlight()
     async with gate.passing("x", until=soon()):
         with pytest.raises(DeadlineExceeded):
             async with gate.passing("x", until=soon(0.01)):
@@ -53,12 +53,12 @@ async def test_whoever_waits_too_long_gives_up() -> None:
 
 
 async def test_an_open_gate_lets_pass_even_after_the_deadline() -> None:
-    async with Gate().passing("x", until=soon(-1)):
+    async with SingleFlight().passing("x", until=soon(-1)):
         pass
 
 
 async def test_whoever_comes_while_the_gate_changes_hands_waits_no_longer_than_allowed() -> None:
-    gate, log = Gate(), list[str]()
+    gate, log = SingleFlight(), list[str]()
 
     async def hold() -> None:
         async with gate.passing("x", until=soon()):
@@ -78,7 +78,7 @@ async def test_whoever_comes_while_the_gate_changes_hands_waits_no_longer_than_a
 
 @pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError])
 async def test_an_error_inside_opens_the_gate(error: type[BaseException]) -> None:
-    gate = Gate()
+    gate = SingleFlight()
     with pytest.raises(error):
         async with gate.passing("x", until=soon()):
             raise error
@@ -87,7 +87,7 @@ async def test_an_error_inside_opens_the_gate(error: type[BaseException]) -> Non
 
 
 async def test_a_waiter_that_is_cancelled_holds_up_nobody() -> None:
-    gate, log = Gate(), list[str]()
+    gate, log = SingleFlight(), list[str]()
     async with gate.passing("x", until=soon()):
         waiters = [asyncio.create_task(pass_through(gate, "x", log, str(number))) for number in range(2)]
         await asyncio.sleep(0)
@@ -100,7 +100,7 @@ async def test_a_name_that_nobody_wants_is_forgotten() -> None:
     class Name:
         """An object that can tell when nobody refers to it any more."""
 
-    gate, name = Gate(), Name()
+    gate, name = SingleFlight(), Name()
     remembered = weakref.ref(name)
     async with gate.passing(name, until=soon()):
         pass

@@ -6,9 +6,9 @@ from fakeredis import FakeServer
 
 from app.crypto.tokens import Key
 from app.events.event import pack_event, read_event, unpack_event
-from app.registry.client import close_store, embedded_store
+from app.registry.client import close_client, embedded_client
 from app.registry.registry import Registry
-from app.registry.sfus import NodeReport
+from app.registry.sfus import SfuReport
 from app.settings.model import Settings
 
 FIELDS = {
@@ -49,13 +49,13 @@ def test_an_entry_without_a_field_is_no_event(field: str) -> None:
 
 
 async def test_the_scripts_write_what_is_read_here() -> None:
-    store = embedded_store(FakeServer())
+    store = embedded_client(FakeServer())
     registry = Registry.from_settings(store, Settings())
     key = Key(b"the key of this SFU")
-    await registry.heartbeat(NodeReport(address="http://sfu1:8070", region="eu-west", key=key))
+    await registry.heartbeat(SfuReport(address="http://sfu1:8070", region="eu-west", key=key))
     await registry.sign_off("http://sfu1:8070", key)
     up, down = [read_event(*entry) for entry in await registry.events_after("0-0", 10)]
-    await close_store(store)
+    await close_client(store)
     assert (up["type"], down["type"], down["reason"]) == ("up", "down", "signed-off")
     assert {event["address"] for event in (up, down)} == {"http://sfu1:8070"}
     assert up["generation"] == down["generation"] == 1

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.errors import StoreUnavailable
+from app.errors import RegistryUnavailable
 from app.events.event import Event
 from app.events.feed import EventFeed
 from app.settings.model import Settings
@@ -105,7 +105,7 @@ async def test_it_gets_it_without_asking_redis_when_the_feed_still_has_it(
     assert event is not None
 
     async def refuse(*_: object) -> Any:
-        raise StoreUnavailable("events_after: TimeoutError")
+        raise RegistryUnavailable("events_after: TimeoutError")
 
     monkeypatch.setattr(fleet.registry, "events_after", refuse)
     assert await take(feed.follow(event["id"]), 3) == ["down", "up", "down"]
@@ -174,7 +174,7 @@ async def test_a_viewer_that_cannot_be_served_does_not_keep_asking(
         nonlocal calls
         calls += 1
         if trouble == "redis away":
-            raise StoreUnavailable("xrange: TimeoutError")
+            raise RegistryUnavailable("xrange: TimeoutError")
         return await events_after(stream_id, number)
 
     monkeypatch.setattr(fleet.registry, "events_after", count)

@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 
 from app.auth.tenants import Tenant
-from app.errors import StoreUnavailable
+from app.errors import RegistryUnavailable
 from app.regions.choice import ANYWHERE, RegionChoice, RegionChooser
 from app.regions.geoip import CountryByIp
 from app.regions.table import RegionTable
@@ -36,7 +36,7 @@ class Registry:
     async def has_region(self, region: str) -> bool:
         self.asked.append(region)
         if self._is_away:
-            raise StoreUnavailable("away")
+            raise RegistryUnavailable("away")
         return region in self._new
 
 

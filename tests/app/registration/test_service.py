@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from app.crypto.tokens import Key
 from app.errors import InvalidField, MalformedBody
 from app.registration.service import HeartbeatBody, read_heartbeat
-from app.settings.model import Registration, Settings
+from app.settings.model import RegistrationSettings, Settings
 from tests.support.apps import running_app
 
 KEY = Key(b"the gateway's own key, 32 bytes.")
 REGISTRATION = Key(b"the registration key, 32 bytes..")
 OLDER = Key(b"the one before it, 32 bytes.....")
-SETTINGS = Settings(key=(KEY,), registration=Registration(key=(REGISTRATION, OLDER)))
+SETTINGS = Settings(key=(KEY,), registration=RegistrationSettings(key=(REGISTRATION, OLDER)))
 
 HEARTBEAT: dict[str, Any] = {
     "status": "up",
@@ -111,7 +111,7 @@ async def test_an_address_is_leased_to_its_key(client: httpx.AsyncClient) -> Non
 
 
 async def test_an_address_that_sends_too_often_is_told_to_wait() -> None:
-    registration = Registration(key=(REGISTRATION,), max_per_second=0.1, burst=2)
+    registration = RegistrationSettings(key=(REGISTRATION,), max_per_second=0.1, burst=2)
     async with running_app(Settings(key=(KEY,), registration=registration)) as client:
         responses = [await beat(client) for _ in range(3)]
         assert [response.status_code for response in responses] == [200, 200, 429]
@@ -163,13 +163,13 @@ async def test_without_a_registration_key_the_route_is_closed() -> None:
 
 
 async def test_an_operator_can_let_anybody_register() -> None:
-    settings = Settings(key=(KEY,), registration=Registration(auth="none"))
+    settings = Settings(key=(KEY,), registration=RegistrationSettings(auth="none"))
     async with running_app(settings) as client:
         assert (await client.post("/v1/sfu", json=HEARTBEAT)).status_code == 200
 
 
 async def test_only_addresses_of_the_pattern_register() -> None:
-    registration = Registration(key=(REGISTRATION,), allow=("http://10.0.*",))
+    registration = RegistrationSettings(key=(REGISTRATION,), allow=("http://10.0.*",))
     async with running_app(Settings(key=(KEY,), registration=registration)) as client:
         refused = await beat(client)
         assert (refused.status_code, refused.json()["code"]) == (403, "address_not_allowed")

@@ -8,12 +8,11 @@ from pydantic import SecretStr
 
 from app.crypto.tokens import Key
 from app.registration.static_sfus import Figures, StaticSfus, read_figures
-from app.registry.client import close_store, connect, embedded_store
+from app.registry.client import close_client, connect, embedded_client
 from app.registry.registry import Registry
 from app.registry.scripts import RedisClient
-from app.registry.sfus import NodeReport
-from app.settings.model import Redis as RedisSettings
-from app.settings.model import Settings, StaticSfu
+from app.registry.sfus import SfuReport
+from app.settings.model import RedisSettings, Settings, StaticSfuSettings
 from app.upstream.addresses import AddressGuard
 from app.upstream.client import Forwarder, ForwardError
 from tests.support.logs import captured_logs
@@ -30,9 +29,9 @@ SETTINGS = Settings(key=(KEY,))
 @pytest.fixture
 async def store() -> AsyncIterator[RedisClient]:
     """An empty store."""
-    store = embedded_store()
+    store = embedded_client()
     yield store
-    await close_store(store)
+    await close_client(store)
 
 
 @pytest.fixture
@@ -48,12 +47,12 @@ async def forwarder() -> AsyncIterator[Forwarder]:
         yield forwarder
 
 
-def static(registry: Registry, forwarder: Forwarder, *sfus: StaticSfu) -> StaticSfus:
+def static(registry: Registry, forwarder: Forwarder, *sfus: StaticSfuSettings) -> StaticSfus:
     return StaticSfus(registry, forwarder, sfus, interval_s=0.02, default_max_sessions=1000)
 
 
-def sfu_at(address: str, **fields: Any) -> StaticSfu:
-    return StaticSfu(address=address, key=KEY, **fields)
+def sfu_at(address: str, **fields: Any) -> StaticSfuSettings:
+    return StaticSfuSettings(address=address, key=KEY, **fields)
 
 
 async def test_they_are_registered_before_anything_is_measured(
@@ -106,7 +105,7 @@ async def test_their_lives_are_renewed_again_and_again(registry: Registry, forwa
 
 async def test_an_address_that_another_holds_is_left_to_it(registry: Registry, forwarder: Forwarder) -> None:
     address = "http://127.0.0.1:1"
-    await registry.heartbeat(NodeReport(address=address, region="theirs", key=Key(b"another key")))
+    await registry.heartbeat(SfuReport(address=address, region="theirs", key=Key(b"another key")))
     with captured_logs() as text:
         await static(registry, forwarder, sfu_at(address)).register(measure=False)
     assert (await registry.describe(address)).region == "theirs"
@@ -119,7 +118,7 @@ async def test_a_store_that_is_away_is_no_reason_to_stop(forwarder: Forwarder) -
     with captured_logs() as text:
         async with static(registry, forwarder, sfu_at("http://127.0.0.1:1")).kept_registered():
             await eventually(lambda: text.getvalue().count("store_unavailable") >= 3)
-    await close_store(store)
+    await close_client(store)
 
 
 # Statistics

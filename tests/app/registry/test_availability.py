@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from app.errors import StoreUnavailable
-from app.registry.availability import StoreSwitch
+from app.errors import RegistryUnavailable
+from app.registry.availability import RegistryAvailability
 from app.registry.snapshot import Snapshot, SnapshotNode
 from tests.support.simulated import Clock
 from tests.support.waiting import eventually
 
-GONE = StoreUnavailable("snapshot: TimeoutError")
+GONE = RegistryUnavailable("snapshot: TimeoutError")
 
 
 def fleet(*names: str, epoch: str = "1", is_held: bool = False) -> Snapshot:
@@ -24,19 +24,19 @@ def fleet(*names: str, epoch: str = "1", is_held: bool = False) -> Snapshot:
 class Store:
     """What reading the registry gives: a snapshot, or an error."""
 
-    content: Snapshot | StoreUnavailable = field(default_factory=lambda: fleet("a", "b"))
+    content: Snapshot | RegistryUnavailable = field(default_factory=lambda: fleet("a", "b"))
     clock: Clock = field(default_factory=Clock)
     read_takes_s: float = 0
     answered_at: float = 0
     reads: int = 0
     returns: list[str] = field(default_factory=list)
-    return_error: StoreUnavailable | None = None
-    failures: list[StoreUnavailable] = field(default_factory=list)
+    return_error: RegistryUnavailable | None = None
+    failures: list[RegistryUnavailable] = field(default_factory=list)
 
     async def read(self) -> Snapshot:
         self.reads += 1
         self.clock.now += self.read_takes_s
-        if isinstance(self.content, StoreUnavailable):
+        if isinstance(self.content, RegistryUnavailable):
             raise self.content
         return self.content
 
@@ -46,7 +46,7 @@ class Store:
             raise self.return_error
 
     def __post_init__(self) -> None:
-        self.switch = StoreSwitch(
+        self.switch = RegistryAvailability(
             self.read,
             heartbeat_interval_s=10,
             on_return=self.on_return,
@@ -55,7 +55,7 @@ class Store:
             on_failure=self.failures.append,
         )
 
-    async def reads_as(self, content: Snapshot | StoreUnavailable, *, after_s: float = 1) -> str:
+    async def reads_as(self, content: Snapshot | RegistryUnavailable, *, after_s: float = 1) -> str:
         """Let time pass, then let the replica read this; the mode it is in then."""
         self.clock.now += after_s
         self.content = content

@@ -15,10 +15,10 @@ from redis.asyncio import Redis, SSLConnection
 from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from app.errors import StoreUnavailable
-from app.registry.client import close_store, connect, embedded_store
+from app.errors import RegistryUnavailable
+from app.registry.client import close_client, connect, embedded_client
 from app.registry.scripts import RedisClient, Script, ScriptRunner
-from app.settings.model import Redis as RedisSettings
+from app.settings.model import RedisSettings
 from tests.support.engines import RedisServer, any_binary
 from tests.support.ports import HOST, free_port
 from tests.support.proxy import FaultProxy, Faults
@@ -32,7 +32,7 @@ async def client_of(url: str, **settings: Any) -> AsyncIterator[RedisClient]:
     try:
         yield client
     finally:
-        await close_store(client)
+        await close_client(client)
 
 
 async def test_a_url_leads_to_a_store_that_answers_in_text(redis_server: RedisServer) -> None:
@@ -99,7 +99,7 @@ async def test_more_calls_at_once_than_connections_wait_for_one(
 
 async def test_a_cluster_of_which_nothing_is_left_is_unavailable() -> None:
     async with client_of(f"redis+cluster://{HOST}:{free_port()}") as client:
-        with pytest.raises(StoreUnavailable, match=r"^echo: "):
+        with pytest.raises(RegistryUnavailable, match=r"^echo: "):
             await ScriptRunner(client, "{sfu}:", 1.0).run(Script("echo", "return 1", "0" * 40))
 
 
@@ -147,7 +147,7 @@ async def test_a_client_can_be_closed_whatever_became_of_its_store(own_server: R
     client = connect(RedisSettings(url=SecretStr(own_server.url)))
     await client.ping()
     own_server.kill()
-    await close_store(client)
+    await close_client(client)
 
 
 # Without a URL
@@ -162,6 +162,6 @@ async def test_without_a_url_the_store_is_in_this_process() -> None:
 
 async def test_embedded_clients_can_share_a_store() -> None:
     server = FakeServer()
-    one, other = embedded_store(server), embedded_store(server)
+    one, other = embedded_client(server), embedded_client(server)
     await one.set("key", "value")
     assert await other.get("key") == "value"

@@ -10,10 +10,10 @@ from redis.asyncio import Redis
 
 from app.crypto.tokens import Key
 from app.dashboard.history import History
-from app.errors import StoreUnavailable
+from app.errors import RegistryUnavailable
 from app.registry.fleet_reader import FleetReader, pause_after
 from app.registry.registry import Registry
-from app.registry.sfus import NodeReport, SfuStatus
+from app.registry.sfus import SfuReport, SfuStatus
 from app.settings.model import Settings
 from app.telemetry.fleet_gauges import FleetGauges, Limits
 from app.telemetry.metrics import Metrics
@@ -41,7 +41,7 @@ class Store:
         self.readings += 1
         for number, sessions in enumerate(self.sessions):
             if number == self.breaks_after:
-                raise StoreUnavailable("away")
+                raise RegistryUnavailable("away")
             page = Page([replace(SFU, address=f"http://sfu{number}:8070", sessions=sessions)])
             self.handed_out.append(weakref.ref(page))
             yield page
@@ -70,7 +70,7 @@ async def test_one_reading_serves_the_history_and_the_metrics(
     registry = Registry.from_settings(redis, Settings(key=(Key(b"k" * 32),)))
     for number in range(3):
         await registry.heartbeat(
-            NodeReport(f"http://sfu{number}:8070", "eu-west", Key(b"s" * 32), sessions=number)
+            SfuReport(f"http://sfu{number}:8070", "eu-west", Key(b"s" * 32), sessions=number)
         )
     readings = []
 
@@ -96,7 +96,7 @@ async def test_a_reading_that_breaks_off_is_not_finished_and_the_next_begins_ane
     store, follower = Store(7, 8), Follower()
     store.breaks_after = 1
     reader = FleetReader(store.pages, [follower])
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(RegistryUnavailable):
         await reader.read()
     store.breaks_after = 2
     await reader.read()

@@ -9,8 +9,8 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from app.errors import StoreUnavailable
-from app.registry.pipelining import MOST_UNDER_WAY, Batches
+from app.errors import RegistryUnavailable
+from app.registry.pipelining import MOST_UNDER_WAY, ScriptPipeline
 from app.registry.scripts import Script, ScriptRunner
 from tests.support.engines import RedisServer
 from tests.support.ports import HOST
@@ -29,7 +29,7 @@ SLOW = script("for _ = 1, 1000000 do end return ARGV[1]")
 COUNT = script("return redis.call('INCR', KEYS[1])")
 
 
-async def ask(batches: Batches, what: Script, *arguments: object) -> object:
+async def ask(batches: ScriptPipeline, what: Script, *arguments: object) -> object:
     return await batches.call(what.sha, what.text, ("{sfu}:", *arguments))
 
 
@@ -48,7 +48,7 @@ async def through_proxy(proxy: FaultProxy) -> AsyncIterator[Redis]:
 
 
 async def test_each_of_many_callers_gets_its_own_reply(redis: Redis) -> None:
-    batches = Batches(redis, WHOLE_SECOND)
+    batches = ScriptPipeline(redis, WHOLE_SECOND)
     replies = await asyncio.gather(*(ask(batches, ECHO, number) for number in range(500)))
     assert replies == [["{sfu}:", str(number)] for number in range(500)]
 
@@ -63,7 +63,7 @@ async def test_calls_of_one_moment_share_a_pipeline(redis: Redis, monkeypatch: p
         return await get_connection()  # type: ignore[no-untyped-call]
 
     monkeypatch.setattr(redis.connection_pool, "get_connection", counted)
-    batches = Batches(redis, WHOLE_SECOND)
+    batches = ScriptPipeline(redis, WHOLE_SECOND)
     await ask(batches, ECHO, "loaded")
     pipelines = 0
     await asyncio.gather(*(ask(batches, ECHO, number) for number in range(100)))
@@ -71,7 +71,7 @@ async def test_calls_of_one_moment_share_a_pipeline(redis: Redis, monkeypatch: p
 
 
 async def test_scripts_that_redis_has_forgotten_are_sent_again(redis: Redis) -> None:
-    batches = Batches(redis, WHOLE_SECOND)
+    batches = ScriptPipeline(redis, WHOLE_SECOND)
     for _ in range(2):
         await redis.script_flush()
         replies = await asyncio.gather(*(ask(batches, ECHO, number) for number in range(10)))
@@ -79,7 +79,7 @@ async def test_scripts_that_redis_has_forgotten_are_sent_again(redis: Redis) -> 
 
 
 async def test_one_that_fails_by_itself_does_not_harm_the_others(redis: Redis) -> None:
-    batches = Batches(redis, WHOLE_SECOND)
+    batches = ScriptPipeline(redis, WHOLE_SECOND)
     good, bad, also_good = await asyncio.gather(
         ask(batches, ECHO, 1), ask(batches, BROKEN), ask(batches, ECHO, 2), return_exceptions=True
     )
@@ -88,7 +88,7 @@ async def test_one_that_fails_by_itself_does_not_harm_the_others(redis: Redis) -
 
 
 async def test_whoever_gives_up_takes_nobody_elses_reply(redis: Redis) -> None:
-    batches = Batches(redis, WHOLE_SECOND)
+    batches = ScriptPipeline(redis, WHOLE_SECOND)
     for round_number in range(20):
         tasks = [asyncio.create_task(ask(batches, ECHO, f"{round_number}-{n}")) for n in range(50)]
         await asyncio.sleep(0)
@@ -100,7 +100,7 @@ async def test_whoever_gives_up_takes_nobody_elses_reply(redis: Redis) -> None:
 
 
 async def test_what_a_caller_asked_before_it_gave_up_may_run_and_once(redis: Redis) -> None:
-    batches = Batches(redis, WHOLE_SECOND)
+    batches = ScriptPipeline(redis, WHOLE_SECOND)
     tasks = [asyncio.create_task(ask(batches, COUNT)) for _ in range(10)]
     await asyncio.gather(*tasks)
     assert sorted(task.result() for task in tasks) == list(range(1, 11))  # type: ignore[type-var]
@@ -109,7 +109,7 @@ async def test_what_a_caller_asked_before_it_gave_up_may_run_and_once(redis: Red
 async def test_while_redis_hangs_nobody_waits_longer_than_a_call_may_take(
     proxy: FaultProxy, through_proxy: Redis
 ) -> None:
-    batches = Batches(through_proxy, 0.6)
+    batches = ScriptPipeline(through_proxy, 0.6)
     await ask(batches, ECHO, 1)
     proxy.faults = Faults(black_hole=True)
     loop = asyncio.get_running_loop()
@@ -129,7 +129,7 @@ async def test_while_redis_hangs_nobody_waits_longer_than_a_call_may_take(
 
 async def test_a_replica_that_is_late_itself_does_not_blame_redis(redis_server: RedisServer) -> None:
     async with redis_server.connect() as client:
-        batches = Batches(client, 0.2)
+        batches = ScriptPipeline(client, 0.2)
         await ask(batches, SLOW, "loaded")
         calls = [asyncio.create_task(ask(batches, SLOW, number)) for number in range(3)]
         await asyncio.sleep(0.01)  # they are on their way
@@ -138,7 +138,7 @@ async def test_a_replica_that_is_late_itself_does_not_blame_redis(redis_server: 
 
 
 async def test_when_redis_is_back_calls_are_answered_again(proxy: FaultProxy, through_proxy: Redis) -> None:
-    batches = Batches(through_proxy, 0.2)
+    batches = ScriptPipeline(through_proxy, 0.2)
     proxy.faults = Faults(black_hole=True)
     with pytest.raises((RedisError, OSError)):
         await ask(batches, ECHO, 1)
@@ -151,7 +151,7 @@ async def test_when_redis_is_back_calls_are_answered_again(proxy: FaultProxy, th
 async def test_whoever_asks_while_some_wait_for_a_lost_reply_does_not_wait_with_them(
     proxy: FaultProxy, through_proxy: Redis
 ) -> None:
-    batches = Batches(through_proxy, 5.0)
+    batches = ScriptPipeline(through_proxy, 5.0)
     await ask(batches, ECHO, "loaded")
     proxy.faults = Faults(black_hole=True)
     stuck = []
@@ -169,7 +169,7 @@ async def test_whoever_asks_while_some_wait_for_a_lost_reply_does_not_wait_with_
 async def test_lost_replies_cost_their_pipeline_and_cross_nothing(
     proxy: FaultProxy, through_proxy: Redis
 ) -> None:
-    batches = Batches(through_proxy, 0.2)
+    batches = ScriptPipeline(through_proxy, 0.2)
     proxy.faults = Faults(drop_replies=0.2)
     answered = 0
     for number in range(40):
@@ -188,16 +188,16 @@ async def test_lost_replies_cost_their_pipeline_and_cross_nothing(
 
 async def test_the_runner_says_unavailable_for_each_of_them(proxy: FaultProxy, through_proxy: Redis) -> None:
     runner = ScriptRunner(through_proxy, "{sfu}:", 0.1)
-    assert await runner.run_together(ECHO, 1) == ["{sfu}:", "1"]
+    assert await runner.run_batched(ECHO, 1) == ["{sfu}:", "1"]
     answered_at = runner.answered_at
     assert answered_at > 0
     await proxy.refuse()
     proxy.reset_connections()
-    outcomes = await asyncio.gather(*(runner.run_together(ECHO, n) for n in range(5)), return_exceptions=True)
-    assert {type(outcome) for outcome in outcomes} == {StoreUnavailable}
+    outcomes = await asyncio.gather(*(runner.run_batched(ECHO, n) for n in range(5)), return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {RegistryUnavailable}
     assert runner.answered_at == answered_at
 
 
 async def test_a_script_that_is_wrong_is_our_defect_and_not_the_stores(redis: Redis) -> None:
     with pytest.raises(ResponseError):
-        await ScriptRunner(redis, "{sfu}:", WHOLE_SECOND).run_together(BROKEN)
+        await ScriptRunner(redis, "{sfu}:", WHOLE_SECOND).run_batched(BROKEN)

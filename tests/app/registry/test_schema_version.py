@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from app.crypto.tokens import Key
-from app.errors import StoreUnavailable
+from app.errors import RegistryUnavailable
 from app.main import create_app
 from app.registry.schema_version import SchemaRefused, SchemaWatch
 from app.settings.model import Settings
@@ -13,7 +13,7 @@ from tests.support.engines import fake_engine
 from tests.support.logs import captured_logs
 from tests.support.waiting import eventually
 
-AWAY = StoreUnavailable("away")
+AWAY = RegistryUnavailable("away")
 REFUSED = SchemaRefused("schema 9")
 
 

@@ -11,13 +11,12 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from app.errors import StoreUnavailable
-from app.registry.client import close_store, connect
+from app.errors import RegistryUnavailable
+from app.registry.client import close_client, connect
 from app.registry.policy import Policy
 from app.registry.scripts import LUA_DIRECTORY, Script, ScriptRunner, load_script
 from app.registry.shipped_scripts import shipped_scripts
-from app.settings.model import Redis as RedisSettings
-from app.settings.model import Settings
+from app.settings.model import RedisSettings, Settings
 from tests.support.engines import RedisServer
 from tests.support.ports import HOST, free_port
 from tests.support.proxy import FaultProxy, Faults
@@ -156,15 +155,15 @@ async def test_a_server_that_cannot_write_is_unavailable(
         own_server.call("CONFIG", "SET", setting, value)
     write = script("return redis.call('SET', KEYS[1], 'x')")
     async with own_server.connect() as client:
-        with pytest.raises(StoreUnavailable, match=r"^test: "):
+        with pytest.raises(RegistryUnavailable, match=r"^test: "):
             await ScriptRunner(client, "{sfu}:", WHOLE_SECOND).run(write)
 
 
 async def test_a_dead_port_is_unavailable() -> None:
     client = connect(RedisSettings(url=SecretStr(f"redis://{HOST}:{free_port()}")))
-    with pytest.raises(StoreUnavailable, match=r"^test: ConnectionError"):
+    with pytest.raises(RegistryUnavailable, match=r"^test: ConnectionError"):
         await ScriptRunner(client, "{sfu}:", WHOLE_SECOND).run(ECHO)
-    await close_store(client)
+    await close_client(client)
 
 
 async def test_a_store_that_hangs_is_unavailable_in_time(redis_server: RedisServer) -> None:
@@ -173,5 +172,5 @@ async def test_a_store_that_hangs_is_unavailable_in_time(redis_server: RedisServ
         await runner.run(ECHO, 1, 2)
         proxy.faults = Faults(black_hole=True)
         async with asyncio.timeout(1):
-            with pytest.raises(StoreUnavailable, match=r"^test: TimeoutError"):
+            with pytest.raises(RegistryUnavailable, match=r"^test: TimeoutError"):
                 await runner.run(ECHO, 1, 2)

@@ -8,17 +8,17 @@ from pydantic import ValidationError
 
 from app.crypto.tokens import Key
 from app.settings.model import (
-    Balancing,
-    Breaker,
-    Failover,
-    Health,
-    Overload,
-    Registration,
-    Sealing,
+    BalancingSettings,
+    BreakerSettings,
+    FailoverSettings,
+    HealthSettings,
+    OverloadSettings,
+    RegistrationSettings,
+    SealingSettings,
     Settings,
-    StaticSfu,
-    Tenant,
-    Weights,
+    StaticSfuSettings,
+    TenantSettings,
+    WeightsSettings,
     setting_names,
 )
 
@@ -29,7 +29,7 @@ def test_the_defaults_are_the_roadmaps() -> None:
     settings = Settings()
     assert settings.port == 8071
     assert settings.balancing.strategy == "load"
-    assert settings.balancing.weights == Weights(sessions=0.5, cpu=0.3, memory=0.2)
+    assert settings.balancing.weights == WeightsSettings(sessions=0.5, cpu=0.3, memory=0.2)
     assert (settings.failover.max_retries, settings.failover.retry_timeout_ms) == (3, 5000)
     assert settings.health.unhealthy_threshold == 30
     assert settings.health.ping_interval_ms == 10_000
@@ -56,22 +56,22 @@ def test_nothing_can_be_changed(section: Any, field: str) -> None:
 @pytest.mark.parametrize(
     ("section", "values"),
     [
-        (Weights, {"cpu": -0.1}),
-        (Weights, {"cpu": float("nan")}),
-        (Weights, {"cpu": float("inf")}),
-        (Balancing, {"strategy": "random"}),
-        (Balancing, {"choices": 0}),
-        (Balancing, {"region_allow": "eu west"}),
-        (Balancing, {"max_sessions": 0}),
-        (Failover, {"max_retries": 0}),
-        (Failover, {"retry_timeout_ms": 0}),
-        (Failover, {"deadline_ms": 86_400_001}),
-        (Health, {"unhealthy_threshold": 0}),
-        (Health, {"unhealthy_threshold": float("inf")}),
-        (Breaker, {"max_ejected_percent": 101}),
-        (Overload, {"max_load": float("inf")}),
-        (Registration, {"auth": "basic"}),
-        (Registration, {"key": "not base64!"}),
+        (WeightsSettings, {"cpu": -0.1}),
+        (WeightsSettings, {"cpu": float("nan")}),
+        (WeightsSettings, {"cpu": float("inf")}),
+        (BalancingSettings, {"strategy": "random"}),
+        (BalancingSettings, {"choices": 0}),
+        (BalancingSettings, {"region_allow": "eu west"}),
+        (BalancingSettings, {"max_sessions": 0}),
+        (FailoverSettings, {"max_retries": 0}),
+        (FailoverSettings, {"retry_timeout_ms": 0}),
+        (FailoverSettings, {"deadline_ms": 86_400_001}),
+        (HealthSettings, {"unhealthy_threshold": 0}),
+        (HealthSettings, {"unhealthy_threshold": float("inf")}),
+        (BreakerSettings, {"max_ejected_percent": 101}),
+        (OverloadSettings, {"max_load": float("inf")}),
+        (RegistrationSettings, {"auth": "basic"}),
+        (RegistrationSettings, {"key": "not base64!"}),
         (Settings, {"port": 65_536}),
         (Settings, {"trust_proxy": "nginx"}),
         (Settings, {"unheard": "of"}),
@@ -86,7 +86,7 @@ def test_a_value_outside_its_domain_is_refused(section: Any, values: dict[str, o
     "given", ["eu-west, eu-central,", ["eu-west", "eu-central"], ("eu-west", "eu-central")]
 )
 def test_a_list_is_a_list_or_text_with_commas(given: Any) -> None:
-    assert Balancing(region_allow=given).region_allow == ("eu-west", "eu-central")
+    assert BalancingSettings(region_allow=given).region_allow == ("eu-west", "eu-central")
 
 
 @pytest.mark.parametrize("given", ["QUJD, REVG", ["QUJD", "REVG"], [Key(b"ABC"), Key(b"DEF")]])
@@ -100,10 +100,10 @@ SFU = {"address": "HTTP://SFU1:80/", "region": "eu-west", "key": "QUJD"}
 
 
 def test_an_sfu_has_a_canonical_address_and_one_key() -> None:
-    sfu = StaticSfu.model_validate(SFU)
+    sfu = StaticSfuSettings.model_validate(SFU)
     assert (sfu.address, sfu.key, sfu.public_url) == ("http://sfu1", Key(b"ABC"), "")
     with pytest.raises(ValidationError, match="exactly one key"):
-        StaticSfu.model_validate(SFU | {"key": "QUJD,REVG"})
+        StaticSfuSettings.model_validate(SFU | {"key": "QUJD,REVG"})
 
 
 def test_an_error_shows_no_value() -> None:
@@ -113,9 +113,9 @@ def test_an_error_shows_no_value() -> None:
 
 
 def test_a_public_url_is_a_base_url_too() -> None:
-    assert StaticSfu.model_validate(SFU | {"public_url": "https://SFU/"}).public_url == "https://sfu"
+    assert StaticSfuSettings.model_validate(SFU | {"public_url": "https://SFU/"}).public_url == "https://sfu"
     with pytest.raises(ValidationError, match="no path"):
-        StaticSfu.model_validate(SFU | {"public_url": "https://sfu/path"})
+        StaticSfuSettings.model_validate(SFU | {"public_url": "https://sfu/path"})
 
 
 def test_nodes_are_the_predecessors_json() -> None:
@@ -143,7 +143,7 @@ def test_an_sfu_can_be_given_only_once() -> None:
 @pytest.mark.parametrize("names", [["a", "a"], ["default"]])
 def test_tenants_have_names_of_their_own(names: list[str]) -> None:
     with pytest.raises(ValidationError, match="tenant: names must differ"):
-        Settings(tenant=tuple(Tenant(name=name, key=(LONG,)) for name in names))
+        Settings(tenant=tuple(TenantSettings(name=name, key=(LONG,)) for name in names))
 
 
 def test_a_region_can_be_given_only_once() -> None:
@@ -154,9 +154,9 @@ def test_a_region_can_be_given_only_once() -> None:
 
 @pytest.mark.parametrize("size", [16, 24, 32])
 def test_a_sealing_key_has_a_size_of_aes(size: int) -> None:
-    Settings(sealing=Sealing(keys=(Key(bytes(size)),)))
+    Settings(sealing=SealingSettings(keys=(Key(bytes(size)),)))
     with pytest.raises(ValidationError, match=r"sealing\.keys"):
-        Settings(sealing=Sealing(keys=(Key(bytes(size + 1)),)))
+        Settings(sealing=SealingSettings(keys=(Key(bytes(size + 1)),)))
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_sealing_key_has_a_size_of_aes(size: int) -> None:
     [(30, 10_000, 10_000), (30, 2_000, 2_000), (3, 10_000, 1_000), (0.3, 10_000, 100), (0.001, 10_000, 1)],
 )
 def test_two_heartbeats_may_get_lost(threshold: float, interval: int, told: int) -> None:
-    settings = Settings(health=Health(unhealthy_threshold=threshold, ping_interval_ms=interval))
+    settings = Settings(health=HealthSettings(unhealthy_threshold=threshold, ping_interval_ms=interval))
     assert settings.next_ping_ms == told
 
 
@@ -177,8 +177,8 @@ def test_what_is_allowed_and_unwise_is_a_warning() -> None:
     short = Key(b"short")
     settings = Settings(
         key=(LONG, short),
-        registration=Registration(key=(short,), auth="none"),
-        tenant=(Tenant(name="other", key=(short,)),),
+        registration=RegistrationSettings(key=(short,), auth="none"),
+        tenant=(TenantSettings(name="other", key=(short,)),),
     )
     heads = [warning.partition(" has ")[0].partition(" is none")[0] for warning in settings.warnings()]
     assert heads == ["registration.auth", "key", "registration.key", "tenant other: key"]
@@ -193,8 +193,8 @@ def test_setting_names_are_environment_variables() -> None:
 
 
 def test_static_sfus_are_allowed_whatever_may_register() -> None:
-    static = StaticSfu(address="http://10.9.9.9:8070", key=Key(b"k" * 32))
-    settings = Settings(sfu=(static,), registration=Registration(allow=("http://10.0.*",)))
+    static = StaticSfuSettings(address="http://10.9.9.9:8070", key=Key(b"k" * 32))
+    settings = Settings(sfu=(static,), registration=RegistrationSettings(allow=("http://10.0.*",)))
     assert settings.allowed_addresses == ("http://10.0.*", "http://10.9.9.9:8070")
     assert Settings(sfu=(static,)).allowed_addresses == ()
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.settings.redis_url import StoreUrl, parse_store_url
+from app.settings.redis_url import RedisUrlParts, parse_redis_url
 
 SECRET = "s3cret"
 
@@ -14,24 +14,24 @@ SECRET = "s3cret"
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("redis://redis", StoreUrl("standalone", False, (("redis", 6379),), "", {})),
+        ("redis://redis", RedisUrlParts("standalone", False, (("redis", 6379),), "", {})),
         (
             "redis://redis:7000/3",
-            StoreUrl("standalone", False, (("redis", 7000),), "3", {"db": 3}),
+            RedisUrlParts("standalone", False, (("redis", 7000),), "3", {"db": 3}),
         ),
         (
             "rediss://:s3cret@redis",
-            StoreUrl("standalone", True, (("redis", 6379),), "", {"username": None, "password": SECRET}),
+            RedisUrlParts("standalone", True, (("redis", 6379),), "", {"username": None, "password": SECRET}),
         ),
         (
             "redis://user:p%40ss%2Fword@[::1]:7000",
-            StoreUrl(
+            RedisUrlParts(
                 "standalone", False, (("::1", 7000),), "", {"username": "user", "password": "p@ss/word"}
             ),
         ),
         (
             "redis+sentinel://one,two:26380/main?db=2&sentinel_password=s3cret",
-            StoreUrl(
+            RedisUrlParts(
                 "sentinel",
                 False,
                 (("one", 26379), ("two", 26380)),
@@ -41,7 +41,7 @@ SECRET = "s3cret"
         ),
         (
             "rediss+cluster://one:7000,two:7001?ssl_ca_certs=/ca.pem&ssl_check_hostname=no",
-            StoreUrl(
+            RedisUrlParts(
                 "cluster",
                 True,
                 (("one", 7000), ("two", 7001)),
@@ -51,8 +51,8 @@ SECRET = "s3cret"
         ),
     ],
 )
-def test_a_url_says_which_store_and_how(url: str, expected: StoreUrl) -> None:
-    assert parse_store_url(url) == expected
+def test_a_url_says_which_store_and_how(url: str, expected: RedisUrlParts) -> None:
+    assert parse_redis_url(url) == expected
 
 
 @pytest.mark.parametrize(
@@ -78,16 +78,16 @@ def test_a_url_says_which_store_and_how(url: str, expected: StoreUrl) -> None:
 )
 def test_a_wrong_url_is_explained_and_not_repeated(url: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        parse_store_url(url)
+        parse_redis_url(url)
     assert SECRET not in str(caught.value)
 
 
 @given(st.text() | st.text("redis+:/@?=[],0123456789").map("redis://".__add__))
 def test_no_text_whatever_is_worse_than_a_wrong_value(text: str) -> None:
     with suppress(ValueError):
-        assert parse_store_url(text).hosts
+        assert parse_redis_url(text).hosts
 
 
 def test_its_text_form_shows_no_password() -> None:
-    url = parse_store_url("redis://user:s3cret@redis:6379/1")
+    url = parse_redis_url("redis://user:s3cret@redis:6379/1")
     assert SECRET not in f"{url!r} {url}"

@@ -14,11 +14,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
 from app.crypto.tokens import Key
-from app.errors import StoreUnavailable
+from app.errors import RegistryUnavailable
 from app.registry.fleet_reader import FleetReader
 from app.registry.registry import Registry
-from app.registry.sfus import NodeReport, SfuStatus
-from app.settings.model import Balancing, Overload, Registration, Settings, Weights
+from app.registry.sfus import SfuReport, SfuStatus
+from app.settings.model import (
+    BalancingSettings,
+    OverloadSettings,
+    RegistrationSettings,
+    Settings,
+    WeightsSettings,
+)
 from app.telemetry.fleet_gauges import FleetGauges, Limits
 from app.telemetry.metrics import MOST_REGIONS, Metrics
 from tests.support.apps import running_app
@@ -31,7 +37,9 @@ from workers.simulator.sfu import SimulatedSfu
 DOCS = Path(__file__).parents[3] / "docs" / "metrics.md"
 GATEWAY_KEY = Key(b"the key between Odoo and the gateway")
 SETTINGS = Settings(
-    key=(GATEWAY_KEY,), registration=Registration(auth="none"), balancing=Balancing(region_allow=())
+    key=(GATEWAY_KEY,),
+    registration=RegistrationSettings(auth="none"),
+    balancing=BalancingSettings(region_allow=()),
 )
 
 Labels = tuple[tuple[str, str], ...]
@@ -224,7 +232,10 @@ def test_headroom_without_weight_on_sessions_is_what_fits_by_number() -> None:
 
 
 def test_limits_are_those_of_the_settings() -> None:
-    settings = Settings(overload=Overload(max_load=0.7), balancing=Balancing(weights=Weights(sessions=0.2)))
+    settings = Settings(
+        overload=OverloadSettings(max_load=0.7),
+        balancing=BalancingSettings(weights=WeightsSettings(sessions=0.2)),
+    )
     assert Limits.from_settings(settings) == Limits(0.7, 0.2)
 
 
@@ -243,8 +254,8 @@ def registry(redis: Redis) -> Registry:
     return Registry.from_settings(redis, SETTINGS)
 
 
-def report(number: int, region: str = "eu-west", sessions: int = 100) -> NodeReport:
-    return NodeReport(f"http://sfu{number}:8070", region, KEY, channels=2, sessions=sessions)
+def report(number: int, region: str = "eu-west", sessions: int = 100) -> SfuReport:
+    return SfuReport(f"http://sfu{number}:8070", region, KEY, channels=2, sessions=sessions)
 
 
 async def read(registry: Registry, gauges: FleetGauges) -> None:
@@ -320,7 +331,7 @@ async def test_the_last_values_stay_and_age_while_redis_is_away(paused: RedisSer
         await read(registry, gauges)
         paused.pause()
         clock.now += 60
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(RegistryUnavailable):
             await read(registry, gauges)
     assert shown(metrics, "sfu_gateway_selectable_sfus", region="eu-west") == 1
     assert shown(metrics, "sfu_gateway_fleet_age_seconds") == 60

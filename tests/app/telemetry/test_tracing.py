@@ -13,7 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from app.crypto.tokens import Key
 from app.settings.loader import SettingsError, load_settings
-from app.settings.model import Registration, Settings, Tracing
+from app.settings.model import RegistrationSettings, Settings, TracingSettings
 from app.telemetry.tracing import tracing_of
 from tests.support.apps import running_app
 from tests.support.simulated import running_sfu
@@ -70,7 +70,9 @@ def collector() -> Iterator[Collector]:
 
 async def test_a_channel_request_is_a_span_with_its_phases_inside(collector: Collector) -> None:
     settings = Settings(
-        key=(GATEWAY_KEY,), registration=Registration(auth="none"), tracing=Tracing(endpoint=collector.url)
+        key=(GATEWAY_KEY,),
+        registration=RegistrationSettings(auth="none"),
+        tracing=TracingSettings(endpoint=collector.url),
     )
     token = GATEWAY_KEY.sign({"iss": "https://odoo.example:channel:1", "exp": int(time.time()) + 30})
     async with running_sfu() as (sfu, _), running_app(settings) as client:
@@ -93,7 +95,7 @@ async def test_a_channel_request_is_a_span_with_its_phases_inside(collector: Col
 
 
 def test_without_an_endpoint_nothing_is_traced() -> None:
-    assert tracing_of(Tracing()) is None
+    assert tracing_of(TracingSettings()) is None
 
 
 def test_an_endpoint_that_is_no_url_is_refused() -> None:
@@ -104,4 +106,4 @@ def test_an_endpoint_that_is_no_url_is_refused() -> None:
 def test_without_the_extra_the_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     with pytest.raises(SettingsError, match=r"SFU_GATEWAY_TRACING__ENDPOINT .*sfu-gateway\[otel\]"):
-        tracing_of(Tracing(endpoint="http://collector:4318/v1/traces"))
+        tracing_of(TracingSettings(endpoint="http://collector:4318/v1/traces"))

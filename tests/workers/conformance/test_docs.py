@@ -79,7 +79,7 @@ def test_the_table_of_refusals_has_those_that_a_heartbeat_can_get() -> None:
         errors.InvalidField,
         errors.RateLimited,
         errors.GatewayError,
-        errors.StoreUnavailable,
+        errors.RegistryUnavailable,
     }
     documented = {(int(row[0]), *code_in(row[1])) for row in rows("status")}
     assert documented == {(error.status, error.code) for error in expected}

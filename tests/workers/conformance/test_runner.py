@@ -18,7 +18,7 @@ from app.crypto.tokens import Key
 from tests.support.middleman import Answered, Asked, Sabotage, changing, instead, middleman
 from tests.support.ports import HOST, free_port
 from tests.support.processes import Process, answers, prints
-from tests.support.simulated import KEY, NOBODY, running_sfu
+from tests.support.simulated import EMPTY_SNAPSHOT, KEY, running_sfu
 from workers.conformance import clause as conformance_clause
 from workers.conformance import gateway as conformance_gateway
 from workers.conformance import sfu as conformance_sfu
@@ -74,7 +74,7 @@ async def test_the_played_sfu_is_gone_afterwards(gateway_url: str) -> None:
 
 @pytest.mark.parametrize("dialect", ["odoo", "strict"])
 async def test_an_sfu_of_each_dialect_keeps_every_clause(dialect: Dialect) -> None:
-    async with running_sfu(SfuConfig(key=KEY, people=NOBODY, dialect=dialect)) as (sfu, _):
+    async with running_sfu(SfuConfig(key=KEY, people=EMPTY_SNAPSHOT, dialect=dialect)) as (sfu, _):
         assert violated(await all_of(hold_sfu(sfu.address, KEY))) == []
 
 
@@ -266,7 +266,7 @@ async def test_an_sfu_that_fails_altogether_keeps_no_clause_about_channels(
 
 @contextlib.asynccontextmanager
 async def broken_sfu(damage: Sabotage | Fault) -> AsyncIterator[str]:
-    async with running_sfu(SfuConfig(key=KEY, people=NOBODY)) as (sfu, _):
+    async with running_sfu(SfuConfig(key=KEY, people=EMPTY_SNAPSHOT)) as (sfu, _):
         if isinstance(damage, Fault):
             await sfu.set_fault(damage)
             yield sfu.address

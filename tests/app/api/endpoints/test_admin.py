@@ -9,11 +9,11 @@ import pytest
 from pydantic import SecretStr
 
 from app.crypto.tokens import Key
-from app.registry.client import close_store, embedded_store
+from app.registry.client import close_client, embedded_client
 from app.registry.registry import Registry
 from app.registry.scripts import RedisClient
-from app.registry.sfus import NodeReport
-from app.settings.model import Settings, Tenant
+from app.registry.sfus import SfuReport
+from app.settings.model import Settings, TenantSettings
 from tests.lua.fleet import A, B
 from tests.support.apps import running_app
 
@@ -22,7 +22,7 @@ ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 SETTINGS = Settings(
     key=(Key(b"the key that Odoo and the gateway share"),),
     admin_token=SecretStr(TOKEN),
-    tenant=(Tenant(name="brussels", key=(Key(b"the key of another Odoo, 32 bytes"),), region="us"),),
+    tenant=(TenantSettings(name="brussels", key=(Key(b"the key of another Odoo, 32 bytes"),), region="us"),),
 )
 ROUTES = [
     ("GET", "/v1/admin/explain"),
@@ -33,13 +33,13 @@ ROUTES = [
 @pytest.fixture
 async def store() -> AsyncIterator[RedisClient]:
     """A store with A in `eu`, somewhat busy, and B in `us`, idle."""
-    client = embedded_store()
+    client = embedded_client()
     registry = Registry.from_settings(client, SETTINGS)
     key = Key(b"the key of both SFUs")
-    await registry.heartbeat(NodeReport(A, "eu", key, sessions=100, cpu=0.5, memory=0.5))
-    await registry.heartbeat(NodeReport(B, "us", key))
+    await registry.heartbeat(SfuReport(A, "eu", key, sessions=100, cpu=0.5, memory=0.5))
+    await registry.heartbeat(SfuReport(B, "us", key))
     yield client
-    await close_store(client)
+    await close_client(client)
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from pydantic import SecretStr
 from app.crypto.tokens import Key
 from app.dashboard.counters import CREATED, ChannelCounter
 from app.dashboard.files import assets, page
-from app.dashboard.fleet_watch import FleetWatch
-from app.errors import StoreUnavailable
+from app.dashboard.fleet_watch import FleetView
+from app.errors import RegistryUnavailable
 from app.registry.sfus import SfuStatus
-from app.settings.model import Registration, Settings
+from app.settings.model import RegistrationSettings, Settings
 from tests.support.apps import running_app
 
 ADMIN_TOKEN = "of-the-operators"
@@ -21,7 +21,7 @@ SFU_KEY = "c2VjcmV0IGtleSBvZiBvbmUgU0ZVLCAzMiBieXRlcyEh"
 SETTINGS = Settings(
     key=(Key(b"k" * 32),),
     admin_token=SecretStr(ADMIN_TOKEN),
-    registration=Registration(auth="none"),
+    registration=RegistrationSettings(auth="none"),
 )
 HEARTBEAT = {
     "status": "up",
@@ -174,12 +174,12 @@ class Fleet:
         """Return one SFU, or fail."""
         self.reads += 1
         if self.is_away:
-            raise StoreUnavailable("away")
+            raise RegistryUnavailable("away")
         return [SfuStatus("http://sfu1", "eu-west", "up", "selectable", "closed", 1, 0)]
 
 
-def _watch(fleet: Fleet) -> FleetWatch:
-    return FleetWatch(fleet.read, lambda: fleet.is_believed, _addresses, lambda: fleet.now)
+def _watch(fleet: Fleet) -> FleetView:
+    return FleetView(fleet.read, lambda: fleet.is_believed, _addresses, lambda: fleet.now)
 
 
 def _addresses(sfus: Sequence[SfuStatus]) -> bytes:

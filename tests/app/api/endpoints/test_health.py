@@ -6,11 +6,10 @@ import pytest
 from pydantic import SecretStr
 
 from app.crypto.tokens import Key
-from app.registry.client import close_store, connect, embedded_store
+from app.registry.client import close_client, connect, embedded_client
 from app.registry.registry import Registry
-from app.registry.sfus import NodeReport
-from app.settings.model import Redis as RedisSettings
-from app.settings.model import Settings
+from app.registry.sfus import SfuReport
+from app.settings.model import RedisSettings, Settings
 from tests.support.apps import running_app
 from tests.support.ports import HOST, free_port
 
@@ -18,13 +17,13 @@ KEY = Key(b"the key of this SFU and no other")
 SETTINGS = Settings(key=(KEY,))
 
 
-def report(number: int, **figures: Any) -> NodeReport:
-    return NodeReport(address=f"http://sfu{number}:8070", region="eu-west", key=KEY, **figures)
+def report(number: int, **figures: Any) -> SfuReport:
+    return SfuReport(address=f"http://sfu{number}:8070", region="eu-west", key=KEY, **figures)
 
 
-async def health_of(*reports: NodeReport, drained: str = "") -> tuple[int, dict[str, Any]]:
+async def health_of(*reports: SfuReport, drained: str = "") -> tuple[int, dict[str, Any]]:
     """Status and document of a gateway where these SFUs have reported."""
-    store = embedded_store()
+    store = embedded_client()
     registry = Registry.from_settings(store, SETTINGS)
     for each in reports:
         await registry.heartbeat(each)
@@ -32,7 +31,7 @@ async def health_of(*reports: NodeReport, drained: str = "") -> tuple[int, dict[
         await registry.drain(drained)
     async with running_app(SETTINGS, store) as client:
         response = await client.get("/v1/health")
-    await close_store(store)
+    await close_client(store)
     return response.status_code, response.json()
 
 
@@ -83,14 +82,14 @@ async def test_a_draining_sfu_is_shown_and_is_no_trouble() -> None:
 
 
 async def test_an_sfu_that_signed_off_stays_listed_as_down() -> None:
-    store = embedded_store()
+    store = embedded_client()
     registry = Registry.from_settings(store, SETTINGS)
     await registry.heartbeat(report(1))
     await registry.heartbeat(report(2))
     await registry.sign_off("http://sfu1:8070", KEY)
     async with running_app(SETTINGS, store) as client:
         document = (await client.get("/v1/health")).json()
-    await close_store(store)
+    await close_client(store)
     assert [sfu["status"] for sfu in document["sfus"]] == ["down", "up"]
     assert document["status"] == "ok"  # it was meant
 
@@ -127,4 +126,4 @@ async def test_without_its_store_a_replica_that_knows_nothing_lives_and_is_not_r
         assert (ready.status_code, ready.json()["code"]) == (503, "store_unavailable")
         health = await client.get("/v1/health")
         assert (health.status_code, health.json()["mode"]) == (503, "snapshot")
-    await close_store(store)
+    await close_client(store)
