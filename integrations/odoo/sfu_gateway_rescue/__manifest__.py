@@ -6,5 +6,4 @@
     "author": "SFU gateway",
     "license": "LGPL-3",
     "depends": ["mail"],
-    "installable": True,
 }

@@ -1,13 +1,13 @@
 import inspect
 import logging
 import time
+from collections import Counter
 
 from odoo import SUPERUSER_ID, api, fields, models
 
 _logger = logging.getLogger(__name__)
 
-BUDGET_S = 20
-"""No further call is begun after this time, well before Odoo ends a request that takes too long."""
+BUDGET_S = 20  # no further call is begun later: Odoo ends requests that take too long
 
 
 class DiscussChannel(models.Model):
@@ -27,7 +27,8 @@ class DiscussChannel(models.Model):
                 results[uuid] = self._sfu_gateway_rescue_call(uuid, message)
             except Exception:  # one call that cannot be moved must not stop the others
                 _logger.exception("SFU gateway: could not move the call with the SFU channel %s", uuid)
-        _logger.info("SFU gateway: SFU %s, %s calls: %s", message.reason, len(message.uuids), results)
+        summary = dict(Counter(results.values()))
+        _logger.info("SFU gateway: %s calls, reason %s: %s", len(message.uuids), message.reason, summary)
         return results
 
     def _sfu_gateway_rescue_call(self, uuid, message):

@@ -20,6 +20,9 @@ from workers.simulator.channels import People
 from workers.simulator.fleet import Fleet, FleetConfig
 
 MEMBERS: Final = 4
+SFU_FROM: Final = 3
+"""Odoo puts a call on an SFU when this many people are in it, and tells them all over the bus."""
+
 REGISTRATION_KEY_VARIABLE: Final = "SFU_GATEWAY_REGISTRATION__KEY"
 PASSWORD_VARIABLE: Final = "ODOO_PASSWORD"  # noqa: S105 - the name of a variable
 POLL_S: Final = 0.05
@@ -55,6 +58,7 @@ async def run(options: argparse.Namespace) -> bool:
         if not sfu.url:
             raise TrialError("the call has no SFU: Odoo's log and the gateway's say why")
         say(f"A call of {MEMBERS} is on {sfu.url}, channel {sfu.uuid}")
+        await _until_told(members[:SFU_FROM])
         killed = await _kill(options, fleet, sfu)
         if options.send_rescue is not None:
             await asyncio.sleep(options.send_rescue)
@@ -107,6 +111,15 @@ async def _until_registered(gateway: str, addresses: list[str]) -> None:
                 return
             await asyncio.sleep(POLL_S)
     raise TrialError(f"the gateway did not take the simulated SFUs: is {REGISTRATION_KEY_VARIABLE} its key?")
+
+
+async def _until_told(members: Sequence[Member]) -> None:
+    """Wait until Odoo's bus has told the first members of the SFU: only then they hear of another."""
+    deadline = time.monotonic() + 15
+    while not all(member.notices for member in members):
+        if time.monotonic() > deadline:
+            raise TrialError("Odoo's bus told the members nothing of the SFU: does --websocket lead to it?")
+        await asyncio.sleep(POLL_S)
 
 
 async def _kill(options: argparse.Namespace, fleet: Fleet | None, sfu: StoredSfu) -> Killed:

@@ -142,12 +142,15 @@ class Odoo:
         """Keep a WebSocket to Odoo's bus open for each member; `url` differs behind no reverse proxy."""
         address = f"{url.rstrip('/')}/websocket?version={self._bus_version}"
         tasks = [asyncio.create_task(member.listen(address)) for member in members]
-        await asyncio.sleep(1)  # the protocol does not say when a subscription is in force
         try:
-            for task in tasks:
-                if task.done():
-                    task.result()
+            # Odoo does not say when a subscription is in force; one that fails ends its task.
+            for task in (await asyncio.wait(tasks, timeout=1))[0]:
+                task.result()
             yield
+        except aiohttp.WSServerHandshakeError as error:
+            raise TrialError(
+                f"no WebSocket of Odoo at {address} ({error.status}): see --websocket"
+            ) from error
         finally:
             for task in tasks:
                 task.cancel()
