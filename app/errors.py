@@ -18,8 +18,9 @@
     │   └── TenantLimitReached       429     tenant_limit      (retry helps)
     └── ChannelNotPlaced
         ├── RequestRefusedBySfu      502     refused_by_sfu
-        ├── NoSfuAvailable           503     no_sfu            (retry helps)
-        ├── Overloaded               503     overloaded        (retry helps)
+        ├── NoneSelectable                                     (with the registry's epoch)
+        │   ├── NoSfuAvailable       503     no_sfu            (retry helps)
+        │   └── Overloaded           503     overloaded        (retry helps)
         ├── ReplicaBusy              503     overloaded        (retry helps)
         ├── AllSfusFailed            503     all_failed        (retry helps)
         ├── DeadlineExceeded         503     deadline          (retry helps)
@@ -184,7 +185,16 @@ class RequestRefusedBySfu(ChannelNotPlaced):
     title = "The SFUs refuse this request"
 
 
-class NoSfuAvailable(ChannelNotPlaced):
+class NoneSelectable(ChannelNotPlaced):
+    """No SFU takes this channel now."""
+
+    def __init__(self, detail: str, *, epoch: str = "") -> None:
+        """Take the registry's `epoch`: a fleet that was read in another one may be out of date; empty: unknown."""
+        super().__init__(detail)
+        self.epoch = epoch
+
+
+class NoSfuAvailable(NoneSelectable):
     """No SFU is registered and healthy where this request may go."""
 
     status = 503
@@ -193,7 +203,7 @@ class NoSfuAvailable(ChannelNotPlaced):
     retry_after_seconds = 10
 
 
-class Overloaded(ChannelNotPlaced):
+class Overloaded(NoneSelectable):
     """SFUs are healthy, and every one of them is above a load threshold."""
 
     status = 503

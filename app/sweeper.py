@@ -79,7 +79,7 @@ class Sweeper:
 
     async def tick(self) -> None:
         """Do what is due now, if this sweeper leads. Raises `RegistryUnavailable`."""
-        leads = await self._registry.lead(self._name, _LEASE_MS)
+        leads = await self._registry.acquire_lease(self._name, _LEASE_MS)
         if leads != self._leads:
             log.info("leading" if leads else "standing_by", sweeper=self._name)
             self._leads = leads
@@ -89,8 +89,8 @@ class Sweeper:
             await self._expire()
         while (await self._registry.reap()).has_more:
             pass
-        await self._registry.finish_drains()
-        await self._registry.purge()
+        while (await self._registry.finish_drains()).has_more:
+            pass
         await self._relay()
 
     async def _expire(self) -> None:
@@ -116,17 +116,17 @@ class Sweeper:
 
     async def _probe_one(self, address: str) -> None:
         answered = await self._forwarder.probe(address, _PROBE_TIMEOUT_S)
-        breaker = await self._registry.probe(address, answered=answered)
-        log.info("probed", sfu=address, answered=answered, breaker=breaker)
+        state = await self._registry.probe(address, answered=answered)
+        log.info("probed", sfu=address, answered=answered, state=state)
 
     async def _relay(self) -> None:
         """Publish what has happened since the last event that was published."""
-        last = await self._registry.relayed()
+        last = await self._registry.outbox_cursor()
         while events := await self._registry.events_after(last, _EVENTS_PER_READ):
             for stream_id, fields in events:
                 await self._registry.publish(pack_event(stream_id, fields))
                 last = stream_id
-            if not await self._registry.mark_relayed(self._name, last):
+            if not await self._registry.commit_cursor(self._name, last):
                 return  # another sweeper leads now and goes on from the mark
 
 

@@ -1,49 +1,57 @@
 --- @include "clock"
---- @include "emit"
+--- @include "event_emit"
 --- @include "key"
+--- @include "node_end"
+--- @include "node_read"
 --- @include "policy"
---- @include "remove_node"
 --- @include "silent_most"
 
--- Ends the lives whose health deadline has passed, a few at a time: the sweeper asks until none is due.
+-- Ends the registrations whose health deadline has passed, and forgets SFUs that have been down for longer than
+-- they stay listed. A few at a time: the sweeper asks until none is due.
 --
--- Guarantees: never early; one `down` event per life whoever asks. When more than half of a fleet of at
--- least five is silent (no report for two thirds of the threshold), the network or the store is the
--- suspect: nobody expires for one more threshold, and one `mass-expiry` event says so.
+-- Guarantees: never early; one `down` event per registration whoever asks. When more than half of a fleet of at
+-- least five is silent (no report for two thirds of the threshold), the network or Redis is the suspect: expiry is
+-- suspended for one more threshold, and one `mass-expiry` event says so.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock
 -- ARGV[2]  how many at most
 --
 -- Returns  {'expired', count, more due 0|1}
---          {'held', until when in ms}
+--          {'suspended', until when in ms}
 local now = clock(ARGV[1])
 local limit = tonumber(ARGV[2])
-local deadlines = key('deadlines')
-local fleet = key('fleet')
+local suspension = key('expiry_suspended_until')
 
-local due = redis.call('ZRANGEBYSCORE', deadlines, '-inf', now, 'LIMIT', 0, limit + 1)
-if #due == 0 then
-  redis.call('HDEL', fleet, 'held_until')
-  return { 'expired', 0, 0 }
+local old = redis.call('ZRANGEBYSCORE', key('lost'), '-inf', tostring(now - policy.lost_ttl_ms), 'LIMIT', 0, limit)
+for _, address in ipairs(old) do
+  redis.call('ZREM', key('lost'), address)
+  redis.call('ZREM', key('sfus'), address)
+  redis.call('DEL', key('node', address))
 end
 
+local due = redis.call('ZRANGEBYSCORE', key('deadlines'), '-inf', tostring(now), 'LIMIT', 0, limit + 1)
 local silent, living = silent_most(now)
-if silent then
-  local held_until = tonumber(redis.call('HGET', fleet, 'held_until') or 0)
-  if held_until == 0 then
-    held_until = now + policy.threshold_ms
-    redis.call('HSET', fleet, 'held_until', held_until)
-    emit(now, 'mass-expiry', '', '', silent .. ' of ' .. living .. ' silent', 0)
+if #due == 0 or not silent then
+  redis.call('DEL', suspension)
+end
+if #due > 0 and silent then
+  local ends_at = tonumber(redis.call('GET', suspension) or 0)
+  if ends_at + policy.threshold_ms <= now then -- none, or of a silence long past
+    ends_at = now + policy.threshold_ms
+    redis.call('SET', suspension, tostring(ends_at), 'PX', 2 * policy.threshold_ms)
+    local fleet = { address = '', region = '', generation = 0 }
+    event_emit(now, 'mass-expiry', fleet, silent .. ' of ' .. living .. ' silent')
   end
-  if now < held_until then
-    return { 'held', held_until }
+  if now < ends_at then
+    return { 'suspended', ends_at }
   end
-else
-  redis.call('HDEL', fleet, 'held_until')
 end
 
 for i = 1, math.min(#due, limit) do
-  remove_node(due[i], 'expired', now)
+  local node = node_read(due[i])
+  if not node or not node_end(node, 'expired', now) then
+    redis.call('ZREM', key('deadlines'), due[i])
+  end
 end
 return { 'expired', math.min(#due, limit), #due > limit and 1 or 0 }

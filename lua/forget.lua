@@ -1,9 +1,11 @@
 --- @include "key"
 --- @include "clock"
---- @include "remove_node"
+--- @include "key"
+--- @include "node_end"
+--- @include "node_read"
 
--- Removes every trace of an SFU: its life, what is remembered of it, its drain, its breaker. One that still
--- sends heartbeats comes back as new.
+-- Removes every trace of an SFU: its registration, its drain, its failures, its calls. One that still sends heartbeats
+-- comes back as new.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock
@@ -14,12 +16,10 @@
 local now = clock(ARGV[1])
 local address = ARGV[2]
 
-remove_node(address, 'forgotten', now)
-redis.call('HDEL', key('draining'), address)
-redis.call('DEL', key('breaker', address))
-redis.call('ZREM', key('probes'), address)
+local was_there = node_end(node_read(address), 'forgotten', now)
+redis.call('DEL', key('node', address), key('calls', address))
 redis.call('ZREM', key('lost'), address)
-if redis.call('HDEL', key('known'), address) == 0 then
+if redis.call('ZREM', key('sfus'), address) == 0 and not was_there then
   return { 'unknown' }
 end
 return { 'ok' }

@@ -1,14 +1,17 @@
---- @include "key"
+--- @include "attempt_take"
 --- @include "clock"
---- @include "give_back"
---- @include "read_learned"
---- @include "read_node"
---- @include "read_placement"
---- @include "release"
---- @include "save_node"
+--- @include "key"
+--- @include "learned_read"
+--- @include "node_read"
+--- @include "node_save"
+--- @include "node_set"
+--- @include "placement_read"
+--- @include "placement_unlock"
+--- @include "policy"
+--- @include "reservation_return"
 
--- Ends the holds of requests that never reported: their replica died, or Redis lost the report. Gives their
--- reservations back, frees the placement and the half-open permit. A few at a time.
+-- Ends attempts that never reported: their replica died, or Redis lost the report. Returns their reservations, frees
+-- the half-open permit and the lock. A placement whose channel is confirmed stays. A few at a time.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock
@@ -18,25 +21,27 @@
 local now = clock(ARGV[1])
 local limit = tonumber(ARGV[2])
 
-local due = redis.call('ZRANGEBYSCORE', key('inflight'), '-inf', now, 'LIMIT', 0, limit + 1)
-local learned = #due > 0 and read_learned()
+local due = redis.call('ZRANGEBYSCORE', key('attempts'), '-inf', tostring(now), 'LIMIT', 0, limit + 1)
+local learned = #due > 0 and learned_read(now)
 for i = 1, math.min(#due, limit) do
-  local tenant, issuer = string.match(due[i], '^([^:]*):(.*)$')
-  local placement = read_placement(tenant, issuer)
-  if not placement then
-    redis.call('ZREM', key('inflight'), due[i])
-  else
-    local node = placement.address ~= '' and read_node(placement.address, now)
-    if node and placement.reserved_at > 0 then
-      give_back(node, placement.reserved_at, now, learned)
+  redis.call('ZREM', key('attempts'), due[i])
+  local name, tenant, issuer = string.match(due[i], '^(.-:%d+) ([^: ]*):(.*)$')
+  local placement = placement_read(tenant, issuer, '')
+  local id, attempt = string.match(name, '^(.*):'), attempt_take(placement, name)
+  redis.call('SET', key('attempt', name), attempt.result or 'expired', 'PX', policy.attempt_ttl_ms)
+  local node = attempt.address ~= '' and node_read(attempt.address)
+  if node then
+    if attempt.reserved_at > 0 and node.generation == attempt.generation then
+      reservation_return(node, attempt.reserved_at, now)
     end
-    if node then
-      save_node(node, now, learned) -- its permit, if it had one, has run out with the hold
+    if node.permit == id and node.permit_until <= now then
+      node_set(node, 'permit', '')
+      node_set(node, 'permit_until', 0)
     end
-    if placement.reserved_at > 0 then
-      placement.address = ''
-    end
-    release(tenant, issuer, placement)
+    node_save(node, now, learned)
+  end
+  if placement.lock_owner == name and placement.lock_expires_at > 0 and placement.lock_expires_at <= now then
+    placement_unlock(placement, name)
   end
 end
 return { 'reaped', math.min(#due, limit), #due > limit and 1 or 0 }

@@ -1,98 +1,96 @@
---- @include "admit"
---- @include "choose"
 --- @include "clock"
---- @include "give_back"
---- @include "keeps_sticky"
---- @include "key"
---- @include "over_limit"
---- @include "pin"
+--- @include "epoch_read"
+--- @include "learned_read"
+--- @include "node_assign"
+--- @include "node_read"
+--- @include "placement_blocks"
+--- @include "placement_keeps"
+--- @include "placement_lock"
+--- @include "placement_read"
 --- @include "policy"
---- @include "read_candidate"
---- @include "read_learned"
---- @include "read_node"
---- @include "read_pinned"
---- @include "read_placement"
---- @include "save_node"
---- @include "save_reserved"
---- @include "start_trial"
---- @include "why_none"
+--- @include "returning_take"
+--- @include "select_node"
+--- @include "tenant_over_limit"
 
--- Places a tenant's issuer on an SFU: sticky, else the lowest effective load of the first region group that
--- has a selectable node (roadmap, phase 2). Picks, reserves and pins in one step. O(log N) in the fleet.
+-- Places a tenant's issuer on an SFU for one attempt of a request: sticky, else the lowest effective load of the first
+-- region group that has a selectable node (roadmap, phase 2), else an ejected one. Picks, reserves and locks in one
+-- step. O(log N) in the fleet.
 --
--- Guarantees: one holder per issuer at a time; the same request and attempt, sent again, gets the same SFU
--- and reserves once; a holder that died past its time is succeeded, with its reservation.
+-- Guarantees: one lock per issuer at a time; the same attempt, sent again, gets the same SFU and reserves once; each
+-- attempt's reservation is its own, also while an earlier attempt of the request is under way.
 --
--- KEYS[1]   the namespace's prefix
--- ARGV[1]   now in ms, '' for Redis' clock
--- ARGV[2]   the request's id
--- ARGV[3]   attempt, from 1
--- ARGV[4]   tenant
--- ARGV[5]   issuer
--- ARGV[6]   groups of regions in order of preference: 'eu-west,eu-north|*', '*' for the whole fleet
--- ARGV[7]   addresses tried, separated by spaces
--- ARGV[8]   regions that a sticky placement must be in, separated by commas; '*' for any
--- ARGV[9]   for how many ms the request may hold the placement
--- ARGV[10]  random in [0, 1)
--- ARGV[11]  how many channels the tenant may have, '' for no limit
+-- KEYS[1]  the namespace's prefix
+-- ARGV[1]  now in ms, '' for Redis' clock
+-- ARGV[2]  the request's id        ARGV[3]  attempt, from 1        ARGV[4]  tenant        ARGV[5]  issuer
+-- ARGV[6]  groups of regions in order of preference: 'eu-west,eu-north|*', '*' for the whole fleet
+-- ARGV[7]  addresses tried, separated by spaces
+-- ARGV[8]  regions that a sticky placement must be in, separated by commas; '*' for any
+-- ARGV[9]  for how many ms it may lock the placement      ARGV[10] random in [0, 1)
+-- ARGV[11] how many issuers the tenant may have placed, '' for no limit
+-- ARGV[12] the caller's address, as the SFU is to see it
+-- ARGV[13] fingerprint of the channel's key, '' for unknown
 --
--- Returns  {'placed', address, region, sealed key, public_url, reason, held 0|1, uuid of the last channel}
---              reason: 'sticky', 'least-load', 'round-robin' or 'fallback' (not the first group)
---          {'wait', ms until the holder's time is over}
---          {'none'}, {'overloaded'}, {'limit'}
+-- Returns  {'placed', address, region, sealed key, public_url, reason, locked 0|1, uuid of the last channel,
+--           generation, caller's address of the placement, whether another channel key has the issuer 0|1}
+--              reason: 'sticky', 'least-load', 'round-robin', 'fallback' (not the first group) or 'last-resort'
+--          {'wait', ms until the lock is over}
+--          {'none', epoch}, {'overloaded', epoch}, {'limit'}
 --          {'again'}  stale entries were in the way: ask again
 local now = clock(ARGV[1])
 local request = {
-  id = ARGV[2], attempt = ARGV[3], tenant = ARGV[4], issuer = ARGV[5], groups = ARGV[6], exclude = ARGV[7],
-  allow = ARGV[8], hold_ms = ARGV[9], random = ARGV[10], max_channels = tonumber(ARGV[11]),
+  id = ARGV[2], attempt = ARGV[3], name = ARGV[2] .. ':' .. ARGV[3], groups = ARGV[6], exclude = ARGV[7],
+  allow = ARGV[8], lock_ms = ARGV[9], random = ARGV[10], max_placements = tonumber(ARGV[11]), caller = ARGV[12],
+  fingerprint = ARGV[13],
 }
-
-local function answer(node, reason, held, uuid)
-  return { 'placed', node.address, node.region, node.key, node.public_url, reason, held, uuid }
+local placement = placement_read(ARGV[4], ARGV[5], request.fingerprint)
+if placement.caller ~= '' then
+  request.caller = placement.caller
 end
 
-local current
-local placement = read_placement(request.tenant, request.issuer)
-if placement then
-  local is_mine = placement.holder == request.id
-  if placement.holder ~= '' and not is_mine and placement.held_until > now then
-    return { 'wait', placement.held_until - now }
+local function answer(node, reason, locked)
+  local uuid = node.address == placement.address and placement.uuid or ''
+  return { 'placed', node.address, node.region, node.key, node.public_url, reason, locked, uuid, node.generation,
+    request.caller, placement.has_other and 1 or 0 }
+end
+
+local wait = placement_blocks(placement, request, now)
+if wait then
+  return { 'wait', wait }
+end
+local is_repeated = placement.lock_owner == request.name
+local address = is_repeated and string.match(placement.attempt, '^%d+ %d+ %S+ (%S+)$')
+local placed = address and node_read(address)
+if placed and placed.down_at == 0 and placed.reported_at + policy.threshold_ms > now then
+  return answer(placed, 'sticky', 1)
+end
+
+local kept, node, reason, learned = 'no', nil, 'sticky', nil
+if placement.address ~= '' then
+  kept, node = placement_keeps(placement, request, now)
+end
+local reserves = kept ~= 'sticky' or placement.confirmed_at == 0
+if kept == 'sticky' then
+  local is_fresh = not reserves and now - placement.confirmed_at < policy.confirmed_ms
+  if is_fresh and placement.lock_expires_at == 0 then
+    return answer(node, reason, 0)
   end
-  current = placement.address ~= '' and read_pinned(placement.address, now) or nil
-  if is_mine and placement.attempt == tonumber(request.attempt) and current then
-    return answer(current, 'sticky', 1, placement.uuid)
+else
+  if tenant_over_limit(placement, request, now) then
+    return { 'limit' }
   end
-  if keeps_sticky(current, request, now) then
-    if placement.holder == '' and now - placement.confirmed_at < policy.confirmed_ms then
-      return answer(current, 'sticky', 0, placement.uuid)
-    end
-    if current.breaker == 'half-open' then
-      start_trial(current, now + request.hold_ms)
-      save_reserved(read_candidate(current.address, now), now, read_learned())
-    end
-    pin(current.address, placement.reserved_at, request, now)
-    return answer(current, 'sticky', 1, placement.uuid)
+  local again
+  learned = learned_read(now)
+  returning_take(4, now, learned)
+  node, again, reason = select_node(request, kept == 'last-resort' and node, now, learned)
+  if not node then
+    return again and { 'again' } or { reason, (epoch_read()) }
   end
 end
 
-if over_limit(request, now) then
-  return { 'limit' }
+local role = reason == 'last-resort' and reason or '-'
+local record = string.format('%d', reserves and now or 0) .. ' ' .. node.generation .. ' ' .. role .. ' ' .. node.address
+placement_lock(placement, node, request, record, now)
+if reserves or node.ejected_reason ~= '' then
+  node_assign(node, request, reserves, now, learned or learned_read(now))
 end
-local learned = read_learned()
-local node, detail = choose(request, now, learned)
-if not node then
-  return { detail and 'again' or why_none(request.groups) }
-end
-
-if current and placement.reserved_at > 0 then
-  local former = read_node(current.address, now)
-  give_back(former, placement.reserved_at, now, learned)
-  save_node(former, now, learned)
-end
-admit(node, request, now, learned)
-if placement then
-  redis.call('HDEL', key('placement', request.tenant, request.issuer), 'uuid', 'confirmed_at')
-end
-pin(node.address, now, request, now)
-local reason = detail > 1 and 'fallback' or policy.strategy == 'load' and 'least-load' or 'round-robin'
-return answer(node, reason, 1, '')
+return answer(node, reason, 1)

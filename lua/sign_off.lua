@@ -1,6 +1,7 @@
 --- @include "clock"
---- @include "read_node"
---- @include "remove_node"
+--- @include "node_end"
+--- @include "node_health"
+--- @include "node_read"
 
 -- Removes an SFU at once: it says that it is going (roadmap, phase 1, status "down").
 --
@@ -15,10 +16,13 @@
 -- Returns  {'ok', removed 0|1}
 --          {'leased', sealed key of the holder}
 local now = clock(ARGV[1])
-local address = ARGV[2]
+local node = node_read(ARGV[2])
 
-local node = read_node(address, now)
-if node and node.fingerprint ~= ARGV[3] and node.fingerprint ~= ARGV[4] then
+if not node or node.down_at > 0 then
+  return { 'ok', 0 }
+end
+local is_holder = node.fingerprint == ARGV[3] or node.fingerprint == ARGV[4]
+if not is_holder and node_health(node, now) ~= 'expired' then
   return { 'leased', node.key }
 end
-return { 'ok', remove_node(address, 'signed-off', now) and 1 or 0 }
+return { 'ok', node_end(node, is_holder and 'signed-off' or 'expired', now) and is_holder and 1 or 0 }

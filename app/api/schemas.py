@@ -78,7 +78,7 @@ class Sfu(Document):
         return cls(
             address=sfu.address,
             region=sfu.region,
-            status="down" if sfu.state == "failed" else sfu.state,
+            status="down" if sfu.status == "failed" else sfu.status,
             breaker=sfu.breaker,
             load=round(sfu.load, 4),
             channels=sfu.channels,

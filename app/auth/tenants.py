@@ -23,7 +23,7 @@ class Tenant:
     """The region its channels prefer when the request says none."""
     region_allow: tuple[str, ...] | None = None
     """Regions its channels may be placed in; `None` is all."""
-    max_channels: int | None = None
+    max_placements: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,9 @@ class Tenants:
                 allowed = tuple(region for region in entry.region_allow if region in everywhere)
             limited = bool(entry.region_allow or everywhere)
             tenants.append(
-                Tenant(entry.name, entry.key, entry.region, allowed if limited else None, entry.max_channels)
+                Tenant(
+                    entry.name, entry.key, entry.region, allowed if limited else None, entry.max_placements
+                )
             )
         return cls(tuple(tenants), clock)
 

@@ -29,6 +29,10 @@ class OfflinePlacement:
     issuer: str
     address: str
     uuid: str
+    id: str = ""
+    generation: int = 0
+    caller: str = ""
+    is_limited: bool = False
 
 
 class SnapshotPlacer:
@@ -49,7 +53,7 @@ class SnapshotPlacer:
             NoSfuAvailable, Overloaded: there is none, or only full ones.
         """
         snapshot = self._snapshot()
-        usable = [node for node in snapshot.nodes if self._is_usable(node, request)]
+        usable = [node for node in snapshot.nodes if node.is_selectable and self._is_usable(node, request)]
         candidates = [node for node in usable if not self._is_full(node, snapshot)]
         if not candidates:
             if usable:
@@ -70,16 +74,27 @@ class SnapshotPlacer:
         node = by_address[order[0]]
         self._placed[node.address] += 1
         reason: Reason = "fallback" if is_fallback else "least-load"
-        return Placement(node.address, node.region, node.sealed_key, node.public_url, reason, True, "", True)
+        return Placement(
+            node.address,
+            node.region,
+            node.sealed_key,
+            node.public_url,
+            reason,
+            True,
+            "",
+            True,
+            node.generation,
+            request.caller,
+        )
 
-    def report(self, report: ForwardOutcome) -> None:
+    def record_outcome(self, report: ForwardOutcome) -> None:
         """Note how forwarding ended."""
-        if report.outcome == "created":
-            self._learn(OfflinePlacement(report.tenant, report.issuer, report.address, report.uuid))
+        if report.result == "created":
+            self._learn(learned_of(report))
             return
         if report.is_local:
             self._give_back(report.address)
-        if report.outcome != "unblamed":
+        if report.result != "unblamed":
             self._down_until[report.address] = self._now() + _MARK_DOWN_S
 
     def _learn(self, learned: OfflinePlacement) -> None:
@@ -123,3 +138,17 @@ def _weight(node: SnapshotNode) -> float:
     """Capacity, times the free share in quarters: replicas whose snapshots differ a little still agree."""
     free_quarters = min(4, max(1, 4 - int(node.load * 4)))
     return node.max_sessions * free_quarters / 4
+
+
+def learned_of(outcome: ForwardOutcome) -> OfflinePlacement:
+    """Return the channel that a good `outcome` tells of."""
+    return OfflinePlacement(
+        outcome.tenant,
+        outcome.issuer,
+        outcome.address,
+        outcome.uuid,
+        outcome.id,
+        outcome.generation,
+        outcome.caller,
+        outcome.is_limited,
+    )

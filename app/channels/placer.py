@@ -3,12 +3,12 @@
 from dataclasses import asdict
 from typing import Final
 
-from app.channels.fallback import OfflinePlacement, SnapshotPlacer
+from app.channels.fallback import SnapshotPlacer, learned_of
 from app.crypto.tokens import Key
 from app.errors import NoSfuAvailable, RegistryUnavailable
 from app.logs import logger
 from app.registry.availability import RegistryAvailability
-from app.registry.placements import Busy, ForwardOutcome, Placement, PlacementRequest
+from app.registry.placements import Busy, Confirmation, ForwardOutcome, Placement, PlacementRequest
 from app.registry.registry import Registry
 
 log = logger(__name__)
@@ -47,12 +47,12 @@ class Placer:
         while learned := self._local.take_offline():  # telling takes time, in which more is placed
             try:
                 while learned:
-                    await self._registry.adopt(**asdict(learned[-1]))
+                    await self._registry.confirm(Confirmation(**asdict(learned[-1])))
                     learned.pop()
             finally:
                 self._local.keep_offline(learned)
 
-    async def report(self, report: ForwardOutcome) -> None:
+    async def record_outcome(self, report: ForwardOutcome) -> None:
         """Say how forwarding ended. Fails open: the channel exists whether or not it is counted."""
         for _ in range(_TRIES):
             if not self._switch.uses_registry:
@@ -65,14 +65,13 @@ class Placer:
                 log.warning("report_lost", sfu=report.address, detail=error.detail)
             else:
                 return
-        self._local.report(report)
+        self._local.record_outcome(report)
 
     async def _tell(self, report: ForwardOutcome) -> None:
-        if report.is_local and report.outcome == "created":  # the registry came back meanwhile
-            learned = OfflinePlacement(report.tenant, report.issuer, report.address, report.uuid)
-            await self._registry.adopt(**asdict(learned))
+        if report.is_local and report.result == "created":  # the registry came back meanwhile
+            await self._registry.confirm(Confirmation(**asdict(learned_of(report))))
         else:
-            await self._registry.report(report)
+            await self._registry.record_outcome(report)
 
     def open_key(self, placement: Placement) -> Key:
         """Return the key of the placed SFU. Raises `UnsealError`."""

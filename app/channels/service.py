@@ -29,7 +29,7 @@ log = logger(__name__)
 TOKEN_LIFE_SECONDS: Final = 60
 """Life of the tokens that SFUs get; Odoo's own have 30 s, clocks may differ a little."""
 
-_HOLD_MARGIN_MS: Final = 100
+_LOCK_MARGIN_MS: Final = 100
 _FIRST_WAIT_S: Final = 0.005
 _LONGEST_WAIT_S: Final = 0.05
 
@@ -114,7 +114,7 @@ class Channels:
                     placement = await self._select(attempts, number)
                 if placement is None:
                     break
-                if not placement.is_held:
+                if not placement.is_locked:
                     turn.let_others_pass()
                 try:
                     with self._observer.phase("forward"):
@@ -141,9 +141,10 @@ class Channels:
                         attempt=number,
                         groups=request.groups,
                         exclude=attempts.tried,
-                        hold_ms=int(remaining * 1000) + _HOLD_MARGIN_MS,
+                        lock_ms=int(remaining * 1000) + _LOCK_MARGIN_MS,
                         allow=caller.tenant.region_allow,
-                        max_channels=caller.tenant.max_channels,
+                        max_placements=caller.tenant.max_placements,
+                        caller=request.client,
                     )
                 )
             except (NoSfuAvailable, Overloaded):
@@ -181,7 +182,7 @@ class Channels:
         return min(self._failover.retry_timeout_ms / 1000, remaining if is_last else remaining / 2)
 
     async def _created(self, attempts: _Attempts, placement: Placement, channel: Channel) -> None:
-        if placement.is_held or channel.uuid != placement.uuid:
+        if placement.is_locked or channel.uuid != placement.uuid:
             await self._report(attempts, placement, "created", is_final=True, uuid=channel.uuid)
         for failed, error in attempts.failures:
             if error.status is not None:
@@ -220,24 +221,29 @@ class Channels:
         self,
         attempts: _Attempts,
         placement: Placement,
-        outcome: Outcome,
+        result: Outcome,
         *,
         is_final: bool = False,
         uuid: str = "",
     ) -> None:
         caller = attempts.request.caller
-        report = ForwardOutcome(
+        numbers = (number for number, (each, _) in enumerate(attempts.failures, 1) if each is placement)
+        outcome = ForwardOutcome(
+            attempt=next(numbers, len(attempts.failures) + 1),
             id=attempts.request.id,
             tenant=caller.tenant.name,
             issuer=caller.issuer,
             address=placement.address,
-            outcome=outcome,
+            result=result,
             is_final=is_final,
             uuid=uuid,
             is_local=placement.is_local,
+            generation=placement.generation,
+            caller=placement.caller,
+            is_limited=caller.tenant.max_placements is not None,
         )
         with self._observer.phase("report"):
-            await self._placer.report(report)
+            await self._placer.record_outcome(outcome)
 
 
 def _is_refusal(status: int) -> bool:

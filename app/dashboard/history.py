@@ -74,7 +74,7 @@ class History:
         """Remember the figures of those in `page` that live."""
         row = self._row_of(self._step())
         for sfu in page:
-            place = self._place_of(sfu.address) if sfu.state != "down" else None
+            place = self._place_of(sfu.address) if sfu.is_living else None
             if place is not None:
                 self._seen[place] = row.step
                 row.write(place, sfu)

@@ -15,6 +15,8 @@ EventType = Literal[
     "misconfigured",
     "overloaded",
     "mass-expiry",
+    "restarted",
+    "address_shared",
 ]
 
 
@@ -28,7 +30,7 @@ class Event(TypedDict):
     region: str
     reason: str
     generation: int
-    """Which life of the SFU: it grows with each registration after a `down`."""
+    """Which life of the SFU: it grows with each registration."""
     at: int
     """Milliseconds since the epoch, by Redis' clock."""
 

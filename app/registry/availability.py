@@ -128,7 +128,7 @@ class RegistryAvailability:
         """Why what was read may not be the whole fleet; empty for no doubt."""
         if fresh.is_held:
             return "most SFUs went silent at once"
-        if self.snapshot.epoch and fresh.epoch != self.snapshot.epoch:
+        if self.snapshot.began_at and fresh.began_at != self.snapshot.began_at:
             return "the registry has lost its data"
         return "it was away" if self.mode == "away" else ""
 

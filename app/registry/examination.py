@@ -208,16 +208,13 @@ async def orphans(patient: Patient) -> Finding:
 
 async def _orphans(patient: Patient) -> set[str]:
     keys, fleet = patient.registry.keys, await patient.registry.fleet()
-    alive = {sfu.address for sfu in fleet if sfu.state != "down"}
+    alive = {sfu.address for sfu in fleet if sfu.is_living}
     regions = {sfu.region for sfu in fleet}
-    ranked = [keys.deadlines, keys.load(), *(keys.load(region) for region in regions)]
-    plain = [keys.overloaded()]
-    plain += [key(region) for region in regions for key in (keys.overloaded, keys.members, keys.ejected)]
+    indexes = (keys.load, keys.round_robin, keys.ejected, keys.overloaded)
+    names = [keys.deadlines, *(index(region) for region in (None, *regions) for index in indexes)]
     entries: set[str] = set()
-    for name in ranked:
+    for name in names:
         entries.update([address async for address, _ in patient.client.zscan_iter(name)])
-    for name in plain:
-        entries.update([address async for address in patient.client.sscan_iter(name)])
     return entries - alive
 
 

@@ -1,6 +1,7 @@
 """Why a channel would land where it would: every candidate, its score and the reason it was passed over.
 
-A dry run over the fleet as people see it. It changes nothing and is on no request path.
+The scripts decide: `explain.lua` names the winner, `describe.lua` the state of every SFU. Nothing is reserved, and
+no request waits for it.
 """
 
 from collections.abc import Sequence
@@ -19,39 +20,50 @@ class Candidate:
 
     sfu: SfuStatus
     score: float
-    """What candidates are compared by: the effective load, or with round-robin the turn."""
+    """What candidates are compared by: the effective load, or with round-robin the slot."""
     group: int
     """The first of the request's region groups that it belongs to, from 1; 0 for none."""
     verdict: str
-    """`chosen`, `tied` (as likely as the chosen), or why it was passed over."""
+    """`chosen`, `sticky`, `last-resort`, `tied` (as likely as the chosen), or why it was passed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What `select.lua` would answer."""
+
+    winner: str
+    """The address; empty for no SFU."""
+    reason: str
+    group: int
+    placement: str
+    """Where the issuer is placed; empty for nowhere."""
 
 
 def explain(
     fleet: Sequence[SfuStatus],
     request: PlacementRequest,
+    decision: Decision,
     *,
     strategy: Literal["load", "round-robin"],
     choices: int,
-    sticky: str = "",
 ) -> list[Candidate]:
-    """Return every SFU, the best first, with its verdict. `sticky` is where the issuer is placed already."""
+    """Return every SFU, the best first, with its verdict; exactly one has won, unless there is none."""
     ranked = sorted(
         (Candidate(sfu, _score(sfu, strategy), _group(sfu, request.groups), "") for sfu in fleet),
         key=lambda candidate: (
-            candidate.sfu.standing != "selectable",
+            candidate.sfu.address != decision.winner,
+            candidate.sfu.tier != "load",
             candidate.group or len(request.groups) + 1,
             candidate.score,
             candidate.sfu.address,
         ),
     )
-    in_the_running = [each for each in ranked if not _obstacle(each, request)]
-    best = _best(in_the_running, choices)
-    best_group = in_the_running[0].group if in_the_running else 0
-    return [replace(each, verdict=_verdict(each, request, best, best_group, sticky)) for each in ranked]
+    draw = _draw(ranked, request, decision, choices)
+    return [replace(each, verdict=_verdict(each, request, decision, draw)) for each in ranked]
 
 
 def _score(sfu: SfuStatus, strategy: Literal["load", "round-robin"]) -> float:
-    return sfu.turn if strategy == "round-robin" else sfu.effective_load
+    return sfu.round_robin_seq if strategy == "round-robin" else sfu.effective_load
 
 
 def _group(sfu: SfuStatus, groups: Sequence[Sequence[str]]) -> int:
@@ -59,39 +71,35 @@ def _group(sfu: SfuStatus, groups: Sequence[Sequence[str]]) -> int:
     return next(numbers, 0)
 
 
-def _obstacle(candidate: Candidate, request: PlacementRequest) -> str:
-    """What keeps a candidate out whatever the others are; empty for nothing."""
-    if candidate.sfu.address in request.exclude:
-        return "tried"
-    if candidate.sfu.standing != "selectable":
-        return candidate.sfu.standing
-    return "" if candidate.group else "region-not-allowed"
-
-
-def _keeps(sfu: SfuStatus, request: PlacementRequest) -> bool:
-    """Whether an SFU keeps an issuer that it has: what `lua/includes/keeps_sticky.lua` decides."""
-    is_allowed = request.allow is None or sfu.region in request.allow
-    if not is_allowed or sfu.address in request.exclude:
-        return False
-    if sfu.breaker == "open" or sfu.standing == "on-trial":
-        return False
-    is_overdue = sfu.drained and sfu.drain_until > 0
-    return sfu.state == "up" or (sfu.state == "draining" and not is_overdue)
-
-
-def _best(candidates: Sequence[Candidate], choices: int) -> frozenset[str]:
-    """The addresses of which one would be drawn: the `choices` lowest, and ties of the last of them."""
-    group = [each for each in candidates if each.group == candidates[0].group]
-    return frozenset(each.sfu.address for each in group if each.score <= group[:choices][-1].score)
+def _draw(
+    ranked: Sequence[Candidate], request: PlacementRequest, decision: Decision, choices: int
+) -> frozenset[str]:
+    """The addresses that the winner was drawn from: the `choices` lowest scores, and ties of the last of them."""
+    if decision.reason in ("sticky", "last-resort") or not decision.winner:
+        return frozenset()
+    group = [
+        each
+        for each in ranked
+        if each.group == decision.group and each.sfu.is_selectable and each.sfu.address not in request.exclude
+    ]
+    limit = sorted(each.score for each in group)[:choices]
+    return frozenset(each.sfu.address for each in group if limit and each.score <= limit[-1])
 
 
 def _verdict(
-    candidate: Candidate, request: PlacementRequest, best: frozenset[str], best_group: int, sticky: str
+    candidate: Candidate, request: PlacementRequest, decision: Decision, draw: frozenset[str]
 ) -> str:
-    if candidate.sfu.address == sticky and _keeps(candidate.sfu, request):
-        return "sticky"
-    if obstacle := _obstacle(candidate, request):
-        return obstacle
-    if candidate.sfu.address in best:
-        return "chosen" if len(best) == 1 else "tied"
-    return "other-region" if candidate.group > best_group else "higher-score"
+    sfu = candidate.sfu
+    if sfu.address == decision.winner and decision.reason in ("sticky", "last-resort"):
+        return decision.reason
+    if sfu.address in request.exclude:
+        return "tried"
+    if not sfu.is_selectable:
+        return "permit-taken" if sfu.state == "half-open" else sfu.state
+    if not candidate.group:
+        return "region-not-allowed"
+    if decision.reason == "sticky":
+        return "not-the-calls"
+    if sfu.address in draw:
+        return "chosen" if len(draw) == 1 else "tied"
+    return "other-region" if candidate.group > decision.group else "higher-score"

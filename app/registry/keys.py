@@ -7,11 +7,11 @@ all; several fleets spread over a Cluster by namespace. `lua/includes/key.lua` b
 from dataclasses import dataclass
 from typing import Final
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """The layout that this version writes. What may change within one, what needs another: docs/operations.md."""
 
-OLDEST_SCHEMA: Final = 1
-NEWEST_SCHEMA: Final = 1
+OLDEST_SCHEMA: Final = 2
+NEWEST_SCHEMA: Final = 2
 """The layouts whose data this version can work with, whichever it writes itself."""
 
 
@@ -32,8 +32,13 @@ class Keys:
         return f"{self.namespace}:events"
 
     def node(self, address: str) -> str:
-        """Hash of one living SFU. Its TTL is its health."""
+        """Hash of the facts about one SFU, living or lost."""
         return f"{self.prefix}node:{address}"
+
+    @property
+    def sfus(self) -> str:
+        """Sorted set of every SFU, living or lost, by address (all scores are 0)."""
+        return f"{self.prefix}sfus"
 
     @property
     def deadlines(self) -> str:
@@ -41,18 +46,23 @@ class Keys:
         return f"{self.prefix}deadlines"
 
     @property
-    def known(self) -> str:
-        """Hash of what is remembered of every SFU, living or lost (JSON)."""
-        return f"{self.prefix}known"
-
-    @property
     def lost(self) -> str:
         """Sorted set of SFUs that went down, by when (ms)."""
         return f"{self.prefix}lost"
 
     @property
+    def drains(self) -> str:
+        """Sorted set of SFUs with a drain deadline that has not been announced, by deadline (ms)."""
+        return f"{self.prefix}drains"
+
+    @property
+    def returning(self) -> str:
+        """Sorted set of SFUs whose ejection or half-open permit ends, by when (ms)."""
+        return f"{self.prefix}returning"
+
+    @property
     def fleet(self) -> str:
-        """Hash of the fleet's counters and of what placement has learned."""
+        """Hash of the fleet's epoch, its counters and what placement has learned."""
         return f"{self.prefix}fleet"
 
     @property
@@ -61,51 +71,53 @@ class Keys:
         return f"{self.prefix}events"
 
     def load(self, region: str | None = None) -> str:
-        """Sorted set of selectable SFUs by effective load, of one region or of all."""
-        return f"{self.prefix}load" + (f":{region}" if region else "")
+        """Sorted set of selectable and half-open SFUs by effective load, of one region or of all."""
+        return self._index("load", region)
+
+    def round_robin(self, region: str | None = None) -> str:
+        """Sorted set of the members of `load` by when they were chosen last."""
+        return self._index("round_robin", region)
+
+    def ejected(self, region: str | None = None) -> str:
+        """Sorted set of ejected SFUs by effective load: the last resort."""
+        return self._index("ejected", region)
 
     def overloaded(self, region: str | None = None) -> str:
-        """Set of SFUs that are out by load alone, of one region or of all."""
-        return f"{self.prefix}overloaded" + (f":{region}" if region else "")
+        """Sorted set of SFUs that are out by load alone, by effective load."""
+        return self._index("overloaded", region)
 
-    def members(self, region: str) -> str:
-        """Set of a region's living SFUs."""
-        return f"{self.prefix}members:{region}"
-
-    def ejected(self, region: str) -> str:
-        """Set of a region's SFUs that are out by failures."""
-        return f"{self.prefix}ejected:{region}"
-
-    def breaker(self, address: str) -> str:
-        """Hash of one SFU's circuit breaker."""
-        return f"{self.prefix}breaker:{address}"
-
-    @property
-    def probes(self) -> str:
-        """Sorted set of SFUs with an open breaker, by when to probe (ms)."""
-        return f"{self.prefix}probes"
+    def _index(self, kind: str, region: str | None) -> str:
+        return f"{self.prefix}{kind}" + (f":{region}" if region else "")
 
     def placement(self, tenant: str, issuer: str) -> str:
         """Hash: where an issuer is placed, and which request is placing it."""
         return f"{self.prefix}placement:{tenant}:{issuer}"
 
     @property
-    def inflight(self) -> str:
-        """Sorted set of held placements, by when their hold ends (ms)."""
-        return f"{self.prefix}inflight"
+    def attempts(self) -> str:
+        """Sorted set of attempts under way, `<request id>:<number>`, by when their lock ends (ms)."""
+        return f"{self.prefix}attempts"
+
+    def attempt(self, name: str) -> str:
+        """String: what one attempt, `<request id>:<number>`, has reserved, or how it ended."""
+        return f"{self.prefix}attempt:{name}"
 
     def tenant(self, tenant: str) -> str:
         """Sorted set of a limited tenant's issuers, by when their placement is forgotten (ms)."""
         return f"{self.prefix}tenant:{tenant}"
 
     def channel(self, uuid: str) -> str:
-        """String: the address of the SFU that has this channel."""
+        """String: tenant, SFU address and caller address of a channel, separated by spaces."""
         return f"{self.prefix}channel:{uuid}"
 
+    def calls(self, address: str) -> str:
+        """Sorted set of the calls of one SFU, `<tenant>:<issuer>`, by when they were confirmed last (ms)."""
+        return f"{self.prefix}calls:{address}"
+
     @property
-    def draining(self) -> str:
-        """Hash of the operator's drains: address to deadline (ms, 0 for none)."""
-        return f"{self.prefix}draining"
+    def expiry_suspended_until(self) -> str:
+        """String: until when expiry is suspended (ms), because most of the fleet is silent."""
+        return f"{self.prefix}expiry_suspended_until"
 
     @property
     def read(self) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Reason = Literal["sticky", "least-load", "round-robin", "fallback"]
+Reason = Literal["sticky", "least-load", "round-robin", "fallback", "last-resort"]
 Outcome = Literal["created", "failed", "misconfigured", "unblamed"]
 
 
@@ -20,29 +20,40 @@ class PlacementRequest:
     """Groups of regions in order of preference; `*` is the whole fleet."""
     exclude: tuple[str, ...] = ()
     """Addresses this request has tried."""
-    hold_ms: int = 2_500
-    """For how long this request may hold the placement."""
+    lock_ms: int = 2_500
+    """For how long this request may lock the placement."""
     allow: tuple[str, ...] | None = None
     """Regions a sticky placement must be in."""
-    max_channels: int | None = None
+    max_placements: int | None = None
     """The tenant's limit."""
+    caller: str = ""
+    """The caller's address, as the SFU is to see it; the placement's own wins (`Placement.caller`)."""
+    channel_key_fingerprint: str = ""
+    """Tells databases apart that share an issuer; empty when the token has no channel key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """An SFU for one channel request."""
+    """An SFU for one attempt of a channel request."""
 
     address: str
     region: str
     sealed_key: str
     public_url: str
     reason: Reason
-    is_held: bool
-    """Whether this request holds the placement and must report how it ended."""
+    """`last-resort`: no selectable SFU is left, this one is ejected."""
+    is_locked: bool
+    """Whether this request locks the placement and must record how it ended."""
     uuid: str
     """The channel the issuer had there last, or empty."""
     is_local: bool = False
     """Whether this replica chose it by itself, so that the registry does not know of it."""
+    generation: int = 0
+    """The SFU's registration; 0 when it is not known."""
+    caller: str = ""
+    """The caller's address that the SFU is to see: the one that the placement began with."""
+    has_other_key: bool = False
+    """Whether another channel key has the same issuer: two databases, which are kept apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +65,74 @@ class Busy:
 
 @dataclass(frozen=True, slots=True)
 class ForwardOutcome:
-    """How forwarding one channel request to one SFU ended."""
+    """How forwarding one attempt of a channel request to one SFU ended."""
 
     id: str
     tenant: str
     issuer: str
     address: str
-    outcome: Outcome
+    result: Outcome
     is_final: bool = True
+    """Whether the request is over and gives up its lock."""
     uuid: str = ""
     is_local: bool = False
     """`is_local` of the placement."""
+    attempt: int = 1
+    generation: int = 0
+    """`generation` of the placement."""
+    error: str = ""
+    """What went wrong, for people: the SFU's status or the cause."""
+    caller: str = ""
+    """`caller` of the placement."""
+    channel_key_fingerprint: str = ""
+    is_limited: bool = False
+    """Whether the tenant has a limit, so that the placement counts towards it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """A channel that exists and was made without the registry."""
+
+    id: str
+    tenant: str
+    issuer: str
+    address: str
+    uuid: str
+    generation: int = 0
+    age_ms: int = 0
+    """How long ago the SFU answered, by a clock that only moves forward."""
+    caller: str = ""
+    channel_key_fingerprint: str = ""
+    is_limited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelOwner:
+    """Who has a channel: its tenant, its SFU, and the caller's address that the SFU knows it by."""
+
+    tenant: str
+    address: str
+    caller: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """What the registry made of an outcome or a confirmation."""
+
+    is_placed: bool
+    """Whether the issuer's placement is this channel now; always false for a channel that was not created."""
+    uuid_owner: ChannelOwner | None = None
+    """The living SFU or the tenant that has the same uuid and keeps it."""
+    is_repeated: bool = False
+    """Whether this attempt had been counted before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that an SFU has, or had before it went down or restarted."""
+
+    tenant: str
+    issuer: str
+    """The issuer, followed by `#` and a fingerprint where two channel keys share it."""
+    confirmed_at: int
+    """When its channel was confirmed last, in ms of Redis' clock."""

@@ -10,8 +10,26 @@ from app.settings.model import Settings
 CONFIRMED_MS: Final = 1_000
 """For so long after an SFU confirmed a channel, requests of its issuer need not queue behind each other."""
 
+LOCK_MARGIN_MS: Final = 1_000
+"""No lock lasts longer than the deadline and this."""
+
 EVENTS_KEPT: Final = 100_000
 """About how many transitions the outbox stream keeps for replay."""
+
+ATTEMPT_TTL_MS: Final = 60_000
+"""How long an attempt is remembered after its lock: a repeated or late call is known as one."""
+
+LEARNED_FADE_MS: Final = 600_000
+"""Time constant with which what was learned fades back to the setting when nothing teaches it."""
+
+LEARNED_BOUND: Final = 4
+"""The learned sessions per channel stay below this multiple of the setting."""
+
+PROBE_AHEAD_MS: Final = 2_500
+"""The sweeper probes an ejected SFU this long before its ejection ends: a silent one is not tried by a request."""
+
+CALLS_KEPT: Final = 10_000
+"""The most calls that are listed for one SFU."""
 
 _WORD: Final = re.compile(r"[a-z-]+")
 
@@ -27,6 +45,8 @@ class Policy:
     choices: int
     sessions_per_channel: float
     min_sessions_per_channel: float
+    max_sessions_per_channel: float
+    learned_fade_ms: int
     join_ms: float
     max_load: float
     max_cpu: float
@@ -35,10 +55,13 @@ class Policy:
     lost_ttl_ms: int
     affinity_ttl_ms: int
     confirmed_ms: int
+    max_lock_ms: int
+    attempt_ttl_ms: int
+    calls_kept: int
     failure_threshold: int
     open_ms: int
     max_open_ms: int
-    max_ejected_percent: int
+    probe_ahead_ms: int
     heartbeat_every_ms: float
     heartbeat_burst: int
     events_kept: int
@@ -55,6 +78,10 @@ class Policy:
             choices=balancing.choices,
             sessions_per_channel=balancing.sessions_per_channel,
             min_sessions_per_channel=balancing.min_sessions_per_channel,
+            max_sessions_per_channel=max(
+                balancing.sessions_per_channel * LEARNED_BOUND, balancing.min_sessions_per_channel
+            ),
+            learned_fade_ms=LEARNED_FADE_MS,
             join_ms=balancing.join_ms,
             max_load=overload.max_load,
             max_cpu=overload.max_cpu,
@@ -63,10 +90,13 @@ class Policy:
             lost_ttl_ms=settings.health.lost_ttl_s * 1000,
             affinity_ttl_ms=settings.affinity.ttl * 1000,
             confirmed_ms=CONFIRMED_MS,
+            max_lock_ms=settings.failover.deadline_ms + LOCK_MARGIN_MS,
+            attempt_ttl_ms=settings.failover.deadline_ms + ATTEMPT_TTL_MS,
+            calls_kept=CALLS_KEPT,
             failure_threshold=breaker.failure_threshold,
             open_ms=breaker.open_ms,
             max_open_ms=max(breaker.open_ms, breaker.max_open_ms),
-            max_ejected_percent=breaker.max_ejected_percent,
+            probe_ahead_ms=PROBE_AHEAD_MS,
             heartbeat_every_ms=1000 / settings.registration.max_per_second,
             heartbeat_burst=settings.registration.burst,
             events_kept=EVENTS_KEPT,

@@ -3,7 +3,6 @@
 Reply codes become values or exceptions here and nowhere else. Every method may raise `RegistryUnavailable`.
 """
 
-import itertools
 import json
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
@@ -19,9 +18,18 @@ from app.errors import (
     TenantLimitReached,
     UnknownSfu,
 )
-from app.registry.explain import Candidate, explain
+from app.registry.explain import Candidate, Decision, explain
 from app.registry.keys import NEWEST_SCHEMA, OLDEST_SCHEMA, SCHEMA, Keys
-from app.registry.placements import Busy, ForwardOutcome, Placement, PlacementRequest
+from app.registry.placements import (
+    Busy,
+    Call,
+    ChannelOwner,
+    Confirmation,
+    Confirmed,
+    ForwardOutcome,
+    Placement,
+    PlacementRequest,
+)
 from app.registry.policy import Policy
 from app.registry.schema_version import SchemaRefused
 from app.registry.scripts import Argument, RedisClient, Script, ScriptRunner, registry_errors
@@ -35,6 +43,7 @@ _BATCH: Final = 25
 _PATIENCE_S: Final = 3.0
 _SNAPSHOT_PAGE: Final = 100
 _STALE_PAGES: Final = 200
+_ERROR_LENGTH: Final = 200
 
 
 class Registry:
@@ -110,7 +119,7 @@ class Registry:
         fingerprint = self._sealer.fingerprint(report.address, report.key)
 
         async def send(former_fingerprint: str) -> Any:
-            return await self._run_together(
+            return await self._run_batched(
                 self._scripts.heartbeat,
                 report.address,
                 report.region,
@@ -125,6 +134,7 @@ class Registry:
                 sealed,
                 fingerprint,
                 former_fingerprint,
+                report.instance,
             )
 
         code, *rest = await self._with_lease(report.address, report.key, send)
@@ -167,14 +177,14 @@ class Registry:
     # Channels
 
     async def select(self, request: PlacementRequest) -> Placement | Busy:
-        """Pick, reserve and pin an SFU for one channel request, in one step.
+        """Pick, reserve and lock an SFU for one attempt of a channel request, in one step.
 
         Raises:
-            NoSfuAvailable: nowhere this request may go is an SFU that it has not tried.
-            Overloaded: there are some, all of them out by load.
-            TenantLimitReached: the tenant has all the channels it may have.
+            NoSfuAvailable: nowhere this request may go is an SFU that it has not tried; with the registry's epoch.
+            Overloaded: there are some, all of them out by load; with the registry's epoch.
+            TenantLimitReached: the tenant has all the placements it may have.
         """
-        allow, limit = request.allow, request.max_channels
+        allow, limit = request.allow, request.max_placements
         arguments = (
             request.id,
             request.attempt,
@@ -183,12 +193,14 @@ class Registry:
             "|".join(map(",".join, request.groups)),
             " ".join(request.exclude),
             "*" if allow is None else ",".join(allow),
-            request.hold_ms,
+            request.lock_ms,
             self._draw(),
             "" if limit is None else limit,
+            request.caller,
+            request.channel_key_fingerprint,
         )
         for _ in range(_STALE_PAGES):
-            reply = await self._run_together(self._scripts.select, *arguments)
+            reply = await self._run_batched(self._scripts.select, *arguments)
             if reply[0] != "again":
                 return _placed(reply)
         raise NoSfuAvailable("the registry is full of expired SFUs; the sweeper may not be running")
@@ -197,28 +209,63 @@ class Registry:
         """Return the key of the placed SFU. Raises `UnsealError`."""
         return self._sealer.open(placement.address, placement.sealed_key)
 
-    async def report(self, report: ForwardOutcome) -> None:
-        """Say how forwarding to an SFU ended."""
-        await self._run_together(
-            self._scripts.report,
-            report.id,
-            report.tenant,
-            _utf8(report.issuer),
-            report.address,
-            report.outcome,
-            int(report.is_final),
-            _utf8(report.uuid),
+    async def record_outcome(self, outcome: ForwardOutcome) -> Confirmed:
+        """Record how forwarding one attempt to an SFU ended; a created channel is confirmed by it."""
+        code, won, tenant, address = await self._run_batched(
+            self._scripts.record_outcome,
+            outcome.id,
+            outcome.attempt,
+            outcome.tenant,
+            _utf8(outcome.issuer),
+            outcome.channel_key_fingerprint,
+            outcome.address,
+            outcome.generation,
+            outcome.result,
+            int(outcome.is_final),
+            _utf8(outcome.uuid),
+            _printable(outcome.error),
+            outcome.caller,
+            int(outcome.is_limited),
             self._draw(),
         )
+        is_repeated = code == "repeated"
+        return Confirmed(outcome.result == "created" and bool(won), _owner(tenant, address), is_repeated)
+
+    async def confirm(self, *confirmations: Confirmation) -> list[Confirmed]:
+        """Confirm channels that were made without the registry, in batches; the later confirmation wins.
+
+        A channel on an SFU that has gone or has registered anew since is skipped.
+        """
+        confirmed: list[Confirmed] = []
+        for start in range(0, len(confirmations), _BATCH):
+            arguments = [
+                part for each in confirmations[start : start + _BATCH] for part in _confirmation(each)
+            ]
+            replies = await self._run(self._scripts.confirm, *arguments)
+            confirmed += [Confirmed(bool(won), _owner(tenant, address)) for won, tenant, address in replies]
+        return confirmed
 
     async def last_event_id(self) -> str:
         """Return the stream id of the newest event, `0-0` when there is none."""
         newest = await self._read("xrevrange", self.keys.events, count=1)
         return str(newest[0][0]) if newest else "0-0"
 
+    async def channel_owner(self, uuid: str) -> ChannelOwner | None:
+        """Return who has a channel, while it is remembered."""
+        text = await self._read("get", self.keys.channel(uuid))
+        return ChannelOwner(*text.split(" ", 2)) if text else None
+
     async def sfu_of_channel(self, uuid: str) -> str | None:
         """Return the address of the SFU that has a channel, while it is remembered."""
-        return cast("str | None", await self._read("get", self.keys.channel(uuid)))
+        owner = await self.channel_owner(uuid)
+        return owner.address if owner else None
+
+    async def calls_of(self, address: str, *, first: int = 0, count: int = 100) -> list[Call]:
+        """Return calls of an SFU, the oldest confirmation first, from rank `first`; of one that is lost, too."""
+        entries = await self._read(
+            "zrange", self.keys.calls(address), first, first + count - 1, withscores=True
+        )
+        return [Call(*str(name).split(":", 1), confirmed_at=int(score)) for name, score in entries]
 
     async def key_of(self, address: str) -> Key | None:
         """Return the key of a living SFU, or `None`. Raises `UnsealError`."""
@@ -231,13 +278,13 @@ class Registry:
         """Let an SFU take no new channels; after `deadline_ms` (0: never) it does not keep its calls either.
 
         Raises:
-            UnknownSfu: neither living nor remembered.
+            UnknownSfu: not registered now; a drain belongs to a registration and ends with it.
         """
-        _known(address, await self._run(self._scripts.drain, address, deadline_ms))
+        _known(address, await self._run(self._scripts.set_drain, address, deadline_ms))
 
     async def resume(self, address: str) -> None:
         """Take back a drain. Raises `UnknownSfu`."""
-        _known(address, await self._run(self._scripts.resume, address))
+        _known(address, await self._run(self._scripts.set_drain, address, ""))
 
     async def forget(self, address: str) -> None:
         """Remove every trace of an SFU. Raises `UnknownSfu`."""
@@ -261,55 +308,60 @@ class Registry:
         return SfuStatus(**json.loads(texts[0]))
 
     async def _addresses(self) -> AsyncIterator[Sequence[str]]:
-        cursor, seen = 0, set[str]()
-        while True:
-            cursor, page = await self._read("hscan", self.keys.known, cursor, count=_PAGE)
-            fresh = [address for address in page if address not in seen]
-            seen.update(fresh)
-            for start in range(0, len(fresh), _PAGE):
-                yield fresh[start : start + _PAGE]
-            if cursor == 0:
-                return
+        after = "-"
+        while page := await self._read("zrangebylex", self.keys.sfus, after, "+", start=0, num=_PAGE):
+            yield page
+            after = f"({page[-1]}"
 
     async def snapshot(self, former: Snapshot = EMPTY_SNAPSHOT) -> Snapshot:
-        """Return the selectable fleet, as a replica keeps it for the time when Redis is away.
+        """Return the fleet that may take channels, as a replica keeps it for the time when Redis is away.
 
-        What is as in the `former` snapshot is taken from there, so that a large fleet is not in memory twice.
+        What is as in the `former` snapshot is taken from there, so that a large fleet is not in memory twice. Pages
+        follow each other by address: an SFU that is registered all the while is in the snapshot.
         """
-        known, nodes = {node.address: node for node in former.nodes}, dict[str, SnapshotNode]()
-        for first in itertools.count(0, _SNAPSHOT_PAGE):
-            epoch, is_held, per_channel, page, has_more = await self._run(
-                self._scripts.snapshot, first, _SNAPSHOT_PAGE
+        known, nodes, after = {node.address: node for node in former.nodes}, list[SnapshotNode](), ""
+        while True:
+            epoch, began_at, is_held, per_channel, page, after = await self._run(
+                self._scripts.snapshot, after, _SNAPSHOT_PAGE
             )
-            for row in page:
-                node = node_of(row, known.get(row[0]))
-                nodes[node.address] = node
-            if not has_more:
+            nodes += [node_of(row, known.get(row[0])) for row in page]
+            if not after:
                 break
-        return Snapshot(tuple(nodes.values()), float(per_channel), epoch, bool(is_held))
-
-    async def adopt(self, *, tenant: str, issuer: str, address: str, uuid: str) -> bool:
-        """Take over a placement made while Redis was away; whether it was news."""
-        reply = await self._run(self._scripts.adopt, tenant, _utf8(issuer), address, _utf8(uuid))
-        return bool(reply[1])
+        return Snapshot(tuple(nodes), float(per_channel), epoch, began_at, bool(is_held))
 
     async def explain(self, request: PlacementRequest) -> list[Candidate]:
         """Return every candidate of a would-be placement, the best first, with the reason it would lose.
 
         A dry run: nothing is reserved, and nobody waits for it.
         """
-        sticky = await self._read("hget", self.keys.placement(request.tenant, request.issuer), "address")
+        winner, reason, group, _, placement, _ = await self._run(
+            self._scripts.explain,
+            request.tenant,
+            _utf8(request.issuer),
+            "|".join(map(",".join, request.groups)),
+            " ".join(request.exclude),
+            "*" if request.allow is None else ",".join(request.allow),
+            self._draw(),
+            request.channel_key_fingerprint,
+        )
         return explain(
             await self.fleet(),
             request,
+            Decision(winner, reason, int(group), placement),
             strategy=self._policy.strategy,
             choices=self._policy.choices,
-            sticky=sticky or "",
         )
 
     async def has_region(self, region: str) -> bool:
-        """Whether a living SFU is in `region`."""
-        return bool(await self._read("exists", self.keys.members(region)))
+        """Whether a living SFU that does not drain is in `region`."""
+        keys = self.keys
+        return bool(
+            await self._read("exists", keys.load(region), keys.ejected(region), keys.overloaded(region))
+        )
+
+    async def has_selectable(self, region: str) -> bool:
+        """Whether an SFU in `region` may take a new channel."""
+        return bool(await self._read("exists", self.keys.load(region)))
 
     async def count_selectable(self) -> int:
         """Return how many SFUs may take a new channel."""
@@ -341,45 +393,42 @@ class Registry:
 
     # Sweeper
 
-    async def lead(self, name: str, lease_ms: int) -> bool:
+    async def acquire_lease(self, name: str, lease_ms: int) -> bool:
         """Take or renew the lease of the active sweeper; whether `name` has it."""
-        return bool(await self._runner.run(self._scripts.lead, name, lease_ms))
+        return bool(await self._runner.run(self._scripts.acquire_lease, name, lease_ms))
 
     async def expire(self) -> Sweep:
-        """End the lives of a few SFUs whose health deadline has passed."""
+        """End a few registrations whose health deadline has passed, and forget SFUs that were lost long ago."""
         code, *rest = await self._run(self._scripts.expire, _BATCH)
-        if code == "held":
-            return Sweep(0, has_more=False, held_until=int(rest[0]))
+        if code == "suspended":
+            return Sweep(0, has_more=False, expiry_suspended_until=int(rest[0]))
         return Sweep(int(rest[0]), bool(rest[1]))
 
     async def reap(self) -> Sweep:
-        """End the holds of a few requests that never reported."""
+        """End a few attempts that never reported."""
         _, count, has_more = await self._run(self._scripts.reap, _BATCH)
         return Sweep(int(count), bool(has_more))
 
-    async def purge(self) -> int:
-        """Forget SFUs that have been down for long enough; how many."""
-        return int((await self._run(self._scripts.purge, _BATCH))[1])
-
-    async def finish_drains(self) -> int:
-        """Say which drain deadlines have passed; how many."""
-        draining = await self._read("hgetall", self.keys.draining)
-        overdue = [address for address, deadline in draining.items() if deadline != "0"]
-        finished = [await self._run(self._scripts.finish_drain, address) for address in overdue]
-        return sum(int(said) for _, said in finished)
+    async def finish_drains(self) -> Sweep:
+        """Announce a few drain deadlines that have passed."""
+        _, count, has_more = await self._run(self._scripts.finish_drains, _BATCH)
+        return Sweep(int(count), bool(has_more))
 
     async def claim_probes(self, lease_ms: int) -> list[str]:
-        """Return addresses of SFUs whose open time is over, each handed out once per `lease_ms`."""
-        return cast("list[str]", await self._run(self._scripts.claim_probes, _BATCH, lease_ms))
+        """Bring back SFUs whose ejection is over; return those to probe, each handed out once per `lease_ms`.
+
+        An SFU is probed shortly before its ejection ends. Without a probe it returns all the same.
+        """
+        return cast("list[str]", await self._run(self._scripts.return_ejected, _BATCH, lease_ms))
 
     async def probe(self, address: str, *, answered: bool) -> str:
-        """Take the outcome of a recovery probe; return the breaker's state, or `gone`."""
-        reply = await self._run(self._scripts.probe, address, int(answered), self._draw())
+        """Record the outcome of a probe; return the SFU's state, or `gone`."""
+        reply = await self._run(self._scripts.record_probe, address, int(answered), self._draw())
         return str(reply[1])
 
-    async def relayed(self) -> str:
+    async def outbox_cursor(self) -> str:
         """Return the stream id of the last published event, `0-0` when none was."""
-        return cast("str | None", await self._read("hget", self.keys.fleet, "relayed")) or "0-0"
+        return cast("str | None", await self._read("hget", self.keys.fleet, "outbox_cursor")) or "0-0"
 
     async def events_after(self, stream_id: str, count: int) -> list[tuple[str, dict[str, str]]]:
         """Return up to `count` events of the outbox after `stream_id`, oldest first."""
@@ -390,15 +439,15 @@ class Registry:
         """Publish one event to whoever listens now."""
         await self._read("publish", self.keys.channel_name, payload)
 
-    async def mark_relayed(self, name: str, stream_id: str) -> bool:
-        """Remember the last published event if `name` still leads; whether it does."""
-        return bool(await self._runner.run(self._scripts.mark_relayed, name, stream_id))
+    async def commit_cursor(self, name: str, stream_id: str) -> bool:
+        """Remember the last published event if `name` still has the lease; whether it does."""
+        return bool(await self._runner.run(self._scripts.commit_cursor, name, stream_id))
 
     async def _run(self, script: Script, *arguments: Argument) -> Any:
         now = "" if self._clock is None else self._clock()
         return await self._runner.run(script, now, *arguments)
 
-    async def _run_together(self, script: Script, *arguments: Argument) -> Any:
+    async def _run_batched(self, script: Script, *arguments: Argument) -> Any:
         """As `_run`, for what requests ask many times a second."""
         now = "" if self._clock is None else self._clock()
         return await self._runner.run_batched(script, now, *arguments)
@@ -410,16 +459,54 @@ class Registry:
 
 def _placed(reply: Sequence[Any]) -> Placement | Busy:
     match reply:
-        case ["placed", address, region, sealed_key, public_url, reason, held, uuid]:
-            return Placement(address, region, sealed_key, public_url, reason, bool(held), uuid)
+        case ["placed", address, region, sealed, public_url, reason, locked, uuid, generation, caller, other]:
+            return Placement(
+                address,
+                region,
+                sealed,
+                public_url,
+                reason,
+                bool(locked),
+                uuid,
+                generation=int(generation),
+                caller=caller,
+                has_other_key=bool(other),
+            )
         case ["wait", wait_ms]:
             return Busy(int(float(wait_ms)))
-        case ["overloaded"]:
-            raise Overloaded("every SFU this request may use is above a load threshold")
+        case ["overloaded", epoch]:
+            raise Overloaded("every SFU this request may use is above a load threshold", epoch=epoch)
         case ["limit"]:
-            raise TenantLimitReached("the tenant has all the channels it may have")
+            raise TenantLimitReached("the tenant has all the placements it may have")
+        case [_, epoch]:
+            raise NoSfuAvailable("no healthy SFU is registered where this request may go", epoch=epoch)
         case _:
-            raise NoSfuAvailable("no healthy SFU is registered where this request may go")
+            raise AssertionError(f"select.lua replied {reply[0]}")
+
+
+def _owner(tenant: str, address: str) -> ChannelOwner | None:
+    return ChannelOwner(tenant, address) if address else None
+
+
+def _confirmation(confirmation: Confirmation) -> tuple[Argument, ...]:
+    return (
+        confirmation.id,
+        confirmation.tenant,
+        _utf8(confirmation.issuer),
+        confirmation.channel_key_fingerprint,
+        confirmation.address,
+        confirmation.generation,
+        _utf8(confirmation.uuid),
+        max(0, confirmation.age_ms),
+        confirmation.caller,
+        int(confirmation.is_limited),
+    )
+
+
+def _printable(error: str) -> str:
+    """An SFU's own words, as a terminal, a page and a hash can show them."""
+    text = error.encode(errors="replace").decode(errors="replace")
+    return "".join(letter if letter.isprintable() else " " for letter in text)[:_ERROR_LENGTH].strip()
 
 
 def _utf8(text: str) -> bytes:
@@ -430,3 +517,7 @@ def _utf8(text: str) -> bytes:
 def _known(address: str, reply: Sequence[Any]) -> None:
     if reply[0] == "unknown":
         raise UnknownSfu(f"no SFU is known as {address}")
+    if reply[0] == "down":
+        raise UnknownSfu(
+            f"{address} is not registered now: a drain belongs to a registration and ends with it"
+        )

@@ -81,7 +81,7 @@ class ScriptRunner:
         self._prefix = prefix
         self._timeout_s = timeout_s
         self._places = _places_of(client)
-        self._batches = ScriptPipeline(client, timeout_s) if isinstance(client, Redis) else None
+        self._pipeline = ScriptPipeline(client, timeout_s) if isinstance(client, Redis) else None
         self.answered_at = 0.0
         """When Redis last answered, in seconds of the monotonic clock."""
 
@@ -105,10 +105,10 @@ class ScriptRunner:
 
         A Cluster's client spreads commands over nodes by itself and gets each call on its own.
         """
-        if self._batches is None:
+        if self._pipeline is None:
             return await self.run(script, *arguments)
         try:
-            reply = await self._batches.call(script.sha, script.text, (self._prefix, *arguments))
+            reply = await self._pipeline.call(script.sha, script.text, (self._prefix, *arguments))
         except (RedisError, OSError) as error:
             _give_up(script.name, error)
         self.answered_at = time.monotonic()

@@ -6,6 +6,21 @@ from typing import Literal
 
 from app.crypto.tokens import Key
 
+State = Literal[
+    "selectable",
+    "half-open",
+    "full",
+    "overloaded",
+    "ejected",
+    "draining",
+    "drained",
+    "expired",
+    "down",
+]
+"""The state that `lua/includes/node_state.lua` derives. `expired`: silent, and not ended by the sweeper yet."""
+
+Status = Literal["up", "draining", "failed", "misconfigured", "down"]
+
 
 @dataclass(frozen=True, slots=True)
 class SfuReport:
@@ -25,6 +40,8 @@ class SfuReport:
     is_draining: bool = False
     is_fresh: bool = True
     """Whether the figures were measured just now; if not, the last ones stay."""
+    instance: str = ""
+    """Random id of the reporting process; another one under the same key is a restart in place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +51,7 @@ class HeartbeatResult:
     is_draining: bool
     generation: int
     is_new: bool
+    """Whether a registration began with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +60,8 @@ class Sweep:
 
     count: int
     has_more: bool
-    held_until: int | None = None
-    """Set when a mass expiry is being held back: until when, in ms of Redis' clock."""
+    expiry_suspended_until: int | None = None
+    """Set while most of the fleet is silent: until when nothing expires, in ms of Redis' clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,34 +70,68 @@ class SfuStatus:
 
     address: str
     region: str
-    state: Literal["up", "draining", "failed", "misconfigured", "down"]
-    standing: str
-    """`selectable`, or why it takes no new channel."""
+    state: State
     breaker: Literal["closed", "open", "half-open"]
     generation: int
     heartbeat_age_ms: int
+    reason: str = ""
+    """Why it is in its state: of `ejected` and `half-open` failed or misconfigured, of `overloaded` the figure,
+    of `draining` operator or sfu, of `down` how it ended."""
+    tier: Literal["load", "ejected", "overloaded", ""] = "load"
+    """The indexes that hold it: `load` takes new channels, `ejected` is the last resort."""
     channels: int = 0
     sessions: int = 0
     max_sessions: int = 0
     reserved: float = 0.0
     load: float = 0.0
     effective_load: float = 0.0
-    """`load`, with the CPU and memory that promised sessions will take: what placements compare."""
+    """`load` by the learned sessions per channel, with the CPU and memory that promised sessions will take: what
+    placements compare."""
     cpu: float = 0.0
     memory: float = 0.0
     sessions_term: float = 0.0
     cpu_term: float = 0.0
     memory_term: float = 0.0
-    turn: int = 0
+    round_robin_seq: int = 0
     public_url: str = ""
     registered_at: int = 0
     drain_until: int = 0
-    drained: bool = False
     failures: int = 0
-    opens: int = 0
-    open_for_ms: int = 0
+    """Failures in a row."""
+    ejections: int = 0
+    """How often it was ejected for a longer time, of late."""
+    ejected_for_ms: int = 0
+    errors: int = 0
+    """Attempts since its last success that created no channel, whoever was to blame."""
+    last_error: str = ""
+    last_error_at: int = 0
+    is_shared: bool = False
+    """Whether two processes report under its address and key in turn."""
     down_at: int = 0
     down_reason: str = ""
+
+    @property
+    def is_living(self) -> bool:
+        """Whether it is registered and not silent."""
+        return self.state not in ("down", "expired")
+
+    @property
+    def is_selectable(self) -> bool:
+        """Whether it takes new channels."""
+        return self.tier == "load"
+
+    @property
+    def status(self) -> Status:
+        """The state in the words of `/v1/health` and the events."""
+        match self.state:
+            case "draining" | "drained":
+                return "draining"
+            case "down" | "expired":
+                return "down"
+            case "ejected":
+                return "misconfigured" if self.reason == "misconfigured" else "failed"
+            case _:
+                return "up"
 
 
 def in_order(sfus: Iterable[SfuStatus]) -> list[SfuStatus]:

@@ -13,23 +13,22 @@ from app.registry.scripts import Script, load_script
 class ShippedScripts:
     """One field per file."""
 
-    adopt: Script
-    claim_probes: Script
+    acquire_lease: Script
     claim_schema: Script
+    commit_cursor: Script
+    confirm: Script
     describe: Script
-    drain: Script
     expire: Script
-    finish_drain: Script
+    explain: Script
+    finish_drains: Script
     forget: Script
     heartbeat: Script
-    lead: Script
-    mark_relayed: Script
-    probe: Script
-    purge: Script
     reap: Script
-    report: Script
-    resume: Script
+    record_outcome: Script
+    record_probe: Script
+    return_ejected: Script
     select: Script
+    set_drain: Script
     sign_off: Script
     snapshot: Script
 

@@ -1,4 +1,4 @@
-"""The selectable fleet as this replica last saw it: what places channels while Redis is away.
+"""The fleet as this replica last saw it: what places channels while Redis is away.
 
 Read in the background, never on a request's time. It is frozen while the registry cannot be believed: when
 Redis does not answer, and while most SFUs are silent at once.
@@ -13,7 +13,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class SnapshotNode:
-    """One selectable SFU."""
+    """One living SFU that does not drain."""
 
     address: str
     region: str
@@ -23,6 +23,15 @@ class SnapshotNode:
     sessions: float
     """Reported sessions and reserved ones."""
     max_sessions: float
+    generation: int = 0
+    """Its registration; another one means that its calls are gone."""
+    state: str = "selectable"
+    """As the registry derives it: ejected and full SFUs are listed too."""
+
+    @property
+    def is_selectable(self) -> bool:
+        """Whether it takes new channels."""
+        return self.state in ("selectable", "half-open")
 
 
 def node_of(row: Sequence[str], former: SnapshotNode | None = None) -> SnapshotNode:
@@ -30,11 +39,21 @@ def node_of(row: Sequence[str], former: SnapshotNode | None = None) -> SnapshotN
 
     Where nothing has changed it is `former` itself, else it shares the texts that are equal.
     """
-    address, region, sealed_key, public_url, *figures = row
+    address, region, sealed_key, public_url, load, sessions, max_sessions, generation, state = row
     if former is not None:
         address = former.address
         sealed_key, public_url = _same(former.sealed_key, sealed_key), _same(former.public_url, public_url)
-    node = SnapshotNode(address, sys.intern(region), sealed_key, public_url, *map(float, figures))
+    node = SnapshotNode(
+        address,
+        sys.intern(region),
+        sealed_key,
+        public_url,
+        float(load),
+        float(sessions),
+        float(max_sessions),
+        int(generation),
+        sys.intern(state),
+    )
     return former if former == node else node
 
 
@@ -44,12 +63,14 @@ def _same(former: str, fresh: str) -> str:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The selectable fleet at one moment."""
+    """The fleet that may take channels, by address, at one moment."""
 
     nodes: tuple[SnapshotNode, ...] = ()
     sessions_per_channel: float = 1.0
     epoch: str = ""
-    """When the registry's data began; another epoch than before means that data was lost."""
+    """Moves when SFUs come, go or register anew; empty while the registry is."""
+    began_at: str = ""
+    """When the registry's data began; another time than before means that data was lost."""
     is_held: bool = False
     """Whether most of the fleet went silent at once, so that the registry is not to be believed."""
 

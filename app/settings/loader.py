@@ -17,7 +17,7 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError as SourceError
 
 from app.errors import SettingsError
-from app.settings.model import ENV_PREFIX, Settings, setting_names
+from app.settings.model import ENV_PREFIX, RETIRED, Settings, setting_names
 
 CONFIG_VARIABLE: Final = ENV_PREFIX + "CONFIG"
 
@@ -156,7 +156,12 @@ def _refuse_unknown(variables: Iterable[str]) -> None:
     known = set(setting_names())
     unknown = [name for name in variables if name not in known]
     if unknown:
-        raise SettingsError("\n".join(f"{name}: {_UNKNOWN}" for name in sorted(unknown)))
+        raise SettingsError("\n".join(f"{name}: {_about_unknown(name)}" for name in sorted(unknown)))
+
+
+def _about_unknown(name: str) -> str:
+    """What to do about a setting that is none: of the last part of its name, in either spelling."""
+    return RETIRED.get(name.lower().rpartition("__")[2], _UNKNOWN)
 
 
 def _explain_source(error: SourceError) -> str:
@@ -169,7 +174,7 @@ def _explain(error: ValidationError) -> Iterable[str]:
     for problem in error.errors(include_input=False, include_url=False, include_context=False):
         path = [str(part) for part in problem["loc"]]
         is_unknown = problem["type"] == "extra_forbidden"
-        message = _UNKNOWN if is_unknown else problem["msg"].removeprefix("Value error, ")
+        message = _about_unknown(path[-1]) if is_unknown else problem["msg"].removeprefix("Value error, ")
         if not path:
             yield message
             continue

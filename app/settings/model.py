@@ -122,6 +122,13 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Milliseconds = Annotated[int, Field(gt=0, le=86_400_000)]
 
 
+RETIRED: Final = {
+    "max_ejected_percent": "is gone: an ejected SFU is the last resort, so no cap is needed; remove the setting",
+    "max_channels": "is max_placements now: it counts the issuers placed within affinity.ttl, not channels at once",
+}
+"""Settings of former versions, and what replaced them."""
+
+
 class Section(BaseModel):
     """A group of settings: frozen, and closed to names it does not know."""
 
@@ -161,11 +168,12 @@ class BalancingSettings(Section):
     region_allow: Names = ()
     """Regions a channel may ever be placed in (data residency); empty allows all."""
     sessions_per_channel: Annotated[float, Field(gt=0)] = 4.0
-    """Expected people per new channel until the heartbeats have taught the real figure."""
+    """Expected people per new channel. It decides when an SFU is full; the order of SFUs goes by the figure that
+    heartbeats teach, at most four times this, which fades back to it."""
     min_sessions_per_channel: Annotated[float, Field(gt=0)] = 2.0
     """The learned figure never falls below this: empty channels must not make placements look free."""
     join_ms: Milliseconds = 15_000
-    """Time constant with which a channel's people join, until the heartbeats have taught the real one."""
+    """Time constant with which a channel's people join."""
 
 
 class FailoverSettings(Section):
@@ -191,16 +199,15 @@ class HealthSettings(Section):
 
 
 class BreakerSettings(Section):
-    """`[breaker]`: how an SFU that keeps failing is kept out, by all replicas together."""
+    """`[breaker]`: how an SFU that keeps failing is ejected, by all replicas together. An ejected SFU is the last
+    resort: it is asked when no other is left, so no cap on their number is needed."""
 
     failure_threshold: Annotated[int, Field(ge=1)] = 5
-    """Failures in a row that open the breaker."""
+    """Failures in a row from which on an SFU is ejected for longer than until its next heartbeat."""
     open_ms: Milliseconds = 30_000
-    """How long it stays open the first time; each further time twice as long."""
+    """How long it is ejected then the first time; each further time twice as long."""
     max_open_ms: Milliseconds = 300_000
-    """It never stays open longer than this (plus up to a fifth of jitter)."""
-    max_ejected_percent: Annotated[int, Field(ge=0, le=100)] = 50
-    """Never more of a region's SFUs than this are out by failures alone (rounded down)."""
+    """It is never ejected for longer than this (plus up to a fifth of jitter)."""
 
 
 class OverloadSettings(Section):
@@ -310,8 +317,9 @@ class TenantSettings(Section):
     """The region its channels prefer when the request says none."""
     region_allow: Names = ()
     """Regions its channels may ever be placed in; empty allows what `balancing.region_allow` allows."""
-    max_channels: Annotated[int, Field(ge=1)] | None = None
-    """Channels it may have at once; more are refused with 429."""
+    max_placements: Annotated[int, Field(ge=1)] | None = None
+    """Issuers (calls) it may have placed; more are refused with 429. A placement counts for `affinity.ttl` after its
+    last request, since no SFU says when a channel ends."""
 
 
 class RegionPlace(Section):
@@ -379,10 +387,27 @@ class Settings(BaseSettings):
             raise ValueError("region: names must differ from each other")
         if _has_twins([sfu.address for sfu in self.static_sfus]):
             raise ValueError("sfu, nodes: the addresses of static SFUs must differ from each other")
+        self._check_tenants()
+        if self.affinity.ttl * 1000 < self.failover.deadline_ms:
+            raise ValueError("affinity.ttl: must not be shorter than failover.deadline_ms")
         for key in self.sealing.keys:
             if len(key.secret) not in (16, 24, 32):
                 raise ValueError("sealing.keys: a key must have 16, 24 or 32 bytes")
         return self
+
+    def _check_tenants(self) -> None:
+        """Every key belongs to one tenant, and every tenant has a region that its channels may be placed in."""
+        owners = {key.secret: DEFAULT_TENANT for key in self.key}
+        for tenant in self.tenant:
+            for key in tenant.key:
+                owner = owners.setdefault(key.secret, tenant.name)
+                if owner != tenant.name:
+                    raise ValueError(f"tenant {tenant.name}: has a key of tenant {owner}: give each its own")
+            allowed = set(self.balancing.region_allow)
+            if allowed and tenant.region_allow and not allowed & set(tenant.region_allow):
+                raise ValueError(
+                    f"tenant {tenant.name}: region_allow and balancing.region_allow have no region in common"
+                )
 
     @property
     def static_sfus(self) -> tuple[StaticSfuSettings, ...]:

@@ -14,8 +14,8 @@ from app.settings.model import Settings
 from app.telemetry.metrics import Metrics
 
 _EVENTS_PER_READ: Final = 200
-_IN_SERVICE: Final = frozenset({"selectable", "overloaded", "full"})
-"""Standings of SFUs whose capacity counts: those that are well, however loaded."""
+_IN_SERVICE: Final = frozenset({"selectable", "half-open", "overloaded", "full"})
+"""States of SFUs whose capacity counts: those that are well, however loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Limits:
 
         load = weight * sessions / max_sessions + the rest, solved for the sessions that reach `max_load`.
         """
-        if sfu.standing != "selectable" or sfu.max_sessions <= 0:
+        if not sfu.is_selectable or sfu.max_sessions <= 0:
             return 0.0
         by_count = sfu.max_sessions - sfu.sessions - sfu.reserved
         if self.weight_sessions <= 0:
@@ -59,15 +59,15 @@ class _Totals:
     """Sessions, and reserved ones, of SFUs in service."""
 
     def add(self, sfu: SfuStatus, limits: Limits) -> None:
-        self.states[sfu.state] += 1
-        self.selectable += sfu.standing == "selectable"
-        if sfu.state == "down":
+        self.states[sfu.status] += 1
+        self.selectable += sfu.is_selectable
+        if not sfu.is_living:
             return
         self.breakers[sfu.breaker] += 1
         self.oldest_heartbeat_ms = max(self.oldest_heartbeat_ms, sfu.heartbeat_age_ms)
         self.channels += sfu.channels
         self.sessions += sfu.sessions
-        if sfu.standing in _IN_SERVICE:
+        if sfu.state in _IN_SERVICE:
             self.free += limits.headroom(sfu)
             self.used += sfu.sessions + sfu.reserved
 
@@ -145,7 +145,7 @@ class FleetGauges:
             for _, fields in entries:
                 self._metrics.transitions.labels(fields["type"]).inc()
             self._last_id, self._newest_since = entries[-1][0], self._clock()
-        waiting = await self._registry.events_after(await self._registry.relayed(), 1)
+        waiting = await self._registry.events_after(await self._registry.outbox_cursor(), 1)
         lag_s = 0.0
         if waiting:
             behind_ms = _milliseconds(self._last_id) - _milliseconds(waiting[0][0])

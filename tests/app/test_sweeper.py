@@ -83,10 +83,10 @@ async def test_who_is_silent_is_down_when_the_threshold_has_passed(fleet: Fleet,
     await fleet.beat()
     fleet.wait(29_999)
     await sweeper.tick()
-    assert await fleet.standing() == "selectable"
+    assert await fleet.state() == "selectable"
     fleet.wait(1)
     await sweeper.tick()
-    assert await fleet.standing() == "down"
+    assert await fleet.state() == "down"
 
 
 async def test_however_many_are_due_one_round_ends_them(fleet: Fleet, sweeper: Sweeper) -> None:
@@ -103,7 +103,7 @@ async def test_however_many_are_due_one_round_ends_them(fleet: Fleet, sweeper: S
 async def test_what_a_dead_replica_held_is_free_again(fleet: Fleet, sweeper: Sweeper) -> None:
     await fleet.beat()
     for number in range(30):
-        await fleet.select(f"issuer {number}", hold_ms=1_000)
+        await fleet.select(f"issuer {number}", lock_ms=1_000)
     fleet.wait(1_000)
     await sweeper.tick()
     assert await fleet.reserved() == 0
@@ -219,7 +219,7 @@ async def test_what_was_published_and_not_marked_is_published_again(
         raise RegistryUnavailable("mark_relayed: ConnectionError")
 
     with monkeypatch.context() as patch:
-        patch.setattr(fleet.registry, "mark_relayed", crash)
+        patch.setattr(fleet.registry, "commit_cursor", crash)
         with pytest.raises(RegistryUnavailable):
             await make_sweeper().tick()
     await lose_lease(fleet)
@@ -278,7 +278,7 @@ async def test_another_sweeper_goes_on_where_the_leader_stopped(
 
 
 async def _is_relayed(fleet: Fleet) -> bool:
-    return await fleet.registry.relayed() == await fleet.registry.last_event_id()
+    return await fleet.registry.outbox_cursor() == await fleet.registry.last_event_id()
 
 
 # Patience
@@ -301,7 +301,7 @@ async def test_after_redis_was_away_sfus_get_the_time_to_report(
         await fleet.beat(B)
         await eventually(lambda: _has(heard, f"down {A}"))
     assert await heard() == [f"up {A}", f"up {B}", f"down {A}"]
-    assert await fleet.standing(B) == "selectable"
+    assert await fleet.state(B) == "selectable"
 
 
 async def _has(heard: Heard, event: str) -> bool:

@@ -72,12 +72,12 @@ class Fleet:
         return recorder.commands
 
     def _reports(self, issuers: Sequence[str], request: str) -> list[bytes]:
-        registry, recorder = self._recording(["ok", "up", "closed"])
+        registry, recorder = self._recording(["ok", 1, "", ""])
 
         async def record() -> None:
             for issuer in issuers:
                 address = self._address(self._random.randrange(self.size))
-                await registry.report(
+                await registry.record_outcome(
                     ForwardOutcome(f"{request}-{issuer}", "default", issuer, address, "created", uuid=issuer)
                 )
 

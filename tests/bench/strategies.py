@@ -154,7 +154,7 @@ class Scripts:
         request = PlacementRequest(id=f"request-{self._requests}", issuer=f"call-{self._requests}")
         placement = await self._registry.select(request)
         assert not isinstance(placement, Busy)
-        await self._registry.report(
+        await self._registry.record_outcome(
             ForwardOutcome(
                 request.id,
                 request.tenant,

@@ -47,7 +47,7 @@ async def test_no_channel_is_placed_on_an_sfu_that_is_full(store: Store, scale: 
                 return
             assert isinstance(answer, Placement)
             placed[answer.address] += 1
-            await registry.report(
+            await registry.record_outcome(
                 ForwardOutcome(
                     str(number), "default", str(number), answer.address, "created", uuid=str(number)
                 )

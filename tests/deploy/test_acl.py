@@ -123,11 +123,11 @@ def denied_by(server: RedisServer) -> list[str]:
 
 async def _place_everywhere(registry: Registry, failing: str) -> None:
     for number in range(8):
-        request = PlacementRequest(f"request-{number}", f"issuer-{number}", max_channels=100)
+        request = PlacementRequest(f"request-{number}", f"issuer-{number}", max_placements=100)
         placed = await registry.select(request)
         assert isinstance(placed, Placement)
         outcome: Outcome = "failed" if placed.address == failing else "created"
-        await registry.report(
+        await registry.record_outcome(
             ForwardOutcome(
                 request.id, "default", request.issuer, placed.address, outcome, uuid=f"uuid-{number}"
             )
@@ -159,7 +159,7 @@ async def _sweep(registry: Registry) -> None:
         await Sweeper(registry, forwarder, patience_s=0).tick()
     for address in await registry.claim_probes(lease_ms=1_000):
         await registry.probe(address, answered=False)
-    assert await registry.relayed() == await registry.last_event_id()
+    assert await registry.outbox_cursor() == await registry.last_event_id()
 
 
 @pytest.mark.parametrize("words", NOT_FOR_THE_GATEWAY, ids=" ".join)

@@ -1,6 +1,7 @@
 """A registry whose clock and dice are in the test's hands, and short words for what happens to a fleet."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -10,13 +11,21 @@ from app.crypto.sealing import Sealer
 from app.crypto.tokens import Key
 from app.events.event import read_event
 from app.registry.keys import Keys
-from app.registry.placements import Busy, ForwardOutcome, Outcome, Placement, PlacementRequest
+from app.registry.placements import (
+    Busy,
+    Confirmation,
+    Confirmed,
+    ForwardOutcome,
+    Outcome,
+    Placement,
+    PlacementRequest,
+)
 from app.registry.policy import Policy
 from app.registry.registry import Registry
 from app.registry.sfus import HeartbeatResult, SfuReport
 from app.settings.model import Settings
 
-A, B, C, D, E = (f"http://{name}.test:8070" for name in "abcde")
+A, B, C, D, E, F = (f"http://{name}.test:8070" for name in "abcdef")
 
 KEY: Final = Key(b"the secret that an SFU shares with nobody")
 OTHER_KEY: Final = Key(b"the secret of quite another SFU")
@@ -35,6 +44,8 @@ class Fleet:
         self.policy = dataclasses.replace(Policy.from_settings(Settings()), **policy)
         self.now_ms = 1_800_000_000_000
         self.draw = 0.0
+        self.requests = 0
+        self.finished: Counter[str] = Counter()
         self.registry = Registry(
             client,
             self.keys,
@@ -55,10 +66,14 @@ class Fleet:
         return await self.registry.heartbeat(SfuReport(**report))
 
     async def ask(self, issuer: str = "issuer", **request: Any) -> Placement | Busy:
-        """One request for a channel, by default of an id of its own per issuer."""
+        """One request for a channel, by default of an id of its own per issuer until its final report."""
         return await self.registry.select(
-            PlacementRequest(**{"id": f"request of {issuer}", "issuer": issuer} | request)
+            PlacementRequest(**{"id": self.request_of(issuer), "issuer": issuer} | request)
         )
+
+    def request_of(self, issuer: str) -> str:
+        """The id of an issuer's request that is under way."""
+        return f"request {self.finished[issuer] + 1} of {issuer}"
 
     async def select(self, issuer: str = "issuer", **request: Any) -> Placement:
         """As `ask`, when an SFU is the only answer that will do."""
@@ -66,16 +81,20 @@ class Fleet:
         assert isinstance(answer, Placement), answer
         return answer
 
-    async def report(self, outcome: Outcome, address: str = A, issuer: str = "issuer", **report: Any) -> None:
+    async def report(
+        self, result: Outcome, address: str = A, issuer: str = "issuer", **report: Any
+    ) -> Confirmed:
         """How the request that `ask` sends by default ended."""
-        await self.registry.report(
+        request = self.request_of(issuer)
+        self.finished[issuer] += report.get("is_final", True) and report.get("id", request) == request
+        return await self.registry.record_outcome(
             ForwardOutcome(
                 **{
-                    "id": f"request of {issuer}",
+                    "id": request,
                     "tenant": "default",
                     "issuer": issuer,
                     "address": address,
-                    "outcome": outcome,
+                    "result": result,
                     "uuid": f"channel of {issuer}",
                 }
                 | report
@@ -84,31 +103,58 @@ class Fleet:
 
     async def place(self, issuer: str = "issuer", **request: Any) -> Placement:
         """Select and create."""
-        placement = await self.select(issuer, **request)
-        names = {name: request[name] for name in ("id", "tenant") if name in request}
-        await self.report("created", placement.address, issuer, **names)
+        placement = await self.select(
+            issuer, **{name: value for name, value in request.items() if name != "uuid"}
+        )
+        names = ("id", "tenant", "attempt", "channel_key_fingerprint", "uuid")
+        known = {name: request[name] for name in names if name in request}
+        known |= {"generation": placement.generation, "caller": placement.caller}
+        await self.report(
+            "created",
+            placement.address,
+            issuer,
+            is_limited=request.get("max_placements") is not None,
+            **known,
+        )
         return placement
 
     async def fail(self, address: str = A, outcome: Outcome = "failed", *, times: int = 1) -> None:
         """Failures of requests that hold no placement."""
         for _ in range(times):
-            await self.report(outcome, address, issuer="nobody")
+            self.requests += 1
+            await self.report(outcome, address, issuer="nobody", id=f"failing request {self.requests}")
 
     async def half_open(self, address: str = A) -> None:
-        """Open an SFU's breaker, wait, let a probe succeed, and let the SFU report: it is on its last trial."""
+        """Eject an SFU, wait, and let a probe succeed."""
         await self.beat(address)
         await self.fail(address, times=self.policy.failure_threshold)
-        self.wait(self.policy.open_ms)
+        self.wait(self.policy.open_ms - 1)
         await self.beat(address)
         assert await self.registry.probe(address, answered=True) == "half-open"
+
+    async def confirm(self, address: str = A, issuer: str = "issuer", **confirmation: Any) -> Confirmed:
+        """Confirm a channel that was made without the registry."""
+        [confirmed] = await self.registry.confirm(
+            Confirmation(
+                **{
+                    "id": f"offline request of {issuer}",
+                    "tenant": "default",
+                    "issuer": issuer,
+                    "address": address,
+                    "uuid": f"channel of {issuer}",
+                }
+                | confirmation
+            )
+        )
+        return confirmed
 
     async def reserved(self, address: str = A) -> float:
         """Sessions that are promised to an SFU and not reported yet."""
         return (await self.registry.describe(address)).reserved
 
-    async def standing(self, address: str = A) -> str:
+    async def state(self, address: str = A) -> str:
         """`selectable`, or why an SFU takes no new channel."""
-        return (await self.registry.describe(address)).standing
+        return (await self.registry.describe(address)).state
 
     async def listed(self, region: str | None = None) -> set[str]:
         """What the load index of a region, or of the whole fleet, holds."""

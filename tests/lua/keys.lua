@@ -8,9 +8,9 @@
 -- Returns  key names
 local address, region, tenant, issuer, uuid = unpack(ARGV)
 return {
-  key('node', address), key('deadlines'), key('known'), key('lost'), key('fleet'), key('events'),
-  key('load'), key('load', region), key('overloaded'), key('overloaded', region),
-  key('members', region), key('ejected', region), key('breaker', address), key('probes'),
-  key('placement', tenant, issuer), key('inflight'), key('tenant', tenant), key('channel', uuid),
-  key('draining'), key('read'), key('sweeper'),
+  key('node', address), key('sfus'), key('deadlines'), key('lost'), key('drains'), key('returning'), key('fleet'),
+  key('events'), key('load'), key('load', region), key('round_robin'), key('round_robin', region), key('ejected'),
+  key('ejected', region), key('overloaded'), key('overloaded', region), key('placement', tenant, issuer),
+  key('attempts'), key('attempt', 'id:1'), key('tenant', tenant), key('channel', uuid), key('calls', address),
+  key('expiry_suspended_until'), key('read'), key('sweeper'),
 }

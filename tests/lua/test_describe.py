@@ -15,7 +15,7 @@ async def test_a_living_sfu_with_the_terms_of_its_load(fleet: Fleet) -> None:
     await fleet.select()
     fleet.wait(1_200)
     status = await fleet.registry.describe(A)
-    assert (status.address, status.region, status.state, status.standing) == (A, "eu", "up", "selectable")
+    assert (status.address, status.region, status.state, status.status) == (A, "eu", "selectable", "up")
     assert (status.channels, status.sessions, status.max_sessions, status.reserved) == (12, 40, 1_000, 4)
     assert (status.heartbeat_age_ms, status.registered_at) == (1_200, fleet.now_ms - 1_200)
     assert (status.public_url, status.generation, status.breaker) == ("https://a.example", 1, "closed")
@@ -28,22 +28,22 @@ Deed = Callable[[Fleet], Awaitable[Any]]
 
 
 @pytest.mark.parametrize(
-    ("deed", "standing"),
+    ("deed", "state"),
     [
         (lambda fleet: fleet.beat(A), "selectable"),
         (lambda fleet: fleet.beat(A, sessions=1_000), "full"),
         (lambda fleet: fleet.beat(A, cpu=1.0), "overloaded"),
         (lambda fleet: fleet.registry.drain(A), "draining"),
-        (lambda fleet: fleet.fail(A), "failed"),
-        (lambda fleet: fleet.fail(A, "misconfigured"), "misconfigured"),
+        (lambda fleet: fleet.fail(A), "ejected"),
+        (lambda fleet: fleet.fail(A, "misconfigured"), "ejected"),
         (lambda fleet: fleet.registry.sign_off(A, KEY), "down"),
     ],
 )
-async def test_why_an_sfu_takes_no_new_channel(fleet: Fleet, deed: Deed, standing: str) -> None:
+async def test_why_an_sfu_takes_no_new_channel(fleet: Fleet, deed: Deed, state: str) -> None:
     await fleet.beat(A)
     await fleet.beat(B)
     await deed(fleet)
-    assert (await fleet.registry.describe(A)).standing == standing
+    assert (await fleet.registry.describe(A)).state == state
 
 
 async def test_the_breaker(fleet: Fleet) -> None:
@@ -52,16 +52,23 @@ async def test_the_breaker(fleet: Fleet) -> None:
     await fleet.fail(A, times=5)
     fleet.wait(10_000)
     status = await fleet.registry.describe(A)
-    assert (status.breaker, status.failures, status.opens, status.open_for_ms) == ("open", 5, 1, 20_000)
+    assert (status.breaker, status.failures, status.ejections, status.ejected_for_ms) == (
+        "open",
+        5,
+        1,
+        20_000,
+    )
+    assert (status.state, status.reason, status.status) == ("ejected", "failed", "failed")
     await fleet.registry.sign_off(A, KEY)
-    assert (await fleet.registry.describe(A)).breaker == "open"
+    assert (await fleet.registry.describe(A)).breaker == "closed"
 
 
 async def test_a_silent_sfu_is_down_before_any_sweeper_says_so(fleet: Fleet) -> None:
     await fleet.beat(A, sessions=3)
     fleet.wait(30_000)
     status = await fleet.registry.describe(A)
-    assert (status.state, status.sessions, status.heartbeat_age_ms) == ("down", 3, 30_000)
+    assert (status.state, status.status, status.sessions) == ("expired", "down", 3)
+    assert status.heartbeat_age_ms == 30_000
 
 
 async def test_it_changes_nothing(fleet: Fleet) -> None:
@@ -84,6 +91,35 @@ async def test_it_never_shows_a_key(fleet: Fleet, redis: Redis) -> None:
     for node in nodes:
         assert str(node["key"]) not in shown
         assert str(node["fingerprint"]) not in shown
+
+
+@pytest.mark.parametrize(
+    ("figures", "reason"),
+    [
+        ({"sessions": 1_000}, "sessions"),
+        ({"cpu": 0.96}, "cpu"),
+        ({"memory": 0.96}, "memory"),
+        ({"sessions": 900, "cpu": 0.95, "memory": 0.95}, "load"),
+    ],
+)
+async def test_an_overloaded_sfu_says_by_which_figure(
+    fleet: Fleet, figures: dict[str, Any], reason: str
+) -> None:
+    await fleet.beat(A, **figures)
+    assert (await fleet.registry.describe(A)).reason == reason
+
+
+async def test_the_last_error_is_kept_with_its_time_and_count(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    for number in range(2):
+        await fleet.select(f"{number}")
+        await fleet.report("unblamed", A, f"{number}", error="500\x1b[2J " + "x" * 300)
+    status = await fleet.registry.describe(A)
+    assert status.last_error.startswith("500 [2J xxx")
+    assert len(status.last_error) == 200
+    assert (status.last_error_at, status.errors, status.failures) == (fleet.now_ms, 2, 0)
+    await fleet.place("good")
+    assert (await fleet.registry.describe(A)).errors == 0
 
 
 async def test_every_sfu_is_listed_once_by_region_and_address(fleet: Fleet) -> None:

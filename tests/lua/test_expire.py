@@ -51,7 +51,7 @@ async def test_an_expired_sfu_is_in_no_index(fleet: Fleet) -> None:
     await fleet.registry.expire()
     keys = fleet.keys
     gone = (keys.deadlines, keys.load(), keys.load("eu"), keys.overloaded(), keys.overloaded("eu"))
-    assert await fleet.client.exists(*gone, keys.members("eu")) == 0
+    assert await fleet.client.exists(*gone) == 0
 
 
 async def test_a_few_at_a_time(fleet: Fleet) -> None:
@@ -78,7 +78,7 @@ async def test_more_than_half_of_five_are_held_for_one_more_threshold(fleet: Fle
     await silenced(fleet, silent=3, living=2)
     until = fleet.now_ms + THRESHOLD_MS
     for _ in range(3):
-        assert await fleet.registry.expire() == Sweep(0, has_more=False, held_until=until)
+        assert await fleet.registry.expire() == Sweep(0, has_more=False, expiry_suspended_until=until)
         fleet.wait(1_000)
     assert await fleet.events("") == ["mass-expiry 3 of 5 silent"]
     assert (await fleet.registry.snapshot()).is_held
@@ -109,7 +109,7 @@ async def test_who_reports_during_the_hold_has_never_been_down(fleet: Fleet) -> 
 async def test_the_next_mass_expiry_is_held_anew(fleet: Fleet) -> None:
     for _ in range(2):
         await silenced(fleet, silent=5, living=0)
-        assert (await fleet.registry.expire()).held_until == fleet.now_ms + THRESHOLD_MS
+        assert (await fleet.registry.expire()).expiry_suspended_until == fleet.now_ms + THRESHOLD_MS
         await beat_all(fleet, sfus(5))
         await fleet.registry.expire()
     assert await fleet.events("") == ["mass-expiry 5 of 5 silent"] * 2
@@ -120,7 +120,7 @@ async def test_those_about_to_expire_count_as_silent(fleet: Fleet) -> None:
     fleet.wait(10_000)
     await beat_all(fleet, [f"{address}/later" for address in sfus(4)])
     fleet.wait(20_000)
-    assert (await fleet.registry.expire()).held_until is not None
+    assert (await fleet.registry.expire()).expiry_suspended_until is not None
 
 
 async def test_half_of_a_fleet_is_not_most_of_it(fleet: Fleet) -> None:
@@ -131,3 +131,47 @@ async def test_half_of_a_fleet_is_not_most_of_it(fleet: Fleet) -> None:
 async def test_a_small_fleet_is_not_held(fleet: Fleet) -> None:
     await silenced(fleet, silent=4, living=0)
     assert (await fleet.registry.expire()).count == 4
+
+
+async def test_a_suspension_that_nobody_ended_does_not_void_the_next_one(fleet: Fleet) -> None:
+    await silenced(fleet, silent=5, living=0)
+    await fleet.registry.expire()
+    fleet.wait(3_600_000)
+    assert (await fleet.registry.expire()).expiry_suspended_until == fleet.now_ms + THRESHOLD_MS
+    assert await fleet.client.pttl(fleet.keys.expiry_suspended_until) > 0
+
+
+# The lost
+
+LOST_TTL_MS = 600_000
+
+
+async def test_the_lost_stay_listed_for_a_while(fleet: Fleet) -> None:
+    await fleet.beat()
+    await fleet.registry.sign_off(A, KEY)
+    fleet.wait(LOST_TTL_MS - 1)
+    await fleet.registry.expire()
+    assert (await fleet.registry.describe(A)).state == "down"
+    fleet.wait(1)
+    await fleet.registry.expire()
+    keys = fleet.keys
+    assert await fleet.client.exists(keys.sfus, keys.lost, keys.node(A)) == 0
+
+
+async def test_an_sfu_that_returned_is_not_forgotten(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await fleet.registry.sign_off(A, KEY)
+    await fleet.beat(A)
+    fleet.wait(LOST_TTL_MS)
+    await fleet.beat(A)
+    await fleet.registry.expire()
+    assert (await fleet.registry.describe(A)).state == "selectable"
+
+
+async def test_an_sfu_that_ends_shows_its_last_figures_and_no_key(fleet: Fleet) -> None:
+    await fleet.beat(A, sessions=7, channels=2)
+    fleet.wait(THRESHOLD_MS)
+    await fleet.registry.expire()
+    status = await fleet.registry.describe(A)
+    assert (status.sessions, status.channels, status.reason) == (7, 2, "expired")
+    assert await fleet.registry.key_of(A) is None

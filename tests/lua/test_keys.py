@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from app.registry.keys import Keys
 from app.registry.scripts import ScriptRunner, load_script
-from tests.lua.fleet import KEY, A, B, C, D, E, Fleet
+from tests.lua.fleet import KEY, A, B, C, D, E, F, Fleet
 
 
 async def test_lua_and_python_build_the_same_names(redis: Redis) -> None:
@@ -16,24 +16,28 @@ async def test_lua_and_python_build_the_same_names(redis: Redis) -> None:
     runner = ScriptRunner(redis, keys.prefix, timeout_s=10)
     assert await runner.run(script, A, "eu", "tenant", "https://odoo:channel:7", "uuid") == [
         keys.node(A),
+        keys.sfus,
         keys.deadlines,
-        keys.known,
         keys.lost,
+        keys.drains,
+        keys.returning,
         keys.fleet,
         keys.events,
         keys.load(),
         keys.load("eu"),
+        keys.round_robin(),
+        keys.round_robin("eu"),
+        keys.ejected(),
+        keys.ejected("eu"),
         keys.overloaded(),
         keys.overloaded("eu"),
-        keys.members("eu"),
-        keys.ejected("eu"),
-        keys.breaker(A),
-        keys.probes,
         keys.placement("tenant", "https://odoo:channel:7"),
-        keys.inflight,
+        keys.attempts,
+        keys.attempt("id:1"),
         keys.tenant("tenant"),
         keys.channel("uuid"),
-        keys.draining,
+        keys.calls(A),
+        keys.expiry_suspended_until,
         keys.read,
         keys.sweeper,
     ]
@@ -44,17 +48,19 @@ async def live(fleet: Fleet) -> None:
     registry = fleet.registry
     for address in (A, C, D, E):
         await fleet.beat(address)
+    await fleet.beat(F)
     await fleet.beat(B, cpu=1.0)
-    await fleet.place("first", max_channels=5)
-    await fleet.select("held")
+    await fleet.place("first", max_placements=5)
+    await fleet.select("locked")
     await fleet.fail(A, times=5)
     await registry.claim_probes(1_000)
     await registry.probe(A, answered=False)
-    await registry.drain(D)
+    await registry.drain(D, deadline_ms=60_000)
     await registry.sign_off(C, KEY)
-    await registry.adopt(tenant="default", issuer="adopted", address=A, uuid="channel of adopted")
-    await registry.lead("sweeper", 60_000)
-    await registry.mark_relayed("sweeper", "1-0")
+    await fleet.confirm(E, "confirmed")
+    await fleet.report("failed", E, "unknown")
+    await registry.acquire_lease("sweeper", 60_000)
+    await registry.commit_cursor("sweeper", "1-0")
 
 
 async def test_every_key_starts_with_the_prefix(fleet: Fleet) -> None:
@@ -63,25 +69,15 @@ async def test_every_key_starts_with_the_prefix(fleet: Fleet) -> None:
     kinds = {name.removeprefix("{sfu}:").partition(":")[0] for name in names}
     assert all(name.startswith("{sfu}:") for name in names)
     assert kinds == {
-        *(
-            "node",
-            "deadlines",
-            "known",
-            "lost",
-            "fleet",
-            "events",
-            "load",
-            "overloaded",
-            "members",
-            "ejected",
-        ),
-        *("breaker", "probes", "placement", "inflight", "tenant", "channel", "draining", "sweeper"),
+        *("node", "sfus", "deadlines", "lost", "drains", "returning", "fleet", "events"),
+        *("load", "round_robin", "ejected", "overloaded", "placement", "attempts", "attempt"),
+        *("tenant", "channel", "calls", "sweeper"),
     }
 
 
 async def test_what_grows_with_the_calls_has_an_end(fleet: Fleet, redis: Redis) -> None:
     await live(fleet)
-    for kind in ("placement", "channel", "tenant", "breaker", "node"):
+    for kind in ("placement", "channel", "tenant", "attempt"):
         names = await fleet.dump(f"{{sfu}}:{kind}:*")
         assert names
         assert all([await redis.pttl(name) > 0 for name in names])
@@ -98,7 +94,7 @@ async def test_two_fleets_do_not_touch_each_other(make_fleet: Callable[..., Flee
     await other.registry.reap()
     await other.registry.finish_drains()
     other.wait(600_000)
-    await other.registry.purge()
+    await other.registry.expire()
     for address in (A, B):
         await other.beat(address)
         await other.registry.forget(address)

@@ -1,15 +1,23 @@
-"""heartbeat.lua: sessions per channel and the join time, learned from what SFUs report."""
+"""heartbeat.lua: sessions per channel, learned from what SFUs report: it orders, the setting admits."""
 
 import math
+from collections.abc import Callable
 
 import pytest
-from redis.asyncio import Redis
 
-from tests.lua.fleet import A, Fleet
+from tests.lua.fleet import A, B, Fleet
 
 
 async def per_channel(fleet: Fleet) -> float:
-    return (await fleet.registry.snapshot()).sessions_per_channel
+    """The figure by which SFUs are compared: what one promised channel adds to an effective load."""
+    address = "http://probe.test"
+    await fleet.beat(address, max_sessions=1_000_000, cpu=0, memory=0, is_fresh=False)
+    placed = await fleet.select("probe", exclude=(A, B), id=f"probe {fleet.now_ms}")
+    assert placed.address == address
+    status = await fleet.registry.describe(address)
+    await fleet.report("unblamed", address, "probe", id=f"probe {fleet.now_ms}")
+    await fleet.registry.forget(address)
+    return status.effective_load * status.max_sessions
 
 
 async def test_sessions_per_channel_are_a_moving_average(fleet: Fleet) -> None:
@@ -51,12 +59,31 @@ async def test_figures_that_are_not_fresh_teach_nothing(fleet: Fleet) -> None:
     assert await per_channel(fleet) == 4
 
 
-async def test_the_join_time_is_learned_from_arrivals(fleet: Fleet, redis: Redis) -> None:
-    await fleet.beat()
-    for number in range(5):
-        await fleet.place(f"{number}")
-    fleet.wait(10_000)
-    await fleet.beat(A, channels=5, sessions=10)
-    sample, expected = 5_000 / math.log(2), 20
-    learned = float(await redis.hget(fleet.keys.fleet, "join_ms") or 0)
-    assert learned == pytest.approx(15_000 + (sample - 15_000) * expected / (expected + 500))
+async def test_what_was_learned_fades_back_to_the_setting(make_fleet: Callable[..., Fleet]) -> None:
+    fleet = make_fleet(heartbeat_burst=10_000)
+    await fleet.beat(A)
+    for _ in range(100):
+        await fleet.beat(A, channels=100, sessions=1_000)
+    assert await per_channel(fleet) > 9
+    fleet.wait(8 * 3_600_000)
+    assert await per_channel(fleet) == pytest.approx(4, abs=0.01)
+
+
+async def test_a_false_report_teaches_a_small_multiple_of_the_setting_at_most(
+    make_fleet: Callable[..., Fleet],
+) -> None:
+    fleet = make_fleet(heartbeat_burst=10_000)
+    await fleet.beat(A)
+    for _ in range(1_000):
+        await fleet.beat(A, channels=1, sessions=10**9)
+    assert await per_channel(fleet) <= 16
+
+
+async def test_what_was_learned_makes_no_idle_sfu_full(make_fleet: Callable[..., Fleet]) -> None:
+    fleet = make_fleet(heartbeat_burst=10_000)
+    await fleet.beat(A, max_sessions=100)
+    for _ in range(1_000):
+        await fleet.beat(A, max_sessions=100, channels=1, sessions=60)
+    await fleet.beat(A, max_sessions=100)
+    for number in range(20):
+        assert (await fleet.place(f"{number}")).address == A

@@ -11,7 +11,7 @@ from tests.lua.fleet import KEY, A, B, Fleet
 
 async def test_a_hold_is_not_reaped_early(fleet: Fleet) -> None:
     await fleet.beat()
-    await fleet.select(hold_ms=2_500)
+    await fleet.select(lock_ms=2_500)
     fleet.wait(2_499)
     assert await fleet.registry.reap() == Sweep(0, has_more=False)
     fleet.wait(1)
@@ -21,35 +21,35 @@ async def test_a_hold_is_not_reaped_early(fleet: Fleet) -> None:
 
 async def test_a_placement_that_was_never_confirmed_is_dropped(fleet: Fleet, redis: Redis) -> None:
     await fleet.beat()
-    await fleet.select(max_channels=1)
+    await fleet.select(max_placements=1)
     fleet.wait(2_500)
     await fleet.registry.reap()
-    assert await redis.exists(fleet.keys.placement("default", "issuer"), fleet.keys.inflight) == 0
+    assert await redis.exists(fleet.keys.placement("default", "issuer"), fleet.keys.attempts) == 0
     assert await fleet.reserved() == 0
-    assert (await fleet.select("another", max_channels=1)).address == A
+    assert (await fleet.select("another", max_placements=1)).address == A
 
 
 async def test_so_is_one_on_an_sfu_that_has_gone(fleet: Fleet, redis: Redis) -> None:
     await fleet.beat(A)
-    await fleet.select(max_channels=1)
+    await fleet.select(max_placements=1)
     await fleet.registry.sign_off(A, KEY)
     fleet.wait(2_500)
     await fleet.registry.reap()
     await fleet.beat(B)
     assert await redis.exists(fleet.keys.placement("default", "issuer")) == 0
-    assert (await fleet.select("another", max_channels=1)).address == B
+    assert (await fleet.select("another", max_placements=1)).address == B
 
 
 async def test_a_confirmed_placement_stays(fleet: Fleet) -> None:
     await fleet.beat(A)
-    await fleet.place(max_channels=1)
+    await fleet.place(max_placements=1)
     await fleet.beat(B)
     fleet.wait(1_000)
     await fleet.select(id="dead")
     fleet.wait(2_500)
     await fleet.registry.reap()
     with pytest.raises(TenantLimitReached):
-        await fleet.select("another", max_channels=1)
+        await fleet.select("another", max_placements=1)
     again = await fleet.select(id="next")
     assert (again.address, again.uuid) == (A, "channel of issuer")
 
@@ -61,29 +61,29 @@ async def test_a_holder_that_had_no_sfu_any_more_is_reaped_too(fleet: Fleet, red
     assert isinstance(await fleet.ask(id="another"), Busy)
     fleet.wait(2_500)
     await fleet.registry.reap()
-    assert await redis.exists(fleet.keys.placement("default", "issuer"), fleet.keys.inflight) == 0
+    assert await redis.exists(fleet.keys.placement("default", "issuer"), fleet.keys.attempts) == 0
 
 
 async def test_the_half_open_permit_is_free_again(fleet: Fleet) -> None:
     await fleet.beat(B, sessions=500)
     await fleet.half_open(A)
-    await fleet.select(hold_ms=2_500)
+    await fleet.select(lock_ms=2_500)
     assert await fleet.listed("eu") == {B}
     fleet.wait(2_500)
     await fleet.registry.reap()
     assert await fleet.listed("eu") == {A, B}
-    assert await fleet.standing() == "selectable"
+    assert await fleet.state() == "half-open"
 
 
 async def test_the_permit_of_another_request_is_not(fleet: Fleet) -> None:
     await fleet.beat(B, sessions=500)
     await fleet.half_open(A)
-    await fleet.select("dead", hold_ms=1_000)
+    await fleet.select("dead", lock_ms=1_000)
     fleet.wait(1_000)
     await fleet.beat(A)
     assert (await fleet.select("alive")).address == A
     await fleet.registry.reap()
-    assert await fleet.standing() == "on-trial"
+    assert await fleet.listed() == {B}
 
 
 async def test_a_placement_that_was_lost_meanwhile_is_no_obstacle(fleet: Fleet, redis: Redis) -> None:
@@ -92,7 +92,7 @@ async def test_a_placement_that_was_lost_meanwhile_is_no_obstacle(fleet: Fleet, 
     await redis.delete(fleet.keys.placement("default", "issuer"))
     fleet.wait(2_500)
     assert (await fleet.registry.reap()).count == 1
-    assert await redis.exists(fleet.keys.inflight) == 0
+    assert await redis.exists(fleet.keys.attempts) == 0
 
 
 async def test_issuers_may_have_any_name(fleet: Fleet) -> None:
@@ -112,3 +112,29 @@ async def test_a_few_at_a_time(fleet: Fleet) -> None:
     assert await fleet.registry.reap() == Sweep(25, has_more=True)
     assert await fleet.registry.reap() == Sweep(5, has_more=False)
     assert await fleet.reserved() == 0
+
+
+async def test_a_channel_that_is_created_after_the_lock_was_reaped_is_placed(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await fleet.beat(B, sessions=100)
+    await fleet.select(id="slow", max_placements=1)
+    fleet.wait(2_500)
+    await fleet.registry.reap()
+    assert await fleet.reserved() == 0
+    await fleet.report("created", id="slow", is_limited=True)
+    assert await fleet.reserved() == 4
+    again = await fleet.select(id="next")
+    assert (again.address, again.reason) == (A, "sticky")
+    with pytest.raises(TenantLimitReached):
+        await fleet.select("another", max_placements=1)
+
+
+async def test_a_confirmation_outlives_the_lock_of_a_call_that_ran_late(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await fleet.beat(B, sessions=100)
+    await fleet.select(id="timed out, ran later")
+    await fleet.confirm(B)
+    fleet.wait(2_500)
+    await fleet.registry.reap()
+    assert await fleet.reserved(A) == 0
+    assert (await fleet.select(id="next")).address == B

@@ -59,7 +59,7 @@ async def test_the_cpu_and_memory_of_promised_sessions_turn_nobody_away(fleet: F
         await fleet.place(f"{number}")
     status = await fleet.registry.describe(A)
     assert status.load < fleet.policy.max_load < status.effective_load
-    assert status.standing == "selectable"
+    assert status.state == "selectable"
 
 
 async def test_a_heartbeat_right_after_a_burst_does_not_wipe_it(fleet: Fleet) -> None:
@@ -107,7 +107,7 @@ async def test_what_others_reserved_stays(fleet: Fleet) -> None:
     await fleet.beat()
     await fleet.select("one")
     fleet.wait(5_000)
-    await fleet.select("two", hold_ms=20_000)
+    await fleet.select("two", lock_ms=20_000)
     fleet.wait(5_000)
     await fleet.beat()
     await fleet.report("unblamed", issuer="two")
@@ -150,12 +150,28 @@ async def test_a_channel_that_is_there_reserves_nothing_again(fleet: Fleet) -> N
     assert await fleet.reserved() == W
 
 
-async def test_the_next_attempt_takes_its_reservation_along(fleet: Fleet) -> None:
+async def test_each_attempt_has_a_reservation_of_its_own(fleet: Fleet) -> None:
     await fleet.beat(A)
     await fleet.beat(B, sessions=100)
     await fleet.select()
     assert (await fleet.select(attempt=2, exclude=(A,))).address == B
+    assert (await fleet.reserved(A), await fleet.reserved(B)) == (W, W)
+    await fleet.report("created", B, attempt=2, id="request 1 of issuer")
+    assert (await fleet.reserved(A), await fleet.reserved(B)) == (W, W)
+    await fleet.report("unblamed", A, attempt=1, id="request 1 of issuer")
     assert (await fleet.reserved(A), await fleet.reserved(B)) == (0, W)
+
+
+async def test_an_attempt_that_never_reports_is_reaped_beside_one_that_won(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await fleet.beat(B, sessions=100)
+    await fleet.select()
+    await fleet.select(attempt=2, exclude=(A,))
+    await fleet.report("created", B, attempt=2)
+    fleet.wait(2_500)
+    await fleet.registry.reap()
+    assert (await fleet.reserved(A), await fleet.reserved(B)) == (0, W)
+    assert (await fleet.select(id="next")).address == B
 
 
 async def test_a_reservation_of_a_former_life_is_not_taken_from_the_next(fleet: Fleet) -> None:
@@ -172,7 +188,7 @@ async def test_a_reservation_of_a_former_life_is_not_taken_from_the_next(fleet: 
 
 async def test_a_dead_holders_reservation_is_reaped(fleet: Fleet) -> None:
     await fleet.beat()
-    await fleet.select("dead", hold_ms=2_500)
+    await fleet.select("dead", lock_ms=2_500)
     await fleet.place("alive")
     fleet.wait(2_500)
     await fleet.registry.reap()

@@ -1,9 +1,9 @@
-"""resume.lua: a drain is taken back."""
+"""set_drain.lua: a drain is taken back."""
 
 import pytest
 
 from app.errors import UnknownSfu
-from tests.lua.fleet import KEY, A, B, Fleet
+from tests.lua.fleet import A, B, Fleet
 
 
 async def test_an_sfu_takes_channels_again_at_once(fleet: Fleet) -> None:
@@ -29,27 +29,19 @@ async def test_the_next_drain_is_a_new_one(fleet: Fleet) -> None:
 async def test_an_sfu_that_drains_itself_says_so_again(fleet: Fleet) -> None:
     await fleet.beat(A, is_draining=True)
     await fleet.registry.resume(A)
-    assert await fleet.standing() == "selectable"
+    assert await fleet.state() == "selectable"
     assert (await fleet.beat(A, is_draining=True)).is_draining
 
 
-async def test_a_failed_sfu_comes_back_undrained(fleet: Fleet) -> None:
+async def test_an_ejected_sfu_comes_back_undrained(fleet: Fleet) -> None:
     await fleet.beat(A)
     await fleet.beat(B)
     await fleet.registry.drain(A)
     await fleet.fail(A)
     await fleet.registry.resume(A)
-    assert await fleet.standing(A) == "failed"
+    assert await fleet.state(A) == "ejected"
     await fleet.beat(A)
-    assert await fleet.standing(A) == "selectable"
-
-
-async def test_a_lost_sfu_returns_undrained(fleet: Fleet) -> None:
-    await fleet.beat()
-    await fleet.registry.drain(A)
-    await fleet.registry.sign_off(A, KEY)
-    await fleet.registry.resume(A)
-    assert not (await fleet.beat()).is_draining
+    assert await fleet.state(A) == "selectable"
 
 
 async def test_an_unknown_sfu_cannot_be_resumed(fleet: Fleet) -> None:

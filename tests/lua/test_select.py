@@ -17,7 +17,7 @@ async def test_the_lowest_load_wins(fleet: Fleet) -> None:
     await fleet.beat(C, sessions=100, cpu=0.9)
     chosen = await fleet.select()
     assert (chosen.address, chosen.region, chosen.reason) == (B, "us", "least-load")
-    assert (chosen.public_url, chosen.is_held, chosen.uuid) == ("https://b.example", True, "")
+    assert (chosen.public_url, chosen.is_locked, chosen.uuid) == ("https://b.example", True, "")
     assert fleet.registry.open_key(chosen) == KEY
 
 

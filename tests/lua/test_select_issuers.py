@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from app.errors import NoSfuAvailable, TenantLimitReached
+from app.errors import NoSfuAvailable, Overloaded, TenantLimitReached
 from app.registry.placements import Busy, Placement
-from tests.lua.fleet import KEY, A, B, Fleet
+from tests.lua.fleet import KEY, OTHER_KEY, A, B, Fleet
 
 TTL_MS = 14_400_000
 
@@ -28,7 +28,7 @@ async def placed(fleet: Fleet) -> Fleet:
 
 async def test_an_issuer_keeps_its_sfu(placed: Fleet) -> None:
     again = await placed.select()
-    assert (again.address, again.reason, again.is_held) == (A, "sticky", True)
+    assert (again.address, again.reason, again.is_locked) == (A, "sticky", True)
     assert again.uuid == "channel of issuer"
 
 
@@ -78,7 +78,7 @@ async def test_an_issuer_moves_when_its_sfu_has_failed(placed: Fleet, failures: 
 async def test_an_issuer_moves_when_the_breaker_of_its_sfu_is_open(placed: Fleet) -> None:
     await placed.fail(A, times=5)
     await placed.beat(A)
-    assert await placed.standing(A) == "breaker-open"
+    assert await placed.state(A) == "ejected"
     assert (await placed.select()).address == B
 
 
@@ -110,10 +110,7 @@ async def test_a_placement_is_remembered_since_its_last_request(placed: Fleet, r
     name = placed.keys.placement("default", "issuer")
     assert TTL_MS - 10_000 < await redis.pttl(name) <= TTL_MS
     await redis.pexpire(name, 60_000)
-    await placed.select()
-    assert await redis.pttl(name) > TTL_MS - 10_000
-    await redis.pexpire(name, 60_000)
-    await placed.report("created")
+    await placed.place()
     assert await redis.pttl(name) > TTL_MS - 10_000
 
 
@@ -123,7 +120,7 @@ async def test_a_placement_is_remembered_since_its_last_request(placed: Fleet, r
 async def test_others_wait_for_the_holder(fleet: Fleet) -> None:
     await fleet.beat(A)
     await fleet.beat(B)
-    await fleet.select(id="first", hold_ms=2_500)
+    await fleet.select(id="first", lock_ms=2_500)
     fleet.wait(1_000)
     assert await fleet.ask(id="second") == Busy(1_500)
     assert (await fleet.select("another issuer")).address == B
@@ -143,11 +140,11 @@ async def test_after_the_first_the_others_pass_freely(fleet: Fleet) -> None:
     first = await fleet.place(id="first")
     for number in range(3):
         free = await fleet.select(id=f"{number}")
-        assert (free.address, free.is_held, free.uuid) == (first.address, False, "channel of issuer")
+        assert (free.address, free.is_locked, free.uuid) == (first.address, False, "channel of issuer")
     fleet.wait(999)
-    assert not (await fleet.select(id="just in time")).is_held
+    assert not (await fleet.select(id="just in time")).is_locked
     fleet.wait(1)
-    assert (await fleet.select(id="a second later")).is_held
+    assert (await fleet.select(id="a second later")).is_locked
     assert isinstance(await fleet.ask(id="behind it"), Busy)
 
 
@@ -174,7 +171,7 @@ async def test_the_same_attempt_sent_again_reserves_once(fleet: Fleet) -> None:
     await fleet.beat(B)
     first = await fleet.select()
     again = await fleet.select()
-    assert (again.address, again.is_held) == (first.address, True)
+    assert (again.address, again.is_locked) == (first.address, True)
     assert await fleet.reserved(A) + await fleet.reserved(B) == 4
 
 
@@ -186,14 +183,15 @@ async def test_the_same_attempt_sent_again_gets_the_same_sfu_whatever_became_of_
     assert (await fleet.select()).address == A
 
 
-async def test_a_dead_holder_is_succeeded_with_its_reservation(fleet: Fleet) -> None:
+async def test_a_dead_owner_is_succeeded_at_the_same_sfu(fleet: Fleet) -> None:
     await fleet.beat(A)
     await fleet.beat(B, sessions=500)
-    await fleet.select(id="dead", hold_ms=2_500)
+    await fleet.select(id="dead", lock_ms=2_500)
     fleet.wait(2_499)
     assert await fleet.ask(id="heir") == Busy(1)
     fleet.wait(1)
     assert (await fleet.select(id="heir")).address == A
+    await fleet.registry.reap()
     assert await fleet.reserved(A) == 4
     await fleet.report("failed", id="heir")
     assert await fleet.reserved(A) == 0
@@ -202,7 +200,7 @@ async def test_a_dead_holder_is_succeeded_with_its_reservation(fleet: Fleet) -> 
 async def test_a_dead_holder_that_comes_back_changes_nothing(fleet: Fleet) -> None:
     await fleet.beat(A)
     await fleet.beat(B, sessions=500)
-    await fleet.select(id="slow", hold_ms=2_500)
+    await fleet.select(id="slow", lock_ms=2_500)
     fleet.wait(2_500)
     await fleet.select(id="heir")
     await fleet.report("unblamed", id="slow")
@@ -216,50 +214,50 @@ async def test_a_dead_holder_that_comes_back_changes_nothing(fleet: Fleet) -> No
 async def test_a_tenant_has_its_limit(fleet: Fleet) -> None:
     await fleet.beat()
     for issuer in ("one", "two"):
-        await fleet.place(issuer, max_channels=2)
+        await fleet.place(issuer, max_placements=2)
     with pytest.raises(TenantLimitReached):
-        await fleet.select("three", max_channels=2)
-    assert (await fleet.select("three", tenant="other", max_channels=2)).address == A
+        await fleet.select("three", max_placements=2)
+    assert (await fleet.select("three", tenant="other", max_placements=2)).address == A
 
 
 async def test_a_channel_that_a_tenant_has_counts_once(fleet: Fleet) -> None:
     await fleet.beat()
-    await fleet.place(max_channels=1)
+    await fleet.place(max_placements=1)
     fleet.wait(1_000)
-    assert (await fleet.place(max_channels=1)).reason == "sticky"
+    assert (await fleet.place(max_placements=1)).reason == "sticky"
     await fleet.registry.sign_off(A, KEY)
     await fleet.beat(B)
-    assert (await fleet.place(max_channels=1)).address == B
+    assert (await fleet.place(max_placements=1)).address == B
 
 
 @pytest.mark.parametrize("outcome", ["failed", "unblamed", "misconfigured"])
 async def test_a_channel_that_was_not_created_does_not_count(fleet: Fleet, outcome: Any) -> None:
     await fleet.beat()
-    await fleet.select("one", max_channels=1)
+    await fleet.select("one", max_placements=1)
     await fleet.report(outcome, issuer="one")
     await fleet.beat()
-    assert (await fleet.select("two", max_channels=1)).address == A
+    assert (await fleet.select("two", max_placements=1)).address == A
 
 
 async def test_a_channel_counts_for_as_long_as_its_placement_is_used(fleet: Fleet) -> None:
     await fleet.beat()
-    await fleet.place("one", max_channels=1)
+    await fleet.place("one", max_placements=1)
     for _ in range(2):
         fleet.wait(TTL_MS - 1)
         await fleet.beat()
-        await fleet.place("one", max_channels=1)
+        await fleet.place("one", max_placements=1)
         with pytest.raises(TenantLimitReached):
-            await fleet.select("two", max_channels=1)
+            await fleet.select("two", max_placements=1)
     fleet.wait(TTL_MS)
     await fleet.beat()
-    assert (await fleet.select("two", max_channels=1)).address == A
+    assert (await fleet.select("two", max_placements=1)).address == A
 
 
 async def test_a_tenant_without_a_limit_is_not_counted(fleet: Fleet, redis: Redis) -> None:
     await fleet.beat()
     await fleet.place()
     assert await redis.exists(fleet.keys.tenant("default")) == 0
-    await fleet.place("limited", max_channels=1)
+    await fleet.place("limited", max_placements=1)
     assert await redis.pttl(fleet.keys.tenant("default")) > TTL_MS - 10_000
 
 
@@ -283,3 +281,130 @@ async def test_texts_that_are_no_unicode_have_a_place_too(fleet: Fleet) -> None:
     await fleet.select(broken, id="first")
     await fleet.report("created", issuer=broken, id="first", uuid=broken)
     assert (await fleet.select(broken, id="second")).reason == "sticky"
+
+
+# Repeated and late calls
+
+
+async def test_an_attempt_that_is_sent_again_after_its_end_locks_nothing(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await fleet.place(id="first")
+    fleet.wait(1_000)
+    assert await fleet.ask(id="first") == Busy(0)
+    assert (await fleet.select(id="second")).is_locked
+
+
+async def test_an_earlier_attempt_that_arrives_late_changes_nothing(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await fleet.beat(B)
+    second = await fleet.select(id="request", attempt=2)
+    assert await fleet.ask(id="request", attempt=1) == Busy(0)
+    again = await fleet.select(id="request", attempt=2)
+    assert again.address == second.address
+    assert await fleet.reserved(A) + await fleet.reserved(B) == 4
+
+
+async def test_a_lock_from_before_the_clock_stepped_back_holds_nobody_up(fleet: Fleet) -> None:
+    await fleet.beat()
+    await fleet.select(id="dead")
+    fleet.wait(-60_000)
+    assert isinstance(await fleet.ask(id="next"), Placement)
+
+
+# The last resort
+
+
+async def test_an_ejected_sfu_is_asked_before_a_call_is_refused(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await fleet.fail(A, times=5)
+    chosen = await fleet.select()
+    assert (chosen.address, chosen.reason) == (A, "last-resort")
+
+
+@pytest.mark.parametrize("figures", [{"is_draining": True}, {"sessions": 1_000}, {"cpu": 1.0}])
+async def test_an_ejected_sfu_is_asked_beside_one_that_cannot_take_over(
+    fleet: Fleet, figures: dict[str, Any]
+) -> None:
+    await fleet.beat(A, **figures)
+    await fleet.beat(B)
+    await fleet.fail(B)
+    assert (await fleet.select()).address == B
+
+
+async def test_a_full_ejected_sfu_is_no_last_resort(fleet: Fleet) -> None:
+    await fleet.beat(A, sessions=1_000)
+    await fleet.fail(A)
+    with pytest.raises(Overloaded):
+        await fleet.select()
+
+
+async def test_an_issuer_of_an_ejected_sfu_stays_with_it_as_the_last_resort(fleet: Fleet) -> None:
+    await fleet.beat(A, sessions=500)
+    await fleet.place()
+    await fleet.beat(B)
+    for address in (A, B):
+        await fleet.fail(address, times=5)
+    fleet.wait(1_000)
+    chosen = await fleet.select()
+    assert (chosen.address, chosen.reason) == (A, "last-resort")
+
+
+async def test_a_success_as_the_last_resort_ends_the_ejection(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await fleet.fail(A, times=5)
+    await fleet.place()
+    assert await fleet.state() == "selectable"
+    assert (await fleet.events())[-2:] == ["breaker-closed success", "up recovered"]
+
+
+async def test_while_one_request_has_the_permit_of_the_only_sfu_others_are_not_refused(fleet: Fleet) -> None:
+    await fleet.half_open(A)
+    await fleet.select("one")
+    second = await fleet.select("two")
+    assert (second.address, second.reason) == (A, "last-resort")
+    await fleet.report("unblamed", A, "two")
+    assert await fleet.client.hget(fleet.keys.node(A), "permit") == "request 1 of one"
+
+
+# Identity
+
+
+async def test_an_issuer_does_not_follow_its_sfu_into_another_registration(fleet: Fleet) -> None:
+    await fleet.beat(A, sessions=1)
+    await fleet.place()
+    await fleet.registry.sign_off(A, KEY)
+    await fleet.beat(A, sessions=500, key=OTHER_KEY)
+    await fleet.beat(B)
+    fleet.wait(1_000)
+    assert (await fleet.select()).address == B
+
+
+async def test_every_request_shows_the_caller_that_the_placement_began_with(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    assert (await fleet.place(caller="192.0.2.1")).caller == "192.0.2.1"
+    fleet.wait(1_000)
+    assert (await fleet.place(caller="192.0.2.2")).caller == "192.0.2.1"
+    owner = await fleet.registry.channel_owner("channel of issuer")
+    assert owner is not None
+    assert (owner.tenant, owner.address, owner.caller) == ("default", A, "192.0.2.1")
+
+
+async def test_two_channel_keys_under_one_issuer_are_two_placements(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    first = await fleet.place(channel_key_fingerprint="production", uuid="uuid 1")
+    await fleet.beat(B)
+    copy = await fleet.select(channel_key_fingerprint="copy", id="of the copy")
+    assert (first.has_other_key, copy.has_other_key, copy.address, copy.uuid) == (False, True, B, "")
+    await fleet.report(
+        "created",
+        B,
+        channel_key_fingerprint="copy",
+        id="of the copy",
+        uuid="uuid 2",
+        generation=copy.generation,
+    )
+    fleet.wait(1_000)
+    for fingerprint, uuid, address in (("production", "uuid 1", A), ("copy", "uuid 2", B)):
+        again = await fleet.select(channel_key_fingerprint=fingerprint, id=f"again {fingerprint}")
+        assert (again.address, again.uuid, again.reason) == (address, uuid, "sticky")
+    assert {call.issuer for call in await fleet.registry.calls_of(B)} == {"issuer#copy"}

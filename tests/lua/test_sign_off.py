@@ -15,7 +15,7 @@ async def test_an_sfu_is_out_at_once(fleet: Fleet, redis: Redis) -> None:
     for address in (A, B):
         assert await fleet.registry.sign_off(address, KEY)
     keys = fleet.keys
-    gone = (keys.node(A), keys.deadlines, keys.load(), keys.load("eu"), keys.overloaded(), keys.members("eu"))
+    gone = (keys.deadlines, keys.load(), keys.load("eu"), keys.overloaded())
     assert await redis.exists(*gone) == 0
     assert await fleet.events(A) == ["up registered", "down signed-off"]
 
@@ -25,7 +25,7 @@ async def test_it_stays_listed_as_down(fleet: Fleet) -> None:
     await fleet.registry.sign_off(A, KEY)
     fleet.wait(1_000)
     [status] = await fleet.registry.fleet()
-    assert (status.address, status.region, status.state, status.standing) == (A, "eu", "down", "down")
+    assert (status.address, status.region, status.state, status.status) == (A, "eu", "down", "down")
     assert (status.down_reason, status.down_at) == ("signed-off", fleet.now_ms - 1_000)
     assert (status.channels, status.sessions, status.heartbeat_age_ms) == (2, 7, 1_000)
 
@@ -41,7 +41,7 @@ async def test_nobody_else_can_sign_it_off(fleet: Fleet) -> None:
     await fleet.beat()
     with pytest.raises(AddressLeased):
         await fleet.registry.sign_off(A, OTHER_KEY)
-    assert await fleet.standing() == "selectable"
+    assert await fleet.state() == "selectable"
 
 
 async def test_a_rotated_sealing_key_signs_off_the_same_sfu_key(
@@ -59,4 +59,4 @@ async def test_one_that_has_gone_no_longer_counts_as_ejected(fleet: Fleet, redis
     await fleet.beat(B)
     await fleet.fail(A)
     await fleet.registry.sign_off(A, KEY)
-    assert await redis.exists(fleet.keys.ejected("eu")) == 0
+    assert await redis.exists(fleet.keys.ejected("eu"), fleet.keys.returning) == 0

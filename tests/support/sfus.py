@@ -7,8 +7,7 @@ from app.registry.sfus import SfuStatus
 SFU: Final = SfuStatus(
     address="http://sfu1:8070",
     region="eu-west",
-    state="up",
-    standing="selectable",
+    state="selectable",
     breaker="closed",
     generation=1,
     heartbeat_age_ms=0,

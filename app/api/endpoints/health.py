@@ -1,7 +1,7 @@
 """`GET /v1/health`, and the probes of load balancers and Kubernetes."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -11,6 +11,7 @@ from app.api.state import State
 from app.errors import RegistryUnavailable
 from app.registry.availability import RegistryAvailability
 from app.registry.sfus import SfuStatus
+from app.registry.sfus import State as SfuState
 from app.registry.snapshot import SnapshotNode
 
 _NEGOTIABLE = frozenset({"text/html", "application/json", "*/*"})
@@ -23,7 +24,7 @@ async def health(request: Request[State]) -> Response:
         return page_response(root="../")
     switch = request.state["switch"]
     sfus = await _fleet(request.state)
-    selectable = sum(sfu.standing == "selectable" for sfu in sfus)
+    selectable = sum(sfu.is_selectable for sfu in sfus)
     document = {
         "status": _overall(sfus, selectable, is_sure=switch.uses_registry),
         "mode": _mode(switch),
@@ -78,11 +79,11 @@ def _last_seen(node: SnapshotNode) -> SfuStatus:
     return SfuStatus(
         address=node.address,
         region=node.region,
-        state="up",
-        standing="selectable",
+        state=cast("SfuState", node.state),
         breaker="closed",
-        generation=0,
+        generation=node.generation,
         heartbeat_age_ms=0,
+        tier="load" if node.is_selectable else "",
         sessions=round(node.sessions),
         max_sessions=round(node.max_sessions),
         load=node.load,
@@ -104,14 +105,14 @@ def _overall(
 def _is_well(sfu: SfuStatus) -> bool:
     if sfu.state == "down":
         return sfu.down_reason in _EXPECTED_LOSSES
-    return sfu.state in ("up", "draining") and sfu.breaker == "closed"
+    return sfu.status in ("up", "draining") and sfu.breaker == "closed"
 
 
 def _shown(sfu: SfuStatus) -> dict[str, Any]:
     return {
         "address": sfu.address,
         "region": sfu.region,
-        "status": "down" if sfu.state == "failed" else sfu.state,
+        "status": "down" if sfu.status == "failed" else sfu.status,
         "breaker": sfu.breaker,
         "load": round(sfu.load, 4),
         "channels": sfu.channels,

@@ -10,19 +10,17 @@ import { duration, plural } from "./format.js";
 const LOOKS = {
   selectable: { tone: "ok", label: "Selectable" },
   draining: { tone: "drain", label: "Draining" },
-  "on-trial": { tone: "warn", label: "On trial" },
+  drained: { tone: "drain", label: "Drained" },
+  "half-open": { tone: "warn", label: "Half-open" },
   full: { tone: "warn", label: "Full" },
   overloaded: { tone: "warn", label: "Overloaded" },
-  "breaker-open": { tone: "bad", label: "Breaker open" },
-  failed: { tone: "bad", label: "Failed" },
-  misconfigured: { tone: "bad", label: "Misconfigured" },
+  ejected: { tone: "bad", label: "Ejected" },
+  expired: { tone: "bad", label: "Silent" },
   down: { tone: "bad", label: "Down" },
 };
 
 /** @type {Look} */
-const DRAINED = { tone: "drain", label: "Drained" };
-/** @type {Look} */
-const HALF_OPEN = { tone: "warn", label: "Half-open" };
+const MISCONFIGURED = { tone: "bad", label: "Misconfigured" };
 /** @type {Look} */
 const SIGNED_OFF = { tone: "off", label: "Signed off" };
 
@@ -35,8 +33,7 @@ export const TONES = ["bad", "warn", "drain", "ok", "off"];
  */
 export function look(sfu) {
   if (sfu.state === "down" && sfu.downReason === "signed-off") return SIGNED_OFF;
-  if (sfu.standing === "draining" && sfu.drained) return DRAINED;
-  if (sfu.standing === "selectable" && sfu.breaker === "half-open") return HALF_OPEN;
+  if (sfu.standing === "ejected" && sfu.reason === "misconfigured") return MISCONFIGURED;
   return LOOKS[sfu.standing] ?? { tone: "warn", label: sfu.standing };
 }
 
@@ -54,28 +51,35 @@ export const urgency = (tone) => TONES.indexOf(tone);
 export function meaning(sfu, limits) {
   switch (sfu.standing) {
     case "selectable":
-      return sfu.breaker === "half-open"
-        ? "Its recovery probe was answered. The next real request closes its breaker or opens it again."
-        : "Takes new channels.";
+      return "Takes new channels.";
+    case "half-open":
+      return "Its ejection is over. One real request at a time decides whether it is back.";
     case "draining":
-      return sfu.drained
-        ? "Has no calls left, or its deadline has passed. It can be stopped."
-        : "Keeps the calls it has and takes no new ones.";
-    case "on-trial":
-      return "One real request is under way. Its outcome closes the breaker or opens it again.";
+      return "Keeps the calls it has and takes no new ones.";
+    case "drained":
+      return "Has no calls left, or its deadline has passed. It can be stopped.";
     case "full":
       return "All its sessions are taken or reserved.";
     case "overloaded":
-      return `Above a load threshold (load ${limits.maxLoad}). It is back when its figures fall.`;
-    case "breaker-open":
-      return `Failed ${plural(sfu.failures, "time")} in a row. It is probed when the time is over.`;
-    case "failed":
-      return "A request to it failed. It is out until its next heartbeat.";
-    case "misconfigured":
-      return "It refuses requests that are signed with the key it has registered. Check its key.";
+      return `Above the threshold of its ${sfu.reason} (load: ${limits.maxLoad}). It is back when that falls.`;
+    case "ejected":
+      return ejectedMeaning(sfu);
+    case "expired":
+      return `Sent no heartbeat for ${duration(limits.unhealthyMs)}.`;
     default:
       return downMeaning(sfu, limits);
   }
+}
+
+/** @param {Sfu} sfu */
+function ejectedMeaning(sfu) {
+  if (sfu.reason === "misconfigured") {
+    return "It refuses requests that are signed with the key it has registered. Check its key.";
+  }
+  if (sfu.breaker === "open") {
+    return `Failed ${plural(sfu.failures, "time")} in a row. It is probed when the time is over.`;
+  }
+  return "A request to it failed. It is out until its next heartbeat.";
 }
 
 /**
@@ -96,6 +100,9 @@ const VERDICTS = {
   chosen: "Chosen",
   tied: "Tied for best",
   sticky: "Has the call",
+  "last-resort": "Last resort",
+  "not-the-calls": "The call is elsewhere",
+  "permit-taken": "Being tried",
   "higher-score": "Higher score",
   "other-region": "Other region",
   "region-not-allowed": "Not allowed here",
@@ -103,7 +110,7 @@ const VERDICTS = {
 };
 
 /** @type {Record<string, Tone>} */
-const VERDICT_TONES = { chosen: "ok", tied: "ok", sticky: "ok" };
+const VERDICT_TONES = { chosen: "ok", tied: "ok", sticky: "ok", "last-resort": "warn" };
 
 /**
  * @param {string} verdict
@@ -125,6 +132,8 @@ const EVENTS = {
   "breaker-closed": { tone: "ok", label: "Breaker closed" },
   misconfigured: { tone: "bad", label: "Misconfigured" },
   overloaded: { tone: "warn", label: "Overloaded" },
+  restarted: { tone: "warn", label: "Restarted" },
+  address_shared: { tone: "bad", label: "Address shared" },
   "mass-expiry": { tone: "bad", label: "Mass expiry held" },
 };
 

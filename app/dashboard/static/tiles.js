@@ -54,7 +54,7 @@ export class Tiles {
   show(data) {
     this.#data = data;
     const living = data.sfus.filter((sfu) => sfu.state !== "down");
-    const selectable = data.sfus.filter((sfu) => sfu.standing === "selectable").length;
+    const selectable = data.sfus.filter((sfu) => sfu.standing === "selectable" || sfu.standing === "half-open").length;
     const draining = data.sfus.filter((sfu) => sfu.state === "draining");
     const drained = draining.filter((sfu) => sfu.drained).length;
     const lost = data.sfus.filter((sfu) => look(sfu).tone === "bad" && sfu.state === "down").length;

@@ -7,7 +7,8 @@
  * @property {string} address
  * @property {string} region
  * @property {"up" | "draining" | "failed" | "misconfigured" | "down"} state
- * @property {string} standing `selectable`, or why it takes no new channel
+ * @property {string} standing its derived state: `selectable`, or why it takes no new channel
+ * @property {string} reason why it is in that state, or empty
  * @property {"closed" | "open" | "half-open"} breaker
  * @property {number} load
  * @property {number} reservedLoad the part of `load` that people still on their way will cause

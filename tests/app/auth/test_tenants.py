@@ -30,7 +30,7 @@ def token(key: Key = FIRST, /, **claims: Any) -> str:
     return key.sign({name: value for name, value in every.items() if value is not None})
 
 
-OTHER = TenantSettings(name="other", key=(THEIRS,), region="eu-west", max_channels=3)
+OTHER = TenantSettings(name="other", key=(THEIRS,), region="eu-west", max_placements=3)
 
 
 @pytest.mark.parametrize(("key", "name"), [(FIRST, "default"), (SECOND, "default"), (THEIRS, "other")])
@@ -41,7 +41,7 @@ def test_a_token_belongs_to_the_tenant_whose_key_signed_it(key: Key, name: str) 
 
 def test_a_tenant_brings_its_region_and_its_limit() -> None:
     tenant = tenants(OTHER).verify(token(THEIRS)).tenant
-    assert (tenant.region, tenant.max_channels, tenant.region_allow) == ("eu-west", 3, None)
+    assert (tenant.region, tenant.max_placements, tenant.region_allow) == ("eu-west", 3, None)
 
 
 def test_claims_that_the_gateway_does_not_know_pass_through() -> None:
@@ -122,7 +122,7 @@ def test_a_tenant_may_use_regions_within_both_limits(
 
 def test_a_tenant_is_found_by_its_name() -> None:
     known = tenants(OTHER)
-    assert known.named("other").max_channels == 3
+    assert known.named("other").max_placements == 3
     assert known.named(None) == known.named("default")
     with pytest.raises(InvalidField, match="no tenant of this name"):
         known.named("nobody")

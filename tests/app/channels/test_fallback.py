@@ -37,7 +37,9 @@ def select(local: SnapshotPlacer, issuer: str = "issuer", **request: Any) -> str
 def report(local: SnapshotPlacer, outcome: Outcome, name: str, issuer: str = "issuer", **how: Any) -> None:
     """Say how forwarding to an SFU ended that was chosen here."""
     rest: dict[str, Any] = {"uuid": "uuid", "is_local": True} | how
-    local.report(ForwardOutcome(f"request of {issuer}", "default", issuer, f"http://{name}", outcome, **rest))
+    local.record_outcome(
+        ForwardOutcome(f"request of {issuer}", "default", issuer, f"http://{name}", outcome, **rest)
+    )
 
 
 def fleet(count: int) -> list[SnapshotNode]:

@@ -57,7 +57,7 @@ class Replica:
 
     async def report(self, outcome: Outcome, placement: Placement, issuer: str = "issuer") -> None:
         """How that request ended."""
-        await self.placer.report(
+        await self.placer.record_outcome(
             ForwardOutcome(
                 id=f"request of {issuer}",
                 tenant="default",

@@ -266,7 +266,7 @@ async def test_with_full_sfus_only_the_gateway_is_overloaded(gateway: Gateway) -
 
 async def test_a_tenant_gets_no_more_channels_than_it_may_have(gateway: Gateway) -> None:
     await gateway.add(1)
-    small = Tenant("small", (GATEWAY_KEY,), max_channels=1)
+    small = Tenant("small", (GATEWAY_KEY,), max_placements=1)
     replica = gateway.replica()
     await replica.create(gateway.request("first", small))
     await replica.create(gateway.request("first", small))
@@ -322,7 +322,7 @@ async def test_an_sfu_whose_key_this_replica_cannot_unseal_is_passed_over_and_no
     await gateway.fleet.beat(gateway.sfus[0].address, key=gateway.sfus[0].config.key, sessions=10)
     placed = await gateway.ask()
     assert placed.attempts == 2
-    assert await gateway.fleet.standing("http://127.0.0.1:9") == "selectable"
+    assert await gateway.fleet.state("http://127.0.0.1:9") == "selectable"
 
 
 async def test_an_sfu_that_cannot_be_reached_is_marked_even_when_all_fail(gateway: Gateway) -> None:

@@ -62,7 +62,7 @@ async def test_they_are_registered_before_anything_is_measured(
     async with static(registry, forwarder, silent, sfu_at("http://127.0.0.1:2")).kept_registered():
         one, other = sorted(await registry.fleet(), key=lambda sfu: sfu.address)
     assert (one.region, one.max_sessions, one.public_url) == ("eu-west", 50, "https://sfu1")
-    assert (other.region, other.max_sessions, other.standing) == ("default", 1000, "selectable")
+    assert (other.region, other.max_sessions, other.state) == ("default", 1000, "selectable")
 
 
 async def test_their_figures_come_from_their_statistics(registry: Registry, forwarder: Forwarder) -> None:
@@ -93,7 +93,7 @@ async def test_one_that_does_not_answer_stays_with_its_last_figures(
         with captured_logs() as text:
             await sfus.register(measure=True)
         [status] = await registry.fleet()
-        assert (status.channels, status.standing) == (1, "selectable")
+        assert (status.channels, status.state) == (1, "selectable")
         assert "static_sfu_silent" in text.getvalue()
         await sfu.set_fault(NoFault())
 

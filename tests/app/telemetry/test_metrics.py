@@ -306,8 +306,8 @@ async def test_transitions_count_from_the_first_read_and_wait_until_published(re
     lag = shown(metrics, "sfu_gateway_event_lag_seconds")
     assert lag is not None
     assert 30 <= lag < 35
-    await registry.lead("sweeper", 10_000)
-    await registry.mark_relayed("sweeper", await registry.last_event_id())
+    await registry.acquire_lease("sweeper", 10_000)
+    await registry.commit_cursor("sweeper", await registry.last_event_id())
     await read(registry, gauges)
     assert shown(metrics, "sfu_gateway_event_lag_seconds") == 0
 

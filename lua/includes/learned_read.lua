@@ -1,0 +1,13 @@
+--- @include "key"
+--- @include "policy"
+
+-- Sessions per channel that the fleet's heartbeats have taught. It orders SFUs; the setting admits channels.
+-- What was taught fades back to the setting, so that it never outlives the calls that taught it.
+local function learned_read(now)
+  local v = redis.call('HMGET', key('fleet'), 'sessions_per_channel', 'learned_at')
+  if not v[1] then
+    return policy.sessions_per_channel
+  end
+  local age = math.max(0, now - v[2])
+  return policy.sessions_per_channel + (v[1] - policy.sessions_per_channel) * math.exp(-age / policy.learned_fade_ms)
+end

@@ -1,0 +1,43 @@
+--- @include "list_contains"
+--- @include "node_candidate"
+--- @include "node_read"
+--- @include "node_save"
+--- @include "node_state"
+
+-- The `count` best nodes of `index`, which belongs to `tier`: lowest score first, each with its `score` as Redis wrote
+-- it and with `is_tied`, unless the next entry is known to score higher.
+-- An entry that has expired, unswept, or that belongs elsewhere by its derived state is taken out on sight. Looks at 256
+-- entries at most: then it returns what it has and true, and the caller asks again, each time with less in the way.
+local function lowest_candidates(index, tier, count, request, now, learned)
+  local tried = request.exclude == '' and 0 or select(2, string.gsub(request.exclude, '%S+', ''))
+  local found, looked, rank = {}, 0, 0
+  while looked < 256 do
+    local page = redis.call('ZRANGE', index, string.format('%d', rank), string.format('%d', rank + count + tried),
+      'WITHSCORES')
+    if #page == 0 then
+      return found, false
+    end
+    for i = 1, #page, 2 do
+      looked = looked + 1
+      if request.exclude ~= '' and list_contains(request.exclude, ' ', page[i]) then
+        rank = rank + 1
+      else
+        local node = node_candidate(page[i], now)
+        if not node then
+          redis.call('ZREM', index, page[i])
+        elseif select(3, node_state(node, now, learned)) ~= tier then
+          redis.call('ZREM', index, page[i])
+          node_save(node_read(page[i]), now, learned)
+        else
+          node.score, node.is_tied = page[i + 1], (page[i + 3] or page[i + 1]) == page[i + 1]
+          found[#found + 1] = node
+          rank = rank + 1
+          if #found == count then
+            return found, false
+          end
+        end
+      end
+    end
+  end
+  return found, true
+end

@@ -1,0 +1,47 @@
+--- @include "event_emit"
+--- @include "key"
+--- @include "node_capacity"
+--- @include "node_set"
+
+-- Says with an event that a node's state has changed since the last event about it. `announced` is what that event
+-- said ('half-open' after an 'up' for a half-open node): it is 'up' for nodes in plain service only. An SFU that was
+-- announced as overloaded stays so until it reports figures well below the limits, so reservations at the edge make
+-- one event. `overloaded` is said only when its region has no selectable SFU left.
+local function node_announce(node, state, why, now, learned)
+  local label = state
+  if state == 'selectable' then
+    label = 'up'
+    if node.announced == 'overloaded' and (not node.is_reporting or node_capacity(node, learned, 0.95)) then
+      return
+    end
+  elseif state == 'full' or state == 'overloaded' then
+    label = 'overloaded'
+  elseif state == 'ejected' then
+    label = why == 'misconfigured' and why or 'down'
+  end
+  local before = node.announced
+  if label == before then
+    return
+  end
+  node_set(node, 'announced', label)
+  if label == 'overloaded' then
+    if redis.call('ZCARD', key('load', node.region)) == 0 then
+      event_emit(now, label, node, state)
+    end
+    return
+  end
+  if label == 'up' or label == 'half-open' then
+    if before == 'overloaded' or before == 'up' or before == 'half-open' then
+      return
+    end
+    label = 'up'
+    why = (before == 'draining' or before == 'drained') and 'resumed' or 'recovered'
+  elseif label == 'down' then
+    why = 'failed'
+  elseif label == 'misconfigured' then
+    why = 'refused its own key'
+  elseif label == 'drained' then
+    why = node.emptied_at > 0 and 'empty' or 'deadline'
+  end
+  event_emit(now, label, node, why)
+end

@@ -1,0 +1,24 @@
+--- @include "event_emit"
+--- @include "key"
+--- @include "node_deindex"
+
+-- Ends a registration: out of every index, its drain and its key gone, kept among the lost for people, one `down`
+-- event. The calls that it had stay listed. Returns whether there was one to end; asking twice is harmless.
+local function node_end(node, reason, now)
+  if not node or node.down_at > 0 then
+    return false
+  end
+  local name = key('node', node.address)
+  node_deindex(node)
+  redis.call('ZREM', key('deadlines'), node.address)
+  redis.call('ZREM', key('drains'), node.address)
+  redis.call('ZREM', key('returning'), node.address)
+  redis.call('ZADD', key('lost'), tostring(now), node.address)
+  redis.call('HDEL', name, 'key', 'operator_drain', 'emptied_at', 'permit', 'permit_until', 'round_robin_seq')
+  redis.call('HSET', name, 'down_at', tostring(now), 'down_reason', reason, 'announced', 'down')
+  redis.call('PEXPIRE', name, policy.lost_ttl_ms + 60000)
+  redis.call('PEXPIRE', key('calls', node.address), policy.affinity_ttl_ms)
+  redis.call('HINCRBY', key('fleet'), 'epoch', 1)
+  event_emit(now, 'down', node, reason)
+  return true
+end

@@ -1,0 +1,61 @@
+--- @include "attempt_spill"
+--- @include "key"
+--- @include "node_health"
+--- @include "node_read"
+--- @include "policy"
+
+-- The one rule for "a channel exists": on `c.address` (generation `c.generation`), uuid `c.uuid`, known at `c.at`,
+-- made by the attempt `c.name` of request `c.id`.
+--
+-- The later confirmation wins, as long as the SFU of the earlier one lives; of one request, the attempt that came
+-- first. It ends every lock of the placement: a request that is still under way has created nothing. It counts for
+-- the tenant, lists the call under its SFU, and keeps the uuid for the first living SFU, and its tenant, that has it.
+--
+-- Returns whether it won, and who owns the uuid instead ('' for nobody): tenant and address.
+local function placement_confirm(placement, c, now)
+  local name, call = key('placement', placement.tenant, placement.detail), placement.tenant .. ':' .. placement.detail
+
+  local function is_living(address, generation)
+    local node = node_read(address)
+    local health = node and node_health(node, now)
+    return node and health ~= 'down' and health ~= 'expired' and (not generation or node.generation == generation)
+  end
+
+  local moves = placement.address ~= c.address
+  if moves and placement.confirmed_at > 0 then
+    local is_older = c.at < math.min(placement.confirmed_at, now)
+    if (is_older or redis.call('HGET', name, 'confirmed_by') == c.id)
+        and is_living(placement.address, tonumber(placement.generation)) then
+      return false, '', ''
+    end
+  end
+  attempt_spill(placement, c.name)
+  redis.call('HSET', name, 'uuid', c.uuid, 'confirmed_at', tostring(math.max(1, c.at)), 'confirmed_by', c.id,
+    'lock_owner', c.name, 'lock_expires_at', '0')
+  if moves or placement.generation ~= c.generation or placement.caller ~= c.caller then
+    redis.call('HSET', name, 'address', c.address, 'generation', c.generation, 'caller', c.caller)
+    redis.call('ZREM', key('calls', placement.address), call)
+  end
+  if c.fingerprint ~= '' then
+    redis.call('HSET', name, 'key_fingerprint', c.fingerprint)
+  end
+  redis.call('PEXPIRE', name, policy.affinity_ttl_ms)
+  if c.is_limited then
+    redis.call('ZADD', key('tenant', placement.tenant), tostring(now + policy.affinity_ttl_ms), placement.detail)
+    redis.call('PEXPIRE', key('tenant', placement.tenant), policy.affinity_ttl_ms)
+  end
+  redis.call('ZADD', key('calls', c.address), tostring(now), call)
+  local channel = key('channel', c.uuid)
+  if placement.uuid == c.uuid and not moves and redis.call('PEXPIRE', channel, policy.affinity_ttl_ms) == 1 then
+    return true, '', ''
+  end
+  local text = placement.tenant .. ' ' .. c.address .. ' ' .. c.caller
+  if not redis.call('SET', channel, text, 'PX', policy.affinity_ttl_ms, 'NX') then
+    local tenant, address = string.match(redis.call('GET', channel), '^(%S+) (%S+)')
+    if (tenant ~= placement.tenant or address ~= c.address) and is_living(address) then
+      return true, tenant, address
+    end
+    redis.call('SET', channel, text, 'PX', policy.affinity_ttl_ms)
+  end
+  return true, '', ''
+end

@@ -1,0 +1,41 @@
+--- @include "clock"
+--- @include "key"
+--- @include "learned_read"
+--- @include "node_read"
+--- @include "node_save"
+--- @include "node_set"
+
+-- Takes an SFU out of new placements, its calls stay; or takes that back. A drain belongs to the registration and ends
+-- with it. An SFU that drains itself says so again with its next heartbeat.
+--
+-- KEYS[1]  the namespace's prefix
+-- ARGV[1]  now in ms, '' for Redis' clock
+-- ARGV[2]  address
+-- ARGV[3]  ms from now until calls are not kept there either; 0 for no deadline; '' to take the drain back
+--
+-- Returns  {'ok', deadline in ms or 0}
+--          {'unknown'}
+--          {'down'}  the SFU is not registered now: there is nothing to drain
+local now = clock(ARGV[1])
+local node = node_read(ARGV[2])
+local within = tonumber(ARGV[3])
+
+if not node then
+  return { 'unknown' }
+end
+if node.down_at > 0 then
+  return { 'down' }
+end
+local deadline = within and (within > 0 and now + within or 0)
+node_set(node, 'operator_drain', deadline)
+if not deadline then
+  node_set(node, 'self_draining', false)
+  node_set(node, 'emptied_at', 0)
+end
+if deadline and deadline > 0 then
+  redis.call('ZADD', key('drains'), tostring(deadline), node.address)
+else
+  redis.call('ZREM', key('drains'), node.address)
+end
+node_save(node, now, learned_read(now))
+return { 'ok', deadline or 0 }
