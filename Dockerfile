@@ -34,7 +34,7 @@ FROM ${PYTHON_IMAGE}
 # Nothing is installed into a running container. The slim base has the standard library without its compiled form, and the
 # container cannot write it: each start, and each health check, would compile it again.
 RUN python -m pip uninstall --quiet --yes --root-user-action=ignore pip \
-    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+    && python -m compileall -q -j 0 -x '/(lib2to3|tests?)/' --invalidation-mode unchecked-hash \
         "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 COPY --from=build /opt/sfu-gateway /opt/sfu-gateway
 ENV PATH=/opt/sfu-gateway/bin:$PATH \
