@@ -16,20 +16,27 @@
     │   ├── AddressLeased            409     address_leased
     │   ├── RateLimited              429     rate_limited      (retry helps)
     │   └── TenantLimitReached       429     tenant_limit      (retry helps)
-    └── Unplaced
+    └── ChannelNotPlaced
         ├── RequestRefusedBySfu      502     refused_by_sfu
         ├── NoSfuAvailable           503     no_sfu            (retry helps)
         ├── Overloaded               503     overloaded        (retry helps)
         ├── ReplicaBusy              503     overloaded        (retry helps)
-        ├── AllFailed                503     all_failed        (retry helps)
+        ├── AllSfusFailed            503     all_failed        (retry helps)
         ├── DeadlineExceeded         503     deadline          (retry helps)
-        └── StoreUnavailable         503     store_unavailable (retry helps)
+        └── RegistryUnavailable      503     store_unavailable (retry helps)
 
-One handler (`app.problems`) renders them all as RFC 9457 problem documents. Codes are stable: callers may
+One handler (`app.api.problems`) renders them all as RFC 9457 problem documents. Codes are stable: callers may
 branch on them. Details never carry a key, a token or any other secret.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+SETTINGS_EXIT_CODE: Final = 3
+"""How a process ends that cannot work with its settings, or with the data that is in Redis."""
+
+
+class SettingsError(Exception):
+    """One or more settings are wrong. The message names each; it never shows a value."""
 
 
 class GatewayError(Exception):
@@ -165,11 +172,11 @@ class TenantLimitReached(Refused):
     retry_after_seconds = 30
 
 
-class Unplaced(GatewayError):
+class ChannelNotPlaced(GatewayError):
     """A channel request, genuine and well formed, that ended without a channel."""
 
 
-class RequestRefusedBySfu(Unplaced):
+class RequestRefusedBySfu(ChannelNotPlaced):
     """Every SFU that was asked refused this request alike: the request is at fault, not the fleet."""
 
     status = 502
@@ -177,7 +184,7 @@ class RequestRefusedBySfu(Unplaced):
     title = "The SFUs refuse this request"
 
 
-class NoSfuAvailable(Unplaced):
+class NoSfuAvailable(ChannelNotPlaced):
     """No SFU is registered and healthy where this request may go."""
 
     status = 503
@@ -186,7 +193,7 @@ class NoSfuAvailable(Unplaced):
     retry_after_seconds = 10
 
 
-class Overloaded(Unplaced):
+class Overloaded(ChannelNotPlaced):
     """SFUs are healthy, and every one of them is above a load threshold."""
 
     status = 503
@@ -195,7 +202,7 @@ class Overloaded(Unplaced):
     retry_after_seconds = 10
 
 
-class ReplicaBusy(Unplaced):
+class ReplicaBusy(ChannelNotPlaced):
     """This replica is at its limit, whatever the SFUs are."""
 
     status = 503
@@ -204,7 +211,7 @@ class ReplicaBusy(Unplaced):
     retry_after_seconds = 1
 
 
-class AllFailed(Unplaced):
+class AllSfusFailed(ChannelNotPlaced):
     """Every SFU that was tried failed."""
 
     status = 503
@@ -213,7 +220,7 @@ class AllFailed(Unplaced):
     retry_after_seconds = 5
 
 
-class DeadlineExceeded(Unplaced):
+class DeadlineExceeded(ChannelNotPlaced):
     """Time ran out before any SFU answered."""
 
     status = 503
@@ -222,7 +229,7 @@ class DeadlineExceeded(Unplaced):
     retry_after_seconds = 5
 
 
-class StoreUnavailable(Unplaced):
+class RegistryUnavailable(ChannelNotPlaced):
     """Redis does not answer, and what was asked needs it."""
 
     status = 503

@@ -1,8 +1,6 @@
-"""The application of one replica: routes, middleware and handlers as lists, resources in the lifespan."""
+"""The application of one replica: `create_app(settings)`."""
 
-import asyncio
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
@@ -10,79 +8,26 @@ from typing import Final
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect
-from starlette.routing import Route
 
-from app.addresses import AddressGuard
-from app.admission import Admission, Capacity
-from app.body_limit import BodyLimit
-from app.channels import Channels
-from app.counters import ChannelCounter
-from app.dashboard.fleet_watch import FleetWatch
-from app.disconnects import Disconnects
-from app.endpoints import admin, channel, dashboard, disconnect, events, health, metrics, openapi, sfu
-from app.errors import GatewayError, StoreUnavailable
-from app.event_feed import EventFeed
-from app.fleet_gauges import FleetGauges, Limits
-from app.fleet_reader import FleetReader
-from app.forwarding import Forwarder
-from app.geoip import CountryByIp
-from app.history import History
-from app.load_settings import SETTINGS_EXIT_CODE, SettingsError, load_serving_settings
-from app.local_placement import LocalPlacement
-from app.logs import configure_logging, logger
-from app.metrics import Metrics
-from app.middleware import RequestLog
-from app.observer import ObservedRegions, ObservedTenants, Observer
-from app.openapi import openapi_json
-from app.placer import Placer
-from app.problems import render_disconnect, render_gateway_error, render_http_exception, render_unexpected
-from app.region_choice import RegionChooser
-from app.regions import Point, Region, RegionTable
-from app.registration import Registration
-from app.registry import Registry
-from app.schema import SCHEMA_EXIT_CODE, SchemaRefused, SchemaWatch
-from app.scripts import RedisClient
-from app.settings import Settings
-from app.snapshot import Snapshot
-from app.state import State
-from app.static_sfus import StaticSfus
-from app.store import close_store, connect, drop_connections
-from app.store_switch import StoreSwitch
-from app.tenants import Tenants
-from app.tracing import TracedObserver, TraceRequests, Tracing, check_extra, tracing_of
-from workers.sweeper import Sweeper, patience_of
-
-log = logger(__name__)
+from app.api.middleware.admission import Admission, Capacity
+from app.api.middleware.body_limit import BodyLimit
+from app.api.middleware.request_log import RequestLog
+from app.api.middleware.trace_requests import TraceRequests
+from app.api.problems import render_disconnect, render_gateway_error, render_http_exception, render_unexpected
+from app.api.routes import ROUTES
+from app.api.state import State
+from app.dashboard.counters import ChannelCounter
+from app.errors import SETTINGS_EXIT_CODE, GatewayError, SettingsError
+from app.lifespan import check_optional_parts, open_resources
+from app.logs import configure_logging
+from app.registry.scripts import RedisClient
+from app.settings.loader import load_serving_settings
+from app.settings.model import Settings
+from app.telemetry.metrics import Metrics
+from app.telemetry.tracing import tracing_of
 
 MAX_BODY_BYTES: Final = 64 * 1024
-
-_PACKED: Final = [Middleware(GZipMiddleware, compresslevel=1)]
-
-ROUTES: Final = (
-    Route("/v1/channel", channel.create_channel, methods=["GET"]),
-    Route("/r/{region}/v1/channel", channel.create_channel, methods=["GET"]),
-    Route("/v1/sfu", sfu.take_heartbeat, methods=["POST"]),
-    Route("/v1/disconnect", disconnect.disconnect, methods=["POST"]),
-    Route("/v1/events", events.events, methods=["GET"]),
-    Route("/v1/admin/explain", admin.explain, methods=["GET"]),
-    Route("/v1/admin/sfus/drain", admin.drain, methods=["POST"]),
-    Route("/v1/admin/sfus/resume", admin.resume, methods=["POST"]),
-    Route("/v1/admin/sfus/forget", admin.forget, methods=["POST"]),
-    Route("/v1/health", health.health, methods=["GET"]),
-    Route("/v1/dashboard/data", dashboard.data, methods=["GET"], middleware=_PACKED),
-    Route("/v1/dashboard/history", dashboard.history, methods=["GET"]),
-    Route("/dashboard", dashboard.dashboard, methods=["GET"]),
-    Route("/dashboard/", dashboard.dashboard, methods=["GET"]),
-    Route("/dashboard/{name}", dashboard.asset, methods=["GET"]),
-    Route("/noop", health.noop, methods=["GET"]),
-    Route("/v1/noop", health.sfu_noop, methods=["GET"]),
-    Route("/livez", health.livez, methods=["GET"]),
-    Route("/readyz", health.readyz, methods=["GET"]),
-    Route("/metrics", metrics.metrics, methods=["GET"]),
-    Route("/openapi.json", openapi.openapi, methods=["GET"]),
-)
 
 
 def create_app(settings: Settings | None = None, *, store: RedisClient | None = None) -> Starlette:
@@ -92,13 +37,14 @@ def create_app(settings: Settings | None = None, *, store: RedisClient | None = 
     settings from the environment end the process with exit code 3.
     """
     checked = _settings_or_exit() if settings is None else settings
+    check_optional_parts(checked)
     told, counter, tracing = Metrics(), ChannelCounter(), tracing_of(checked.tracing)
     capacity = Capacity(checked.max_concurrent_requests, told.refused_early)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[State]:
         async with AsyncExitStack() as stack:
-            yield await _open(app, stack, checked, store, told, counter, capacity, tracing)
+            yield await open_resources(app, stack, checked, store, told, counter, capacity, tracing)
 
     app = Starlette(
         routes=ROUTES,
@@ -120,140 +66,10 @@ def create_app(settings: Settings | None = None, *, store: RedisClient | None = 
     return app
 
 
-async def _open(
-    app: Starlette,
-    stack: AsyncExitStack,
-    settings: Settings,
-    store: RedisClient | None,
-    told: Metrics,
-    counter: ChannelCounter,
-    capacity: Capacity,
-    tracing: Tracing | None,
-) -> State:
-    """Open this replica's resources in the order they need each other; `stack` closes them in reverse."""
-    for warning in settings.warnings():
-        log.warning("setting", detail=warning)
-    client = connect(settings.redis) if store is None else store
-    if store is None:
-        stack.push_async_callback(close_store, client)
-    registry = Registry.from_settings(client, settings)
-    await _claim_schema(stack, registry, ends_process=store is None)
-    guard = AddressGuard(settings.allowed_addresses, allow_link_local=settings.registration.allow_link_local)
-    forwarder = await stack.enter_async_context(Forwarder(guard))
-    switch, placer = _placing(client, registry, settings, told)
-    await stack.enter_async_context(switch.running())
-    await stack.enter_async_context(_static_sfus(registry, forwarder, settings).kept_registered())
-    if store is None and settings.redis.url is None:
-        log.warning("embedded_store", detail="no redis.url: one replica only, nothing outlives it")
-        await stack.enter_async_context(
-            Sweeper(registry, forwarder, patience_s=patience_of(settings)).running()
-        )
-    feed = EventFeed(registry)
-    app.state.before_stop.append(feed.close)
-    await stack.enter_async_context(feed.running())
-    history, gauges = History(), FleetGauges(told, registry, Limits.from_settings(settings))
-    reader = FleetReader(registry.fleet_pages, (history, gauges))
-    await stack.enter_async_context(reader.running())
-    watch = FleetWatch(reader.fleet, lambda: switch.uses_registry, dashboard.render_sfus)
-    observer: Observer = told
-    if tracing is not None:
-        stack.push_async_callback(asyncio.to_thread, tracing.close)
-        observer = TracedObserver(told, tracing)
-    tenants = Tenants.from_settings(settings, time.time)
-    return State(
-        settings=settings,
-        registry=registry,
-        registration=Registration(registry, settings, guard, switch),
-        guard=guard,
-        tenants=ObservedTenants(tenants, observer),
-        regions=ObservedRegions(_region_chooser(stack, settings, switch, registry), observer),
-        channels=Channels(placer, forwarder, settings.failover, observer=observer),
-        disconnects=Disconnects(tenants, registry, forwarder, timeout_s=settings.failover.deadline_ms / 1000),
-        feed=feed,
-        switch=switch,
-        watch=watch,
-        history=history,
-        counter=counter,
-        capacity=capacity,
-        metrics=told,
-        description=openapi_json(ROUTES),
-    )
-
-
-async def _claim_schema(stack: AsyncExitStack, registry: Registry, *, ends_process: bool) -> None:
-    """Raise `SchemaRefused` where the data in Redis is not for this version.
-
-    A server makes an exit code of its own of what a lifespan raises; ours comes from the loop.
-    """
-    try:
-        await stack.enter_async_context(SchemaWatch(registry.claim_schema).running())
-    except SchemaRefused:
-        if ends_process:
-            stack.callback(asyncio.get_running_loop().call_soon, sys.exit, SCHEMA_EXIT_CODE)
-        raise
-
-
-def _placing(
-    client: RedisClient, registry: Registry, settings: Settings, told: Metrics
-) -> tuple[StoreSwitch, Placer]:
-    """What places channels by the registry, or without it."""
-
-    async def on_return() -> None:
-        await placer.tell_learned()
-
-    patient = registry.patient()
-
-    async def read() -> Snapshot:
-        try:
-            return await (registry if switch.uses_registry else patient).snapshot(switch.snapshot)
-        except StoreUnavailable:
-            await drop_connections(client)
-            raise
-
-    switch = StoreSwitch(
-        read,
-        heartbeat_interval_s=settings.next_ping_ms / 1000,
-        on_return=on_return,
-        answered_at=lambda: registry.answered_at,
-        on_failure=told.store_failed,
-    )
-    told.snapshot_mode.set_function(lambda: float(not switch.uses_registry))
-    placer = Placer(registry, LocalPlacement(lambda: switch.snapshot), switch)
-    return switch, placer
-
-
-def _static_sfus(registry: Registry, forwarder: Forwarder, settings: Settings) -> StaticSfus:
-    return StaticSfus(
-        registry,
-        forwarder,
-        settings.static_sfus,
-        interval_s=settings.next_ping_ms / 1000,
-        default_max_sessions=settings.balancing.max_sessions,
-    )
-
-
-def _region_chooser(
-    stack: AsyncExitStack, settings: Settings, switch: StoreSwitch, registry: Registry
-) -> RegionChooser:
-    country_by_ip = None
-    if settings.geoip.database is not None:
-        country_by_ip = CountryByIp.open(settings.geoip.database)
-        stack.callback(country_by_ip.close)
-    extra = (Region(place.name, Point(place.latitude, place.longitude)) for place in settings.region)
-    table = RegionTable.load(extra)
-    return RegionChooser(
-        table,
-        settings.balancing.region_fallback,
-        lambda: switch.snapshot.regions,
-        registry.has_region,
-        country_by_ip,
-    )
-
-
 def _settings_or_exit() -> Settings:
     try:
         settings = load_serving_settings()
-        check_extra(settings.tracing)
+        check_optional_parts(settings)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(SETTINGS_EXIT_CODE) from None

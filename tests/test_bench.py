@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.addresses import sfu_address
-from app.errors import StoreUnavailable
-from app.metrics import Metrics
+from app.errors import RegistryUnavailable
+from app.telemetry.metrics import Metrics
+from app.upstream.addresses import sfu_address
 from tests.bench.cpu_profile import LOOP, group_of, phases_of, shares_of
 from tests.bench.http_load import Call, Driven, read_driven
 from tests.bench.latency import Latencies, latency_ms, percentile
@@ -162,10 +162,13 @@ class TestProfile:
     @pytest.mark.parametrize(
         ("frames", "group"),
         [
-            ("x (app/channels.py:1);dumps (/lib/json/__init__.py:1)", "placing: our own steps"),
-            ("x (app/registry.py:1);y (/x/redis/asyncio/client.py:2)", "Redis: redis-py and our calls"),
+            ("x (app/channels/service.py:1);dumps (/lib/json/__init__.py:1)", "placing: our own steps"),
             (
-                "x (/w/app/tenants.py:1);encode (/x/joserfc/jwt.py:3)",
+                "x (app/registry/registry.py:1);y (/x/redis/asyncio/client.py:2)",
+                "Redis: redis-py and our calls",
+            ),
+            (
+                "x (/w/app/auth/tenants.py:1);encode (/x/joserfc/jwt.py:3)",
                 "tokens and keys: joserfc, cryptography",
             ),
             ("x (/x/starlette/routing.py:1);send (/x/uvicorn/a.py:1)", "HTTP server: uvicorn, httptools"),
@@ -195,7 +198,7 @@ class TestProfile:
 class TestRegistryWatch:
     def test_a_replica_that_lost_redis_says_so(self) -> None:
         metrics = Metrics()
-        metrics.store_failed(StoreUnavailable("away"))
+        metrics.store_failed(RegistryUnavailable("away"))
         assert failures_in(metrics.exposition(None)[0].decode()) == 1
 
     def test_silence_is_not_taken_for_health(self) -> None:

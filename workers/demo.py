@@ -15,12 +15,12 @@ import httpx
 import uvicorn
 from pydantic import SecretStr
 
+from app.crypto.tokens import Key
 from app.logs import configure_logging
 from app.main import create_app
-from app.server import guest_server_for
-from app.settings import Health, Log, Registration, Settings
-from app.tokens import Key
-from workers.fleet import Fleet, FleetConfig
+from app.server.uvicorn_server import guest_server_for
+from app.settings.model import HealthSettings, LogSettings, RegistrationSettings, Settings
+from workers.simulator.fleet import Fleet, FleetConfig
 
 REGIONS: Final = ("eu-west", "us-east", "ap-southeast")
 _TOKEN_LIFE_SECONDS: Final = 3600
@@ -34,9 +34,9 @@ def demo_settings(port: int) -> Settings:
         port=port,
         key=(Key(secrets.token_bytes(32)),),
         admin_token=SecretStr(secrets.token_urlsafe(16)),
-        registration=Registration(key=(Key(secrets.token_bytes(32)),)),
-        health=Health(ping_interval_ms=_PING_INTERVAL_MS),
-        log=Log(level="warning", format="text"),
+        registration=RegistrationSettings(key=(Key(secrets.token_bytes(32)),)),
+        health=HealthSettings(ping_interval_ms=_PING_INTERVAL_MS),
+        log=LogSettings(level="warning", format="text"),
     )
 
 

@@ -43,7 +43,7 @@ Measure: TypeAlias = Callable[[], Awaitable[None]]
 
 
 class Signer(Protocol):
-    """Makes tokens; `app.tokens.Key` is one."""
+    """Makes tokens; `app.crypto.tokens.Key` is one."""
 
     def sign(self, claims: Mapping[str, Any], /) -> str:
         """Return a compact JWT over `claims`."""

@@ -1,1 +1,1 @@
-"""The operators' page: its files, and the view of the fleet that all its viewers share."""
+"""The page for operators and what feeds it; `files.py` serves it."""

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from app.errors import StoreUnavailable
-from app.sfus import SfuStatus
+from app.errors import RegistryUnavailable
+from app.registry.sfus import SfuStatus
 
 _FRESH_S: Final = 1.0
 _PAUSE_PER_READ: Final = 20
@@ -26,7 +26,7 @@ class Sighting:
     """How long ago that was."""
 
 
-class FleetWatch:
+class FleetView:
     """Reads the fleet for all viewers of this replica."""
 
     def __init__(
@@ -59,7 +59,7 @@ class FleetWatch:
         started = self._clock()
         try:
             sfus = await self._read()
-        except StoreUnavailable:
+        except RegistryUnavailable:
             self._fresh_until = self._clock() + _FRESH_S
             return
         self._seen_at = self._clock()

@@ -15,17 +15,16 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from app.keys import Keys
-from app.placements import Busy, PlacementRequest
-from app.policy import Policy
-from app.registry import Registry
-from app.sealing import Sealer
-from app.settings import Balancing, Health, Settings
-from app.settings import Redis as RedisSettings
-from app.sfus import NodeReport
-from app.shipped_scripts import shipped_scripts
-from app.store import close_store, connect
-from app.tokens import Key
+from app.crypto.sealing import Sealer
+from app.crypto.tokens import Key
+from app.registry.client import close_client, connect
+from app.registry.keys import Keys
+from app.registry.placements import Busy, PlacementRequest
+from app.registry.policy import Policy
+from app.registry.registry import Registry
+from app.registry.sfus import SfuReport
+from app.registry.shipped_scripts import shipped_scripts
+from app.settings.model import BalancingSettings, HealthSettings, RedisSettings, Settings
 from tests.bench.balance_tables import (
     FLASH,
     GATEWAY,
@@ -149,7 +148,9 @@ def _policy(choices: int) -> Policy:
     machine can end a node that is alive in the simulation.
     """
     return Policy.from_settings(
-        Settings(balancing=Balancing(choices=choices), health=Health(unhealthy_threshold=86_400))
+        Settings(
+            balancing=BalancingSettings(choices=choices), health=HealthSettings(unhealthy_threshold=86_400)
+        )
     )
 
 
@@ -177,7 +178,7 @@ async def spread_equal(server: RedisServer, channels: int, sfus: int) -> int:
     registries = [Registry(client, keys, _policy(1), Sealer([b"s" * 32]), timeout_s=60) for client in clients]
     addresses = [f"http://10.0.0.{number}:8070" for number in range(sfus)]
     for address in addresses:
-        await registries[0].heartbeat(NodeReport(address, "simulated", Key(b"k" * 32)))
+        await registries[0].heartbeat(SfuReport(address, "simulated", Key(b"k" * 32)))
     requests = [
         PlacementRequest(id=f"request-{number}", issuer=f"call-{number}") for number in range(channels)
     ]
@@ -185,7 +186,7 @@ async def spread_equal(server: RedisServer, channels: int, sfus: int) -> int:
         *(registries[number % 4].select(request) for number, request in enumerate(requests))
     )
     for client in clients:
-        await close_store(client)
+        await close_client(client)
     placed = [answer.address for answer in answers if not isinstance(answer, Busy)]
     counts = [placed.count(address) for address in addresses]
     return max(counts) - min(counts)

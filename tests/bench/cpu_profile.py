@@ -22,21 +22,20 @@ from tests.bench.throughput import MOST_CHANNELS_PER_S, channel_rate
 SAMPLES_PER_S: Final = 200
 
 GROUPS: Final[dict[str, str]] = {
-    "HTTP server: uvicorn, httptools": r"/uvicorn/|/app/(protocol|server)\.py",
+    "HTTP server: uvicorn, httptools": r"/uvicorn/|/app/server/",
     "routing and middleware: Starlette and ours": (
-        r"/starlette/|/app/(middleware|admission|body_limit|counters|main|problems|client_address)\.py"
-        r"|/app/endpoints/"
+        r"/starlette/|/app/api/|/app/(main|lifespan)\.py|/app/dashboard/counters\.py"
     ),
     "tokens and keys: joserfc, cryptography": (
-        r"/joserfc/|/cryptography/|/(hmac|base64)\.py|/app/(tokens|tenants|sealing)\.py"
+        r"/joserfc/|/cryptography/|/(hmac|base64)\.py|/app/(crypto|auth)/"
     ),
-    "forwarding: HTTP client": (
-        r"/aiohttp/|/yarl/|/multidict/|/app/(forwarding|connection_pool|sfu_connection|guarded_resolver|addresses)\.py"
+    "forwarding: HTTP client": (r"/aiohttp/|/yarl/|/multidict/|/app/upstream/"),
+    "Redis: redis-py and our calls": (
+        r"/redis/|/asyncio/streams\.py|/app/registry/(scripts|pipelining|client|availability)\.py"
     ),
-    "Redis: redis-py and our calls": r"/redis/|/asyncio/streams\.py|/app/(scripts|batches|store|store_switch)\.py",
     "logging: structlog": r"/structlog/|/logging/|/app/logs\.py",
-    "metrics": r"/prometheus_client/|/app/(metrics|observer|tracing|fleet_gauges)\.py",
-    "placing: our own steps": r"/app/\w+\.py",
+    "metrics": r"/prometheus_client/|/app/telemetry/|/app/channels/observer\.py",
+    "placing: our own steps": r"/?app/",
 }
 """Which files are whose. A stack belongs to its innermost frame that is anybody's: `json` called by us is ours."""
 

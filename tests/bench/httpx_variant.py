@@ -11,16 +11,16 @@ from typing import Final, Self
 import httpx
 
 import app.main
-from app.addresses import AddressGuard
-from app.cli import cli
-from app.forwarding import Channel, ForwardError
+from app.cli.main import cli
+from app.upstream.addresses import AddressGuard
+from app.upstream.client import Channel, ForwardError
 
 MOST_CONNECTIONS: Final = 2_000
 """httpx stops at 100, and keeps 20, unless told otherwise; then it would be a queue that is measured."""
 
 
 class HttpxForwarder:
-    """What `app.forwarding.Forwarder` offers, by httpx."""
+    """What `app.upstream.client.Forwarder` offers, by httpx."""
 
     def __init__(self, guard: AddressGuard) -> None:
         """Take the `guard` that says which addresses may be connected to."""

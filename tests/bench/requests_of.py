@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from app.tokens import Key
+from app.crypto.tokens import Key
 from tests.bench.http_load import Call
 from tests.bench.rig import MAX_SESSIONS, SFU_KEY
 from tests.journeys.deployment import GATEWAY_KEY, REGISTRATION_KEY

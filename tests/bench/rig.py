@@ -15,12 +15,11 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from app.registry import Registry
-from app.settings import Health, Registration, Settings
-from app.settings import Redis as RedisSettings
-from app.sfus import NodeReport
-from app.store import close_store, connect
-from app.tokens import Key
+from app.crypto.tokens import Key
+from app.registry.client import close_client, connect
+from app.registry.registry import Registry
+from app.registry.sfus import SfuReport
+from app.settings.model import HealthSettings, RedisSettings, RegistrationSettings, Settings
 from tests.bench.servers import running_server
 from tests.bench.sfu_stand_in import address_of
 from tests.journeys.deployment import GATEWAY_KEY, REGISTRATION_KEY
@@ -125,7 +124,7 @@ class Rig:
         has room for twice as many, so that it looks half full.
         """
         reports = [
-            NodeReport(
+            SfuReport(
                 address=address,
                 region="eu-west",
                 key=Key.from_base64(SFU_KEY),
@@ -140,8 +139,8 @@ class Rig:
         return Settings(
             key=(Key.from_base64(GATEWAY_KEY),),
             redis=RedisSettings(url=SecretStr(self.store.url), namespace=namespace, timeout_ms=5_000),
-            health=Health(unhealthy_threshold=_THRESHOLD_S),
-            registration=Registration(max_per_second=_HEARTBEATS_PER_S, burst=_HEARTBEATS_PER_S),
+            health=HealthSettings(unhealthy_threshold=_THRESHOLD_S),
+            registration=RegistrationSettings(max_per_second=_HEARTBEATS_PER_S, burst=_HEARTBEATS_PER_S),
         )
 
     def _log(self, name: str) -> Path:
@@ -149,14 +148,14 @@ class Rig:
         return self.directory / f"{self._started:02}-{name}.log"
 
 
-async def _register(settings: Settings, reports: Sequence[NodeReport]) -> None:
+async def _register(settings: Settings, reports: Sequence[SfuReport]) -> None:
     client = connect(settings.redis)
     try:
         registry = Registry.from_settings(client, settings)
         for start in range(0, len(reports), _AT_ONCE):
             await asyncio.gather(*map(registry.heartbeat, reports[start : start + _AT_ONCE]))
     finally:
-        await close_store(client)
+        await close_client(client)
 
 
 @contextmanager

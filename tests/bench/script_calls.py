@@ -5,21 +5,24 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
-from app.keys import Keys
-from app.placements import PlacementRequest, Report
-from app.policy import Policy
-from app.registry import Registry
-from app.sealing import Sealer
-from app.settings import Health, Registration, Settings
-from app.sfus import NodeReport
-from app.tokens import Key
+from app.crypto.sealing import Sealer
+from app.crypto.tokens import Key
+from app.registry.keys import Keys
+from app.registry.placements import ForwardOutcome, PlacementRequest
+from app.registry.policy import Policy
+from app.registry.registry import Registry
+from app.registry.sfus import SfuReport
+from app.settings.model import HealthSettings, RegistrationSettings, Settings
 from tests.bench.wire import Recorder
 
 Kind = Literal["new", "sticky", "report", "heartbeat"]
 KINDS: Final[tuple[Kind, ...]] = ("new", "sticky", "report", "heartbeat")
 
 POLICY: Final = Policy.from_settings(
-    Settings(health=Health(unhealthy_threshold=86_400), registration=Registration(max_per_second=1e6))
+    Settings(
+        health=HealthSettings(unhealthy_threshold=86_400),
+        registration=RegistrationSettings(max_per_second=1e6),
+    )
 )
 """SFUs live as long as the benchmark, and the few of a small fleet report often."""
 
@@ -75,7 +78,7 @@ class Fleet:
             for issuer in issuers:
                 address = self._address(self._random.randrange(self.size))
                 await registry.report(
-                    Report(f"{request}-{issuer}", "default", issuer, address, "created", uuid=issuer)
+                    ForwardOutcome(f"{request}-{issuer}", "default", issuer, address, "created", uuid=issuer)
                 )
 
         asyncio.run(record())
@@ -86,10 +89,10 @@ class Fleet:
         keys = Keys(f"fleet-{self.size}")
         return Registry(recorder.as_client(), keys, POLICY, self._sealer), recorder
 
-    def _figures(self, number: int) -> NodeReport:
+    def _figures(self, number: int) -> SfuReport:
         # So large that the smallest fleet has room for all placements of the run.
         sessions = self._random.randrange(_MAX_SESSIONS // 2)
-        return NodeReport(
+        return SfuReport(
             address=self._address(number),
             region=f"region-{number % 4}",
             key=self._key,

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from app.policy import Policy
-from app.shipped_scripts import shipped_scripts
+from app.registry.policy import Policy
+from app.registry.shipped_scripts import shipped_scripts
 from tests.bench.script_calls import POLICY
 from tests.support.engines import EngineMissing, RedisServer, ServerName, find_binary
 

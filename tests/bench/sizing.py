@@ -15,7 +15,7 @@ from typing import Final
 
 import psutil
 
-from app.tokens import Key
+from app.crypto.tokens import Key
 from tests.bench.http_load import Call, drive
 from tests.bench.options import is_quick
 from tests.bench.script_calls import Fleet

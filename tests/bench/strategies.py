@@ -4,10 +4,10 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from app.placements import Busy, PlacementRequest, Report
-from app.registry import Registry
-from app.sfus import NodeReport
-from app.tokens import Key
+from app.crypto.tokens import Key
+from app.registry.placements import Busy, ForwardOutcome, PlacementRequest
+from app.registry.registry import Registry
+from app.registry.sfus import SfuReport
 from tests.bench.traces import Sfu
 
 _CPU_PER_LOAD: Final = 0.8
@@ -136,7 +136,7 @@ class Scripts:
         view, sfu = self._view, self._view.sfus[number]
         usage = view.sessions[number] / sfu.capacity
         await self._registry.heartbeat(
-            NodeReport(
+            SfuReport(
                 address=sfu.address,
                 region="simulated",
                 key=self._key,
@@ -155,7 +155,7 @@ class Scripts:
         placement = await self._registry.select(request)
         assert not isinstance(placement, Busy)
         await self._registry.report(
-            Report(
+            ForwardOutcome(
                 request.id,
                 request.tenant,
                 request.issuer,

@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 from redis.asyncio import Redis
 from redis.connection import Connection
 
-from app.scripts import Argument
+from app.registry.scripts import Argument
 from tests.support.engines import RedisServer
 from tests.support.ports import HOST
 

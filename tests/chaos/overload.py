@@ -18,7 +18,7 @@ from typing import Final
 
 import uvloop
 
-from app.tokens import Key
+from app.crypto.tokens import Key
 from tests.chaos.crowd import PATIENCE_S, Crowd
 from tests.journeys.deployment import GATEWAY_KEY
 from tests.support.processes import Process

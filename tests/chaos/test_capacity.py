@@ -3,13 +3,13 @@
 import asyncio
 from collections import Counter
 
+from app.crypto.tokens import Key
 from app.errors import Overloaded
-from app.load_settings import load_settings
-from app.placements import Placement, PlacementRequest, Report
-from app.registry import Registry
-from app.sfus import NodeReport
-from app.store import close_store, connect
-from app.tokens import Key
+from app.registry.client import close_client, connect
+from app.registry.placements import ForwardOutcome, Placement, PlacementRequest
+from app.registry.registry import Registry
+from app.registry.sfus import SfuReport
+from app.settings.loader import load_settings
 from tests.chaos.rows import Row, Scale
 from tests.journeys.deployment import GATEWAY_KEY
 from tests.support.stores import Store
@@ -48,20 +48,22 @@ async def test_no_channel_is_placed_on_an_sfu_that_is_full(store: Store, scale: 
             assert isinstance(answer, Placement)
             placed[answer.address] += 1
             await registry.report(
-                Report(str(number), "default", str(number), answer.address, "created", uuid=str(number))
+                ForwardOutcome(
+                    str(number), "default", str(number), answer.address, "created", uuid=str(number)
+                )
             )
 
     try:
         for number in range(SFUS):
             await registries[0].heartbeat(
-                NodeReport(
+                SfuReport(
                     f"http://10.0.0.{number}:8070", "eu-west", Key(b"k" * 32), max_sessions=MAX_SESSIONS
                 )
             )
         await asyncio.gather(*(ask(number) for number in range(asks)))
     finally:
         for client in clients:
-            await close_store(client)
+            await close_client(client)
     room = MAX_SESSIONS // PER_CHANNEL
     above = sum(max(0, count - room) for count in placed.values())
     figure = f"{placed.total()} placed with room for {room * SFUS}, {above} above, {refused} refused"

@@ -74,7 +74,7 @@ def test_a_partition_leaves_no_sfu_missing(tmp_path: Path, scale: Scale) -> None
 
 def _fleet(side: Side, gateways: Sequence[Gateway]) -> list[str | Path]:
     urls = [word for gateway in gateways for word in ("--gateway", gateway.url)]
-    argv = ["-m", "workers.fleet", "--sfus", str(SFUS), "--host", side.address]
+    argv = ["-m", "workers.simulator", "--sfus", str(SFUS), "--host", side.address]
     return [sys.executable, *argv, "--ping-interval-ms", "2000", "--people", "0", *urls]
 
 

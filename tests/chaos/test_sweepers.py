@@ -7,11 +7,11 @@ from pathlib import Path
 
 import httpx
 
-from app.load_settings import load_settings
-from app.registry import Registry
-from app.sfus import NodeReport
-from app.store import close_store, connect
-from app.tokens import Key
+from app.crypto.tokens import Key
+from app.registry.client import close_client, connect
+from app.registry.registry import Registry
+from app.registry.sfus import SfuReport
+from app.settings.loader import load_settings
 from tests.chaos.conftest import start
 from tests.chaos.rows import Row, Scale
 from tests.journeys.deployment import GATEWAY_KEY, Deployment
@@ -65,7 +65,7 @@ async def test_every_transition_happens_once_however_many_sweep(store: Store, sc
     registries = [Registry.from_settings(client, settings) for client in clients]
     try:
         for number in range(nodes):
-            report = NodeReport(f"http://10.1.{number >> 8}.{number & 255}:8070", "eu-west", Key(b"k" * 32))
+            report = SfuReport(f"http://10.1.{number >> 8}.{number & 255}:8070", "eu-west", Key(b"k" * 32))
             await registries[0].heartbeat(report)
 
         async def sweep(registry: Registry) -> int:
@@ -78,7 +78,7 @@ async def test_every_transition_happens_once_however_many_sweep(store: Store, sc
         counts = await asyncio.gather(*(sweep(registry) for registry in registries))
     finally:
         for client in clients:
-            await close_store(client)
+            await close_client(client)
     said = await asyncio.to_thread(events, store)
     downs = [event["address"] for event in said if event["type"] == "down"]
     figure = (

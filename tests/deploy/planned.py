@@ -1,32 +1,32 @@
 """Settings that the files for deployment use, and that the code may not have yet.
 
-A name leaves this list when the code has it; until then tests that start the gateway leave it out.
+A name leaves this list when the code has it; until then tests that start a program leave it out.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
-from app.settings import setting_names
-from workers.agent_settings import variable_names
+from app.settings.loader import SECRETS
+from app.settings.model import ENV_PREFIX, setting_names
+from workers.agent.settings import variable_names
+
+SECRET_FILES: Final = frozenset(f"{ENV_PREFIX}{secret}_FILE" for secret in SECRETS)
+"""Variables that name a file with a secret of the gateway."""
 
 PLANNED: Final = frozenset(
     {
         "SFU_GATEWAY_OPS__BIND",
         "SFU_GATEWAY_OPS__PORT",
-        "SFU_GATEWAY_KEY_FILE",
-        "SFU_GATEWAY_REGISTRATION__KEY_FILE",
-        "SFU_GATEWAY_SEALING__KEYS_FILE",
-        "SFU_GATEWAY_ADMIN_TOKEN_FILE",
-        "SFU_GATEWAY_REDIS__URL_FILE",
-        "AUTH_KEY_FILE",
         "SFU_DRAIN_SECONDS",
+        "SFU_GATEWAY_REGISTRATION__KEY_FILE",  # the gateway has it, the agent not yet
     }
 )
 
 
-def missing() -> frozenset[str]:
-    """Return the planned names that the code does not have."""
-    return PLANNED - set(setting_names()) - set(variable_names())
+def missing(*, agent: bool = False) -> frozenset[str]:
+    """Return the planned names that the gateway, or the agent, does not have."""
+    known = set(variable_names()) if agent else {*setting_names(), *SECRET_FILES}
+    return PLANNED - known
 
 
 def has_ops_port() -> bool:
@@ -34,6 +34,6 @@ def has_ops_port() -> bool:
     return "SFU_GATEWAY_OPS__PORT" not in missing()
 
 
-def that_the_code_knows(environment: Mapping[str, str]) -> dict[str, str]:
+def that_the_code_knows(environment: Mapping[str, str], *, agent: bool = False) -> dict[str, str]:
     """Return `environment` without the planned names that the code does not have."""
-    return {name: value for name, value in environment.items() if name not in missing()}
+    return {name: value for name, value in environment.items() if name not in missing(agent=agent)}

@@ -101,7 +101,7 @@ class Unit:
         for path in self._values("EnvironmentFile"):
             found |= dict(re.findall(r"^(\w+)=(.*)$", Path(path).read_text(), re.MULTILINE))
         credentials = self._credentials()
-        for variable in planned.missing() & found.keys():
+        for variable in planned.missing(agent="agent" in self.name) & found.keys():
             value = found.pop(variable)
             if variable.endswith("_FILE"):  # as the code will do it
                 found[variable.removesuffix("_FILE")] = (credentials / Path(value).name).read_text().strip()

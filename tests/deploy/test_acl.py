@@ -11,20 +11,19 @@ import redis
 from pydantic import SecretStr
 from redis.exceptions import NoPermissionError
 
-from app.addresses import AddressGuard
-from app.forwarding import Forwarder
-from app.keys import Keys
-from app.placements import Outcome, Placement, PlacementRequest, Report
-from app.registry import Registry
-from app.settings import Redis as RedisSettings
-from app.settings import Settings
-from app.sfus import NodeReport
-from app.store import close_store, connect
-from app.tokens import Key
+from app.crypto.tokens import Key
+from app.registry.client import close_client, connect
+from app.registry.keys import Keys
+from app.registry.placements import ForwardOutcome, Outcome, Placement, PlacementRequest
+from app.registry.registry import Registry
+from app.registry.sfus import SfuReport
+from app.settings.model import RedisSettings, Settings
+from app.sweeper import Sweeper
+from app.upstream.addresses import AddressGuard
+from app.upstream.client import Forwarder
 from tests.deploy.repository import ROOT
 from tests.support.engines import RedisServer, required_binary
 from tests.support.topologies import cluster, sentinel_set
-from workers.sweeper import Sweeper
 
 PASSWORD: Final = "of-the-tests"
 
@@ -106,14 +105,14 @@ async def do_everything(url: str) -> None:
         registry = Registry.from_settings(client, settings)
         good, bad = "http://good.test:8070", "http://bad.test:8070"
         for address in (good, bad):
-            await registry.heartbeat(NodeReport(address, "eu-west", Key(b"s" * 32)))
+            await registry.heartbeat(SfuReport(address, "eu-west", Key(b"s" * 32)))
         await _place_everywhere(registry, failing=bad)
         await _operate(registry, good)
         await _sweep(registry)
         assert await registry.sign_off(bad, Key(b"s" * 32))
         await registry.forget(bad)
     finally:
-        await close_store(client)
+        await close_client(client)
 
 
 def denied_by(server: RedisServer) -> list[str]:
@@ -129,7 +128,9 @@ async def _place_everywhere(registry: Registry, failing: str) -> None:
         assert isinstance(placed, Placement)
         outcome: Outcome = "failed" if placed.address == failing else "created"
         await registry.report(
-            Report(request.id, "default", request.issuer, placed.address, outcome, uuid=f"uuid-{number}")
+            ForwardOutcome(
+                request.id, "default", request.issuer, placed.address, outcome, uuid=f"uuid-{number}"
+            )
         )
     placed = await registry.select(PlacementRequest("request-again", "issuer-again"))
     assert isinstance(placed, Placement)
@@ -176,7 +177,8 @@ def test_the_documented_commands_are_those_of_the_code() -> None:
     granted = {word.removeprefix("+") for word in documented_rights() if word.startswith("+")}
     texts = [path.read_text() for path in (ROOT / "lua").rglob("*.lua")]
     by_scripts = {name.lower() for text in texts for name in re.findall(r"redis\.p?call\('(\w+)'", text)}
-    by_the_registry = set(re.findall(r'_read\(\s*"(\w+)"', (ROOT / "app" / "registry.py").read_text()))
+    modules = "".join(path.read_text() for path in (ROOT / "app" / "registry").glob("*.py"))
+    by_the_registry = set(re.findall(r'_read\(\s*"(\w+)"', modules))
     assert granted == by_scripts | by_the_registry | {"eval", "evalsha"} | BY_THE_CONNECTION
 
 

@@ -15,10 +15,10 @@ import yaml
 from starlette.routing import Match
 from typer.main import get_command
 
-from app.cli import cli
-from app.load_settings import load_settings
-from app.main import ROUTES
-from app.server import GRACE_SECONDS
+from app.api.routes import ROUTES
+from app.cli.main import cli
+from app.server.uvicorn_server import GRACE_SECONDS
+from app.settings.loader import load_settings
 from tests.deploy import planned
 from tests.deploy.helm import (
     CHART,
@@ -35,7 +35,7 @@ from tests.deploy.helm import (
     validate,
 )
 from tests.deploy.repository import K8S, final_stage
-from workers.agent_settings import AgentSettings
+from workers.agent.settings import AgentSettings
 
 KUBERNETES: Final = ("1.30", "1.34", NEWEST)
 """The oldest that Chart.yaml allows, one between, and the newest there are schemas for."""

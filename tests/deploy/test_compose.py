@@ -11,14 +11,14 @@ import pytest
 import redis
 import yaml
 
-from app.load_settings import load_settings
-from app.server import GRACE_SECONDS
+from app.server.uvicorn_server import GRACE_SECONDS
+from app.settings.loader import load_settings
 from tests.deploy import planned
 from tests.deploy.compose import LocalStack, read_compose, read_env_file, running, start_order
 from tests.deploy.repository import ROOT
 from tests.support.processes import Process
 from tests.support.waiting import eventually_sync
-from workers.agent_settings import load_agent_settings
+from workers.agent.settings import load_agent_settings
 
 OPS_PORT: Final = 8073 if planned.has_ops_port() else 8071
 """Where a gateway answers operators."""
@@ -159,7 +159,7 @@ class TestSfuFile:
     def test_the_agent_starts_with_its_environment(
         self, services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for name, value in planned.that_the_code_knows(services["agent"]["environment"]).items():
+        for name, value in planned.that_the_code_knows(services["agent"]["environment"], agent=True).items():
             monkeypatch.setenv(name, value)
         settings = load_agent_settings()
         assert settings.address == "http://10.0.0.11:8070"

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from typer.main import get_command
 
-from app.cli import cli
+from app.cli.main import cli
 from tests.deploy.helm import required_tool
 from tests.deploy.repository import ROOT, dockerfile, exec_form, final_stage
 

@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-from app.load_settings import load_settings
-from app.settings import setting_names
+from app.settings.loader import load_settings
+from app.settings.model import setting_names
 from tests.deploy.repository import ROOT
 
 PAGE: Final = (ROOT / "docs" / "migration.md").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ from typing import Final
 
 import yaml
 
-from app.server import GRACE_SECONDS
+from app.server.uvicorn_server import GRACE_SECONDS
 from tests.chaos.load import Load
 from tests.deploy.repository import K8S
 from tests.journeys.deployment import Deployment

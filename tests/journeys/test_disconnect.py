@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from app.tokens import Key
+from app.crypto.tokens import Key
 from tests.journeys.deployment import GATEWAY_KEY, Deployment, Replica, RunningFleet
 from tests.support.waiting import eventually_sync
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis.core.result import Ok
 
-from app.tokens import Key
+from app.crypto.tokens import Key
 from tests.journeys.deployment import (
     ADMIN_TOKEN,
     GATEWAY_KEY,

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.server import GRACE_SECONDS
+from app.server.uvicorn_server import GRACE_SECONDS
 from tests.journeys.deployment import GATEWAY_KEY, REGISTRATION_KEY, Deployment, Replica, RunningFleet
 from tests.journeys.odoo import VERSIONS, Odoo, StoredChannel
 from tests.support.engines import RedisServer

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from app.keys import NEWEST_SCHEMA, SCHEMA, Keys
+from app.registry.keys import NEWEST_SCHEMA, SCHEMA, Keys
 from tests.journeys.deployment import Deployment, Replica
 from tests.support.engines import RedisServer
 from tests.support.processes import ProcessFailed

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from app.tokens import Key
+from app.crypto.tokens import Key
 from tests.journeys.deployment import GATEWAY_KEY, Deployment, Replica, RunningFleet
 from tests.journeys.odoo import (
     BASE_URL,
@@ -27,7 +27,7 @@ from tests.journeys.odoo import (
     passage,
 )
 from tests.support.waiting import eventually_sync
-from workers.simulated_tokens import claims_of
+from workers.simulator.tokens import claims_of
 
 PUBLIC_URL = "https://sfu1.example.com"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from app.events import Event, unpack_event
+from app.events.event import Event, unpack_event
 from tests.journeys.deployment import GATEWAY_KEY, REGISTRATION_KEY, Deployment
 from tests.support.engines import RedisServer
 from tests.support.waiting import eventually_sync

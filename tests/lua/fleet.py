@@ -6,15 +6,15 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from app.events import read_event
-from app.keys import Keys
-from app.placements import Busy, Outcome, Placement, PlacementRequest, Report
-from app.policy import Policy
-from app.registry import Registry
-from app.sealing import Sealer
-from app.settings import Settings
-from app.sfus import Heartbeat, NodeReport
-from app.tokens import Key
+from app.crypto.sealing import Sealer
+from app.crypto.tokens import Key
+from app.events.event import read_event
+from app.registry.keys import Keys
+from app.registry.placements import Busy, ForwardOutcome, Outcome, Placement, PlacementRequest
+from app.registry.policy import Policy
+from app.registry.registry import Registry
+from app.registry.sfus import HeartbeatResult, SfuReport
+from app.settings.model import Settings
 
 A, B, C, D, E = (f"http://{name}.test:8070" for name in "abcde")
 
@@ -49,10 +49,10 @@ class Fleet:
         """Let time pass."""
         self.now_ms += ms
 
-    async def beat(self, address: str = A, **figures: Any) -> Heartbeat:
+    async def beat(self, address: str = A, **figures: Any) -> HeartbeatResult:
         """One heartbeat, by default of an idle SFU in `eu`."""
         report: dict[str, Any] = {"address": address, "region": "eu", "key": KEY} | figures
-        return await self.registry.heartbeat(NodeReport(**report))
+        return await self.registry.heartbeat(SfuReport(**report))
 
     async def ask(self, issuer: str = "issuer", **request: Any) -> Placement | Busy:
         """One request for a channel, by default of an id of its own per issuer."""
@@ -69,7 +69,7 @@ class Fleet:
     async def report(self, outcome: Outcome, address: str = A, issuer: str = "issuer", **report: Any) -> None:
         """How the request that `ask` sends by default ended."""
         await self.registry.report(
-            Report(
+            ForwardOutcome(
                 **{
                     "id": f"request of {issuer}",
                     "tenant": "default",

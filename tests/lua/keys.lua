@@ -1,6 +1,6 @@
 --- @include "key"
 
--- Every key as Lua builds it, for the contract test that holds `includes/key.lua` and `app/keys.py` together.
+-- Every key as Lua builds it, for the contract test that holds `includes/key.lua` and `app/registry/keys.py` together.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV     an address, a region, a tenant, an issuer, a channel's uuid

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from math import exp
 from typing import Any, Final
 
-from app.placements import Outcome
-from app.sfus import NodeReport
+from app.registry.placements import Outcome
+from app.registry.sfus import SfuReport
 
 THRESHOLD_MS = 30_000
 JOIN_MS = 15_000
@@ -132,7 +132,7 @@ class Model:
         """The breaker of an SFU."""
         return self.breakers.setdefault(address, Breaker())
 
-    def beat(self, report: NodeReport) -> None:
+    def beat(self, report: SfuReport) -> None:
         """A heartbeat."""
         address = report.address
         life = self.lives.get(address) or self._born(report)
@@ -147,7 +147,7 @@ class Model:
         life.last_seen, life.deadline = self.now, self.now + THRESHOLD_MS
         self._settle(life, report)
 
-    def _born(self, report: NodeReport) -> Life:
+    def _born(self, report: SfuReport) -> Life:
         self._generation += 1
         life = Life(report.address, report.region, self._generation)
         breaker = self.breaker(report.address)
@@ -158,7 +158,7 @@ class Model:
         self.known.add(report.address)
         return life
 
-    def _settle(self, life: Life, report: NodeReport) -> None:
+    def _settle(self, life: Life, report: SfuReport) -> None:
         address, breaker = life.address, self.breaker(life.address)
         life.drain_until = self.drains.get(address, 0)
         if breaker.state == "open":

@@ -2,7 +2,7 @@
 
 from redis.asyncio import Redis
 
-from app.placements import Busy
+from app.registry.placements import Busy
 from tests.lua.fleet import KEY, A, B, C, Fleet
 
 

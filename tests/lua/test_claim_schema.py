@@ -3,8 +3,8 @@
 import pytest
 from redis.asyncio import Redis
 
-from app.keys import SCHEMA
-from app.schema import SchemaRefused
+from app.registry.keys import SCHEMA
+from app.registry.schema_version import SchemaRefused
 from tests.lua.fleet import A, Fleet
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from app.sfus import Sweep
+from app.registry.sfus import Sweep
 from tests.lua.fleet import KEY, A, B, Fleet
 
 THRESHOLD_MS = 30_000

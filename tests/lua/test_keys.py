@@ -5,8 +5,8 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from app.keys import Keys
-from app.scripts import ScriptRunner, load_script
+from app.registry.keys import Keys
+from app.registry.scripts import ScriptRunner, load_script
 from tests.lua.fleet import KEY, A, B, C, D, E, Fleet
 
 

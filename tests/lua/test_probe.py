@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.placements import Outcome
+from app.registry.placements import Outcome
 from tests.lua.fleet import KEY, A, B, Fleet
 
 

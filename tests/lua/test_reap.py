@@ -4,8 +4,8 @@ import pytest
 from redis.asyncio import Redis
 
 from app.errors import TenantLimitReached
-from app.placements import Busy, Placement
-from app.sfus import Sweep
+from app.registry.placements import Busy, Placement
+from app.registry.sfus import Sweep
 from tests.lua.fleet import KEY, A, B, Fleet
 
 

@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from app.errors import NoSfuAvailable
-from app.placements import Busy, Outcome
+from app.registry.placements import Busy, Outcome
 from tests.lua.fleet import KEY, A, B, C, D, Fleet
 
 OPEN_MS = 30_000

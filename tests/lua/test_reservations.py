@@ -7,7 +7,7 @@ from math import exp
 
 import pytest
 
-from app.placements import Outcome
+from app.registry.placements import Outcome
 from tests.lua.fleet import KEY, A, B, Fleet
 
 W, J = 4, 15_000

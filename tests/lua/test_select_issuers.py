@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from app.errors import NoSfuAvailable, TenantLimitReached
-from app.placements import Busy, Placement
+from app.registry.placements import Busy, Placement
 from tests.lua.fleet import KEY, A, B, Fleet
 
 TTL_MS = 14_400_000

@@ -2,7 +2,7 @@
 
 from redis.asyncio import Redis
 
-from app.snapshot import SnapshotNode
+from app.registry.snapshot import SnapshotNode
 from tests.lua.fleet import KEY, A, B, C, D, Fleet
 
 

@@ -18,9 +18,9 @@ from hypothesis.stateful import (
 from redis.asyncio import Redis
 
 from app.errors import NoSfuAvailable, Overloaded, UnknownSfu
-from app.events import read_event
-from app.placements import Busy, Outcome, Placement, PlacementRequest, Report
-from app.sfus import NodeReport
+from app.events.event import read_event
+from app.registry.placements import Busy, ForwardOutcome, Outcome, Placement, PlacementRequest
+from app.registry.sfus import SfuReport
 from tests.lua.fleet import KEY, A, B, C, D, Fleet
 from tests.lua.model import (
     HOLD_MS,
@@ -48,7 +48,7 @@ FAILURES: st.SearchStrategy[Outcome] = st.sampled_from(["failed", "failed", "mis
 FATES: st.SearchStrategy[Outcome | None] = st.sampled_from(["created", "created", None, "failed", "unblamed"])
 DRAWS = st.floats(0, 1, exclude_max=True)
 REPORTS = st.builds(
-    NodeReport,
+    SfuReport,
     address=ADDRESSES,
     region=st.sampled_from(["eu", "eu", "us"]),
     key=st.just(KEY),
@@ -106,11 +106,11 @@ class Scripts(RuleBasedStateMachine):
         self.fleet.wait(ms)
 
     @rule(reports=st.lists(REPORTS, min_size=1, max_size=3))
-    def some_report(self, reports: list[NodeReport]) -> None:
+    def some_report(self, reports: list[SfuReport]) -> None:
         for report in reports:
             self.heartbeat(report)
 
-    def heartbeat(self, report: NodeReport) -> None:
+    def heartbeat(self, report: SfuReport) -> None:
         """One heartbeat, answered as the model says."""
         was_there = report.address in self.model.lives
         answer = self.run(self.registry.heartbeat(report))
@@ -122,7 +122,7 @@ class Scripts(RuleBasedStateMachine):
     @rule()
     def all_report_idle(self) -> None:
         for address in (A, B, C, D):
-            self.heartbeat(NodeReport(address, "eu", KEY, max_sessions=MAX_SESSIONS))
+            self.heartbeat(SfuReport(address, "eu", KEY, max_sessions=MAX_SESSIONS))
 
     @rule(address=ADDRESSES, order=st.sampled_from(["sign off", "forget", "resume", "drain", "drain soon"]))
     def operate(self, address: str, order: str) -> None:
@@ -239,7 +239,9 @@ class Scripts(RuleBasedStateMachine):
         self.fleet.draw = 0.0
         uuid = f"channel of {ask.issuer}"
         self.run(
-            self.registry.report(Report(ask.id, "default", ask.issuer, address, outcome, is_final, uuid))
+            self.registry.report(
+                ForwardOutcome(ask.id, "default", ask.issuer, address, outcome, is_final, uuid)
+            )
         )
         self.model.report(ask, address, outcome, is_final=is_final)
 

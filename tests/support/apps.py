@@ -7,9 +7,9 @@ import httpx
 from starlette.types import Receive, Scope, Send
 
 from app.main import create_app
-from app.scripts import RedisClient
-from app.settings import Settings
-from app.store import close_store, embedded_store
+from app.registry.client import close_client, embedded_client
+from app.registry.scripts import RedisClient
+from app.settings.model import Settings
 
 PEER = ("192.0.2.7", 4711)
 """Where the client's requests seem to come from."""
@@ -24,7 +24,7 @@ async def running_app(
     An unexpected error is answered as by a server, with 500, and not raised into the test. Answers are
     buffered whole: no server-sent events here.
     """
-    own_store = embedded_store() if store is None else store
+    own_store = embedded_client() if store is None else store
     app = create_app(settings, store=own_store)
     try:
         async with app.router.lifespan_context(app) as state:
@@ -37,4 +37,4 @@ async def running_app(
                 yield client
     finally:
         if store is None:
-            await close_store(own_store)
+            await close_client(own_store)

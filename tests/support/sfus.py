@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from app.sfus import SfuStatus
+from app.registry.sfus import SfuStatus
 
 SFU: Final = SfuStatus(
     address="http://sfu1:8070",

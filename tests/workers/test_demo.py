@@ -13,8 +13,8 @@ import pytest
 import structlog
 
 from tests.support.ports import HOST, free_port
+from tests.support.simulated import NO_CERTIFICATES
 from tests.support.waiting import eventually
-from tests.workers.simulated import NO_CERTIFICATES
 from workers.demo import REGIONS, demo_settings, run_demo
 
 

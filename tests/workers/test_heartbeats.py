@@ -7,10 +7,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from app.tokens import Key, verify
+from app.crypto.tokens import Key, verify
+from tests.support.gateway import FakeGateway, running_gateway
+from tests.support.simulated import Clock
 from tests.support.waiting import eventually
-from tests.workers.gateway import FakeGateway, running_gateway
-from tests.workers.simulated import Clock
 from workers.heartbeats import GatewayLink, HeartbeatFailed, Heartbeats, Payload, Post, posting
 
 NOBODY_LISTENS = "http://127.0.0.1:9"

@@ -1,0 +1,33 @@
+"""Audit events: one log line `audit` for each change of who is trusted with calls, and each refusal of one."""
+
+from typing import Final, Literal, TypeAlias
+
+from starlette.requests import Request
+
+from app.api.request_context import client_of, noted, request_id_of
+from app.api.state import State
+from app.logs import logger
+
+log = logger(__name__)
+
+Action: TypeAlias = Literal[
+    "registered", "signed_off", "registration_refused", "drain", "resume", "forget", "admin_refused"
+]
+
+_REFUSALS: Final = frozenset({"registration_refused", "admin_refused"})
+
+
+def audit(request: Request[State], action: Action, *, code: str | None = None) -> None:
+    """Write down that `action` happened, on whose behalf and to which SFU, where one was noted as `sfu`.
+
+    `code` is that of a refusal. Refusals are warnings, the rest is information.
+    """
+    write = log.warning if action in _REFUSALS else log.info
+    details = {"sfu": noted(request.scope, "sfu"), "code": code}
+    write(
+        "audit",
+        action=action,
+        request_id=request_id_of(request.scope),
+        client=client_of(request.scope, request.state["settings"].trust_proxy),
+        **{name: value for name, value in details.items() if value is not None},
+    )

@@ -1,0 +1,136 @@
+"""`/v1/admin/...`: operators explain placements and drain, resume or forget SFUs."""
+
+import hmac
+import json
+from dataclasses import asdict
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from app.api.audit import Action, audit
+from app.api.request_context import client_of, note, request_id_of
+from app.api.state import State
+from app.crypto.tokens import bearer_token
+from app.errors import CredentialsInvalid, InvalidField, MalformedBody, Refused, RouteClosed
+from app.registry.explain import Candidate
+from app.registry.placements import PlacementRequest
+from app.upstream.addresses import parse_address
+
+_LONGEST_DRAIN_MS = 30 * 24 * 3600 * 1000
+
+
+def authorize(request: Request[State]) -> None:
+    """Let pass whoever has the admin token.
+
+    Raises:
+        RouteClosed: the operator has set none.
+        CredentialsMissing, CredentialsInvalid: none was sent, or another one.
+    """
+    try:
+        _check_token(request)
+    except Refused as error:
+        audit(request, "admin_refused", code=error.code)
+        raise
+
+
+def _check_token(request: Request[State]) -> None:
+    token = request.state["settings"].admin_token
+    if token is None:
+        raise RouteClosed("set admin_token to open the operators' routes")
+    given = bearer_token(request.headers.get("authorization"))
+    if not hmac.compare_digest(given.encode(), token.get_secret_value().encode()):
+        raise CredentialsInvalid("this is not the admin token")
+
+
+async def explain(request: Request[State]) -> Response:
+    """Show every candidate of a would-be placement: score, its terms, and why it would be passed over."""
+    authorize(request)
+    state, query = request.state, request.query_params
+    tenant = state["tenants"].named(query.get("tenant"))
+    client = client_of(request.scope, state["settings"].trust_proxy)
+    choice = await state["regions"].choose(
+        tenant, client, region=query.get("region"), country=query.get("country"), path=None
+    )
+    candidates = await state["registry"].explain(
+        PlacementRequest(
+            id=request_id_of(request.scope),
+            issuer=query.get("issuer", ""),
+            tenant=tenant.name,
+            groups=choice.groups,
+            allow=tenant.region_allow,
+        )
+    )
+    return JSONResponse(
+        {
+            "hint": asdict(choice.hint),
+            "groups": choice.groups,
+            "candidates": [_shown(candidate) for candidate in candidates],
+        }
+    )
+
+
+async def drain(request: Request[State]) -> Response:
+    """Let an SFU take no new channels: `{"address": ..., "deadlineMs": ...}`, the deadline optional."""
+    authorize(request)
+    document = await _document(request)
+    address = parse_address("address", document.get("address"))
+    deadline_ms = document.get("deadlineMs", 0)
+    if isinstance(deadline_ms, bool) or not isinstance(deadline_ms, int):
+        raise InvalidField("deadlineMs", "must be a whole number of milliseconds")
+    if not 0 <= deadline_ms <= _LONGEST_DRAIN_MS:
+        raise InvalidField("deadlineMs", f"must be between 0 and {_LONGEST_DRAIN_MS}")
+    await request.state["registry"].drain(address, deadline_ms=deadline_ms)
+    return _done(request, "drain", address)
+
+
+async def resume(request: Request[State]) -> Response:
+    """Take back a drain: `{"address": ...}`."""
+    authorize(request)
+    address = parse_address("address", (await _document(request)).get("address"))
+    await request.state["registry"].resume(address)
+    return _done(request, "resume", address)
+
+
+async def forget(request: Request[State]) -> Response:
+    """Remove every trace of an SFU: `{"address": ...}`."""
+    authorize(request)
+    address = parse_address("address", (await _document(request)).get("address"))
+    await request.state["registry"].forget(address)
+    return _done(request, "forget", address)
+
+
+async def _document(request: Request[State]) -> dict[str, Any]:
+    try:
+        document = json.loads(await request.body())
+    except (ValueError, RecursionError):
+        raise MalformedBody("the body is not JSON") from None
+    if not isinstance(document, dict):
+        raise MalformedBody("the body is not a JSON object")
+    return document
+
+
+def _done(request: Request[State], action: Action, address: str) -> Response:
+    note(request.scope, sfu=address)
+    audit(request, action)
+    return JSONResponse({"status": "ok", "address": address})
+
+
+def _shown(candidate: Candidate) -> dict[str, Any]:
+    sfu = candidate.sfu
+    return {
+        "address": sfu.address,
+        "region": sfu.region,
+        "verdict": candidate.verdict,
+        "score": candidate.score,
+        "terms": {
+            "sessions": sfu.sessions_term,
+            "cpu": sfu.cpu_term,
+            "memory": sfu.memory_term,
+            "promised": sfu.effective_load - sfu.load,
+        },
+        "sessions": sfu.sessions,
+        "reserved": sfu.reserved,
+        "maxSessions": sfu.max_sessions,
+        "group": candidate.group,
+    }

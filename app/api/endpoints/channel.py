@@ -1,0 +1,40 @@
+"""`GET /v1/channel` and `GET /r/{region}/v1/channel`: Odoo asks for a call channel."""
+
+import os
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from app.api.request_context import client_of, header_of, note, request_id_of
+from app.api.state import State
+from app.channels.service import ChannelRequest
+from app.crypto.tokens import bearer_token
+from app.logs import pseudonym
+
+_HINTS = frozenset({"region", "country"})
+
+
+async def create_channel(request: Request[State]) -> Response:
+    """Answer 200 with `uuid` and `url`, both texts, or a problem document."""
+    state, query = request.state, request.query_params
+    caller = state["tenants"].verify(bearer_token(header_of(request.scope, b"authorization")))
+    client = client_of(request.scope, state["settings"].trust_proxy)
+    choice = await state["regions"].choose(
+        caller.tenant,
+        client,
+        region=query.get("region"),
+        country=query.get("country"),
+        path=request.path_params.get("region"),
+    )
+    note(request.scope, tenant=caller.tenant.name, issuer=pseudonym(caller.issuer), region=choice.hint.region)
+    placed = await state["channels"].create(
+        ChannelRequest(
+            id=f"{request_id_of(request.scope)}.{os.urandom(4).hex()}",
+            caller=caller,
+            groups=choice.groups,
+            client=client,
+            query=[(name, value) for name, value in query.multi_items() if name not in _HINTS],
+        )
+    )
+    note(request.scope, sfu=placed.placement.address, reason=placed.placement.reason, tries=placed.attempts)
+    return JSONResponse({"uuid": placed.channel.uuid, "url": placed.channel.url})

@@ -1,0 +1,30 @@
+"""`POST /v1/sfu`: SFUs register, report and sign off (roadmap, phase 1)."""
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from app.api.audit import audit
+from app.api.request_context import header_of, note
+from app.api.state import State
+from app.errors import BadInput, Refused
+from app.registration.service import Reply, read_heartbeat
+
+
+async def take_heartbeat(request: Request[State]) -> Response:
+    """Answer 200 with when to send the next heartbeat and whether to drain, or a problem document."""
+    try:
+        reply = await _taken(request)
+    except (BadInput, Refused) as error:
+        audit(request, "registration_refused", code=error.code)
+        raise
+    if reply.change is not None:
+        audit(request, reply.change)
+    return JSONResponse({"status": "ok", "nextPingMs": reply.next_ping_ms, "draining": reply.is_draining})
+
+
+async def _taken(request: Request[State]) -> Reply:
+    registration = request.state["registration"]
+    registration.authenticate(header_of(request.scope, b"authorization"))
+    body = read_heartbeat(await request.body())
+    note(request.scope, sfu=body.address)
+    return await registration.take(body)

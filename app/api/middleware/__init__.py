@@ -1,0 +1,1 @@
+"""ASGI middleware; the order is in `app.main`."""

@@ -1,0 +1,42 @@
+"""The size of a request's body: what is over the limit is not read, whether it says so first or not."""
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.problems import render_gateway_error
+from app.api.request_context import header_of
+from app.errors import BodyTooLarge
+
+
+class BodyLimit:
+    """Refuses bodies of more than `max_bytes` with a problem document, which Starlette's own limit does not."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        """Wrap `app`, which lets `BodyTooLarge` through or renders it."""
+        self.app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        announced = header_of(scope, b"content-length")
+        if not announced and not header_of(scope, b"transfer-encoding"):  # there is no body: RFC 9112, 6.3
+            await self.app(scope, receive, send)
+            return
+        error = BodyTooLarge(f"the body has more than {self._max_bytes} bytes")
+        if announced.isdecimal() and int(announced) > self._max_bytes:
+            await render_gateway_error(Request(scope), error)(scope, receive, send)
+            return
+        received = 0
+
+        async def receive_within_limit() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_bytes:
+                raise error
+            return message
+
+        await self.app(scope, receive_within_limit, send)

@@ -1,0 +1,88 @@
+"""Around every request: the id in its response, and one log line when it is done."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.request_context import note, noted, notes_of, request_id_of
+from app.logs import logger
+
+log = logger(__name__)
+
+_QUIET_PATHS: Final = frozenset(
+    {"/noop", "/v1/noop", "/livez", "/readyz", "/metrics", "/v1/dashboard/data", "/v1/dashboard/history"}
+)
+_ROUTINE_PATHS: Final = frozenset({"/v1/sfu"})
+"""Heartbeats: thousands a minute that are like the last one. What is new is an audit event."""
+
+
+class RequestObserver(Protocol):
+    """Whoever measures requests."""
+
+    def requested(self, route: str | None, status: int, code: str | None, seconds: float) -> None:
+        """A request ended: the path of its route (`None`: it reached none), and its problem's code."""
+
+    def crashed(self, error: Exception) -> None:
+        """A request ended with an exception that nobody expected."""
+
+
+class RequestLog:
+    """Gives each request its id and writes one line about it; about heartbeats, probes and polls only when
+    they fail.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        observers: Sequence[RequestObserver] = (),
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Wrap `app`; `observers` hear of each request, `clock` is in seconds."""
+        self.app = app
+        self._observers = observers
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id, started, status = request_id_of(scope), self._clock(), 500
+        id_as_sent = request_id.encode("latin-1")
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", id_as_sent)]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        except Exception as error:
+            note(scope, code="internal", error=type(error).__name__)
+            for observer in self._observers:
+                observer.crashed(error)
+            raise
+        finally:
+            duration = self._clock() - started
+            route, code = getattr(scope.get("route"), "path", None), noted(scope, "code")
+            for observer in self._observers:
+                observer.requested(route, status, code, duration)
+            if not _is_routine(scope["path"], status):
+                log.log(
+                    40 if status == 500 else 20,
+                    "request",
+                    request_id=request_id,
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=status,
+                    duration_ms=round(duration * 1000, 2),
+                    **notes_of(scope),
+                )
+
+
+def _is_routine(path: str, status: int) -> bool:
+    return (path in _QUIET_PATHS and status < 500) or (path in _ROUTINE_PATHS and status < 400)

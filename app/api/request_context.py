@@ -1,0 +1,56 @@
+"""What is known of a request from outside its endpoint: its id, its caller, the notes for its log line."""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from app.settings.trusted_proxies import TrustedProxies
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_NOTES: Final = "log_notes"
+
+
+def note(scope: Scope, **fields: Any) -> None:
+    """Add `fields` to the request's log line. Never a key or a token."""
+    scope.setdefault(_NOTES, {}).update(fields)
+
+
+def notes_of(scope: Scope) -> Mapping[str, Any]:
+    """Return everything that was noted about the request."""
+    notes: Mapping[str, Any] = scope.get(_NOTES, {})
+    return notes
+
+
+def noted(scope: Scope, name: str) -> Any:
+    """Return what was noted about the request as `name`, or `None`."""
+    return scope.get(_NOTES, {}).get(name)
+
+
+def request_id_of(scope: Scope) -> str:
+    """Return the id of the request: the caller's `X-Request-Id` where it is a sane one, else a new one."""
+    if "request_id" not in scope:
+        given = header_of(scope, b"x-request-id")
+        scope["request_id"] = given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+    return str(scope["request_id"])
+
+
+def header_of(scope: Scope, name: bytes) -> str:
+    """Return the request's first header with the lower-case `name`, or an empty text."""
+    for key, value in scope["headers"]:
+        if key == name:
+            text: str = value.decode("latin-1")
+            return text
+    return ""
+
+
+def client_of(scope: Scope, trusted: TrustedProxies) -> str:
+    """Return the one true address of whoever sent the request in `scope`."""
+    peer = scope["client"][0] if scope.get("client") else "0.0.0.0"  # noqa: S104 - it has no address
+    if trusted.trusts_nobody:
+        return str(peer)
+    forwarded_for = ",".join(Headers(scope=scope).getlist("x-forwarded-for"))
+    return trusted.client_of(peer, forwarded_for)

@@ -1,0 +1,35 @@
+"""Every route of the gateway, in the order in which they are matched."""
+
+from typing import Final
+
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import Route
+
+from app.api.endpoints import admin, channel, dashboard, disconnect, events, health, metrics, openapi, sfu
+
+_PACKED: Final = [Middleware(GZipMiddleware, compresslevel=1)]
+
+ROUTES: Final = (
+    Route("/v1/channel", channel.create_channel, methods=["GET"]),
+    Route("/r/{region}/v1/channel", channel.create_channel, methods=["GET"]),
+    Route("/v1/sfu", sfu.take_heartbeat, methods=["POST"]),
+    Route("/v1/disconnect", disconnect.disconnect, methods=["POST"]),
+    Route("/v1/events", events.events, methods=["GET"]),
+    Route("/v1/admin/explain", admin.explain, methods=["GET"]),
+    Route("/v1/admin/sfus/drain", admin.drain, methods=["POST"]),
+    Route("/v1/admin/sfus/resume", admin.resume, methods=["POST"]),
+    Route("/v1/admin/sfus/forget", admin.forget, methods=["POST"]),
+    Route("/v1/health", health.health, methods=["GET"]),
+    Route("/v1/dashboard/data", dashboard.data, methods=["GET"], middleware=_PACKED),
+    Route("/v1/dashboard/history", dashboard.history, methods=["GET"]),
+    Route("/dashboard", dashboard.dashboard, methods=["GET"]),
+    Route("/dashboard/", dashboard.dashboard, methods=["GET"]),
+    Route("/dashboard/{name}", dashboard.asset, methods=["GET"]),
+    Route("/noop", health.noop, methods=["GET"]),
+    Route("/v1/noop", health.sfu_noop, methods=["GET"]),
+    Route("/livez", health.livez, methods=["GET"]),
+    Route("/readyz", health.readyz, methods=["GET"]),
+    Route("/metrics", metrics.metrics, methods=["GET"]),
+    Route("/openapi.json", openapi.openapi, methods=["GET"]),
+)

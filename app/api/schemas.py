@@ -1,0 +1,224 @@
+"""What the gateway's routes take and answer, as models: for the OpenAPI document and for the command line.
+
+Names are those on the wire. Endpoints write their answers by hand; a test holds them against these models.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.regions.table import HintSource
+from app.registry.explain import Candidate
+from app.registry.sfus import SfuStatus
+
+Breaker = Literal["closed", "open", "half-open"]
+Standing = Literal["up", "draining", "down", "misconfigured"]
+
+
+class Document(BaseModel):
+    """A JSON object. Readers ignore members they do not know; a later version may add some."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+class Channel(Document):
+    """A call channel."""
+
+    uuid: str
+    """The channel's id on its SFU."""
+    url: str
+    """Base URL of that SFU, for browsers."""
+
+
+class HeartbeatReply(Document):
+    """What an SFU is told."""
+
+    status: Literal["ok"]
+    nextPingMs: int  # noqa: N815 - names on the wire, here and below
+    """Milliseconds until the next heartbeat is due."""
+    draining: bool
+    """Whether the SFU is to take no new channels."""
+
+
+class Disconnected(Document):
+    """What became of a disconnect."""
+
+    sfus: int
+    """SFUs that were told."""
+    failed: list[str]
+    """Addresses of SFUs that could not be told."""
+    unknownChannels: int  # noqa: N815
+    """Channels that nobody has."""
+
+
+class Sfu(Document):
+    """One SFU, living or lost."""
+
+    address: str
+    region: str
+    status: Standing
+    breaker: Breaker
+    load: float
+    """The load score, 0 is idle."""
+    channels: int
+    sessions: int
+    maxSessions: int  # noqa: N815
+    reserved: float
+    """Sessions that are promised and not yet reported."""
+    cpuUsage: float  # noqa: N815
+    """0 to 1."""
+    memoryUsage: float  # noqa: N815
+    """0 to 1."""
+    heartbeatAgeMs: int  # noqa: N815
+    """Milliseconds since the last heartbeat."""
+
+    @classmethod
+    def of(cls, sfu: SfuStatus) -> "Sfu":
+        """Return an SFU of the registry as the health route shows it."""
+        return cls(
+            address=sfu.address,
+            region=sfu.region,
+            status="down" if sfu.state == "failed" else sfu.state,
+            breaker=sfu.breaker,
+            load=round(sfu.load, 4),
+            channels=sfu.channels,
+            sessions=sfu.sessions,
+            maxSessions=sfu.max_sessions,
+            reserved=round(sfu.reserved, 2),
+            cpuUsage=sfu.cpu,
+            memoryUsage=sfu.memory,
+            heartbeatAgeMs=sfu.heartbeat_age_ms,
+        )
+
+
+class Health(Document):
+    """The fleet."""
+
+    status: Literal["ok", "degraded", "down"]
+    mode: Literal["registry", "snapshot"]
+    """Whether channels are placed by the registry, or without it."""
+    selectable: int
+    """How many SFUs may take a new channel."""
+    sfus: list[Sfu]
+
+
+class Hint(Document):
+    """Where a channel should be, and what said so."""
+
+    region: str | None
+    source: HintSource | None
+    country: str | None
+    ignored: bool
+    """Whether the request named places and none of them is known."""
+
+
+class Terms(Document):
+    """The addends of an effective load; the first three are the load score."""
+
+    sessions: float
+    cpu: float
+    memory: float
+    promised: float
+    """CPU and memory that promised sessions will take."""
+
+
+class ExplainedSfu(Document):
+    """One candidate of a would-be placement."""
+
+    address: str
+    region: str
+    verdict: str
+    """`chosen`, `tied`, `sticky`, or why it would be passed over."""
+    score: float
+    """What candidates are compared by; the lowest wins."""
+    terms: Terms
+    sessions: int
+    reserved: float
+    maxSessions: int  # noqa: N815
+    group: int
+    """The first region group that it belongs to, from 1; 0 for none."""
+
+    @classmethod
+    def of(cls, candidate: Candidate) -> "ExplainedSfu":
+        """Return a candidate as the explain route shows it."""
+        sfu = candidate.sfu
+        return cls(
+            address=sfu.address,
+            region=sfu.region,
+            verdict=candidate.verdict,
+            score=candidate.score,
+            terms=Terms(
+                sessions=sfu.sessions_term,
+                cpu=sfu.cpu_term,
+                memory=sfu.memory_term,
+                promised=sfu.effective_load - sfu.load,
+            ),
+            sessions=sfu.sessions,
+            reserved=sfu.reserved,
+            maxSessions=sfu.max_sessions,
+            group=candidate.group,
+        )
+
+
+class Explanation(Document):
+    """A would-be placement."""
+
+    hint: Hint
+    groups: list[list[str]]
+    """Groups of regions, in the order in which they are tried; `*` is the whole fleet."""
+    candidates: list[ExplainedSfu]
+    """Every SFU, the best first."""
+
+
+class AddressOrder(Document):
+    """Which SFU an order is about."""
+
+    address: str
+    """The address it registered with."""
+
+
+class DrainOrder(AddressOrder):
+    """An order to take no new channels."""
+
+    deadlineMs: Annotated[int, Field(ge=0)] = 0  # noqa: N815
+    """Milliseconds after which it keeps no calls either; 0: never."""
+
+
+class OrderDone(Document):
+    """An order was carried out."""
+
+    status: Literal["ok"]
+    address: str
+
+
+class StatusOk(Document):
+    """All is well."""
+
+    status: Literal["ok"]
+
+
+class ResultOk(Document):
+    """All is well, in an SFU's words."""
+
+    result: Literal["ok"]
+
+
+class Ready(StatusOk):
+    """This replica can place channels."""
+
+    mode: Literal["registry", "snapshot"]
+
+
+class Problem(Document):
+    """A problem document (RFC 9457). Callers may branch on `code`."""
+
+    type: Literal["about:blank"]
+    title: str
+    status: int
+    detail: str
+    code: str
+    field: str | None = None
+    """The field that is not valid, with `invalid_field`."""
+
+
+JsonObject = dict[str, Any]

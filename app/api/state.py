@@ -1,0 +1,40 @@
+"""What endpoints may use: made in the lifespan, typed here."""
+
+from typing import TypedDict
+
+from app.api.middleware.admission import Capacity
+from app.channels.disconnects import Disconnects
+from app.channels.observer import ObservedRegions, ObservedTenants
+from app.channels.service import Channels
+from app.dashboard.counters import ChannelCounter
+from app.dashboard.fleet_watch import FleetView
+from app.dashboard.history import History
+from app.events.feed import EventFeed
+from app.registration.service import Registration
+from app.registry.availability import RegistryAvailability
+from app.registry.registry import Registry
+from app.settings.model import Settings
+from app.telemetry.metrics import Metrics
+from app.upstream.addresses import AddressGuard
+
+
+class State(TypedDict):
+    """The resources of one replica."""
+
+    settings: Settings
+    registry: Registry
+    registration: Registration
+    guard: AddressGuard
+    tenants: ObservedTenants
+    regions: ObservedRegions
+    channels: Channels
+    disconnects: Disconnects
+    feed: EventFeed
+    switch: RegistryAvailability
+    watch: FleetView
+    history: History
+    counter: ChannelCounter
+    capacity: Capacity
+    metrics: Metrics
+    description: bytes
+    """The OpenAPI document, rendered."""

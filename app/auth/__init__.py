@@ -1,0 +1,1 @@
+"""Who may ask for channels; `tenants.py` is the entry."""

@@ -1,0 +1,1 @@
+"""The `sfu-gateway` command; `main.py` is the entry."""

@@ -1,0 +1,179 @@
+"""The `sfu-gateway` command."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app import __version__
+from app.cli import doctor, keys, sfus, watching
+from app.cli.exits import Exit, fail, told_in_one_line
+from app.cli.lean_imports import imports_without
+from app.cli.options import Config
+from app.errors import SettingsError
+
+if TYPE_CHECKING:
+    from app.crypto.tokens import Key
+
+cli = typer.Typer(
+    name="sfu-gateway",
+    help="Load balancer for WebRTC media servers (SFUs).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@cli.callback()
+def _root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+@cli.command()
+def serve(
+    config: Config = None,
+    secrets: Annotated[
+        Path | None, typer.Option("--secrets", "-s", help="The Rust predecessor's name for --config.")
+    ] = None,
+) -> None:
+    """Run one replica of the gateway."""
+    config = config or secrets or _predecessors_file()
+    with imports_without("opentelemetry", "rich"):
+        from app.logs import configure_logging
+        from app.main import create_app
+        from app.server.uvicorn_server import server_for
+        from app.settings.loader import load_serving_settings
+
+    with told_in_one_line():
+        settings = load_serving_settings(config)
+    configure_logging(settings.log.level, settings.log.format)
+    with told_in_one_line():
+        app = create_app(settings)
+    server = server_for(app, settings)
+    server.run()
+    if not server.started:
+        raise typer.Exit(1)
+
+
+def _predecessors_file() -> Path | None:
+    """Return the `secrets.toml` that the Rust predecessor reads, when no other file is named."""
+    file = Path("secrets.toml")
+    if {"SFU_GATEWAY_CONFIG", "SFU_GATEWAY_NODES"} & os.environ.keys() or not file.is_file():
+        return None
+    typer.echo(
+        f"settings are read from {file.resolve()}; name the file with --config to choose another", err=True
+    )
+    return file
+
+
+@cli.command()
+def sweep(config: Config = None) -> None:
+    """Run a sweeper: ends silent SFUs' lives, probes, publishes events. Several may run."""
+    import asyncio
+
+    from app.logs import configure_logging
+    from app.settings.loader import load_settings
+    from workers.sweeper import sweep_until_told
+
+    with told_in_one_line():
+        settings = load_settings(config)
+        if settings.redis.url is None:
+            raise SettingsError(
+                "SFU_GATEWAY_REDIS__URL (redis.url in TOML): required; without it `serve` sweeps by itself"
+            )
+    configure_logging(settings.log.level, settings.log.format)
+    asyncio.run(sweep_until_told(settings))
+
+
+@cli.command()
+def agent() -> None:
+    """Report an unchanged SFU beside it to the gateway. Its settings are environment variables: docs/sfu.md."""
+    # A new process image leaves behind what the command line has loaded: a sidecar is to stay small.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "workers.agent"])  # noqa: S606 - no shell wanted
+
+
+@cli.command()
+def conformance(
+    gateway: Annotated[str, typer.Option(help="Base URL of a gateway, to play an SFU against.")] = "",
+    registration_key: Annotated[
+        str, typer.Option(envvar="SFU_GATEWAY_REGISTRATION__KEY", help="The gateway's, base64.")
+    ] = "",
+    address: Annotated[
+        str, typer.Option(help="Address that the played SFU registers; default: one that leads nowhere.")
+    ] = "",
+    sfu: Annotated[str, typer.Option(help="Base URL of an SFU, to play Odoo against.")] = "",
+    key: Annotated[str, typer.Option(envvar="AUTH_KEY", help="The SFU's, base64.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+) -> None:
+    """Hold a gateway, an SFU or both against docs/sfu.md. Exits with 0 only if every clause is kept."""
+    import asyncio
+
+    from workers.conformance.runner import hold_gateway, hold_sfu, report
+
+    runs = []
+    if gateway:
+        runs.append(hold_gateway(gateway, _key_option("--registration-key", registration_key), address))
+    if sfu:
+        runs.append(hold_sfu(sfu, _key_option("--key", key)))
+    if not runs:
+        fail("give --gateway URL, --sfu URL or both", Exit.USAGE)
+    if not asyncio.run(report(runs, typer.echo, as_json=as_json)):
+        raise typer.Exit(1)
+
+
+def _key_option(name: str, text: str) -> "Key":
+    from app.crypto.tokens import Key
+
+    try:
+        return Key.from_base64(text.split(",")[0])
+    except ValueError as error:
+        fail(f"{name}: {error}", Exit.USAGE)
+
+
+@cli.command()
+def demo(
+    sfus: Annotated[int, typer.Option(min=1, max=1000, help="How many simulated SFUs.")] = 5,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="The gateway's port; 0 takes a free one.")
+    ] = 8071,
+    calls: Annotated[float, typer.Option(min=0, max=6000, help="New channels a minute.")] = 30,
+    duration: Annotated[float, typer.Option(min=0, help="Seconds until it ends by itself; 0: never.")] = 0,
+) -> None:
+    """Run a gateway, a sweeper and simulated SFUs in this process, on an embedded store."""
+    import asyncio
+
+    from workers.demo import run_demo
+
+    try:
+        asyncio.run(
+            run_demo(sfus=sfus, port=port, calls_per_minute=calls, duration_s=duration, say=typer.echo)
+        )
+    except OSError as error:
+        fail(f"cannot listen on port {port}: {error.strerror}. Choose another with --port.", Exit.FAILED)
+
+
+cli.add_typer(sfus.group, name="sfu")
+for command in (
+    watching.explain,
+    watching.events,
+    watching.top,
+    keys.token,
+    keys.keygen,
+    doctor.doctor,
+    keys.healthcheck,
+    keys.openapi,
+):
+    cli.command()(command)

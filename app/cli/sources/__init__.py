@@ -1,0 +1,1 @@
+"""Where a command reads the fleet: Redis or a gateway; `source.py` is the entry."""

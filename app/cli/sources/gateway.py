@@ -1,0 +1,126 @@
+"""Commands that ask a gateway: from anywhere, with the admin token for what operators alone may do."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, Final, cast
+
+import httpx
+
+from app.api.schemas import Explanation, Health, Sfu
+from app.cli.exits import CommandError, Exit
+from app.cli.sources.source import PlacementQuery
+from app.events.event import Event
+
+_TIMEOUT_S: Final = 10.0
+_SILENCE_S: Final = 1.0
+"""A stream that replays history says nothing for so long only when it is through."""
+
+_RECONNECT_S: Final = 1.0
+
+
+@asynccontextmanager
+async def gateway_source(url: str, admin_token: str) -> AsyncIterator["GatewaySource"]:
+    """Give a source on the gateway at `url`. Raises `CommandError` when it does not answer."""
+    headers = {"Authorization": f"Bearer {admin_token}"} if admin_token else {}
+    try:
+        async with httpx.AsyncClient(
+            base_url=url, headers=headers, timeout=_TIMEOUT_S, trust_env=False
+        ) as client:
+            yield GatewaySource(client)
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise CommandError(f"--gateway: {error}", Exit.USAGE) from None
+    except httpx.HTTPError as error:
+        raise CommandError(f"{url} does not answer ({type(error).__name__})", Exit.UNREACHABLE) from None
+
+
+class GatewaySource:
+    """One gateway's routes."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        """Take a `client` with the gateway's base URL and, for orders, the admin token."""
+        self._client = client
+
+    async def sfus(self) -> list[Sfu]:
+        """Return every SFU; a gateway without a selectable one answers 503 and lists them all the same."""
+        response = await self._client.get("/v1/health", headers={"Accept": "application/json"})
+        return Health.model_validate(_document(response, accept={200, 503})).sfus
+
+    async def explain(self, question: PlacementQuery) -> Explanation:
+        """Ask the gateway."""
+        asked = {
+            "region": question.region,
+            "country": question.country,
+            "issuer": question.issuer,
+            "tenant": question.tenant,
+        }
+        query = {name: value for name, value in asked.items() if value}
+        response = await self._client.get("/v1/admin/explain", params=query)
+        return Explanation.model_validate(_document(response))
+
+    async def drain(self, address: str, deadline_ms: int) -> None:
+        """Drain."""
+        await self._order("drain", {"address": address, "deadlineMs": deadline_ms})
+
+    async def resume(self, address: str) -> None:
+        """Resume."""
+        await self._order("resume", {"address": address})
+
+    async def forget(self, address: str) -> None:
+        """Forget."""
+        await self._order("forget", {"address": address})
+
+    async def _order(self, name: str, document: dict[str, Any]) -> None:
+        _document(await self._client.post(f"/v1/admin/sfus/{name}", json=document))
+
+    async def events(self, after: str | None, *, follow: bool) -> AsyncGenerator[Event]:
+        """Read the gateway's event stream; while following, go on after a broken connection."""
+        is_reconnecting = False
+        while True:
+            try:
+                async with aclosing(self._stream(after, None if follow else _SILENCE_S)) as events:
+                    async for event in events:
+                        yield event
+                        after = event["id"]
+            except httpx.HTTPError:
+                if not follow or not (after or is_reconnecting):
+                    raise
+            if not follow:
+                return
+            is_reconnecting = True
+            await asyncio.sleep(_RECONNECT_S)
+
+    async def _stream(self, after: str | None, silence_s: float | None) -> AsyncGenerator[Event]:
+        """Yield events until the stream ends, or says nothing for `silence_s` seconds."""
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": after} if after else {})
+        timeout = httpx.Timeout(_TIMEOUT_S, read=None)
+        async with self._client.stream("GET", "/v1/events", headers=headers, timeout=timeout) as response:
+            if response.status_code != 200:
+                await response.aread()
+                _document(response)
+            lines = response.aiter_lines()
+            while True:
+                try:
+                    async with asyncio.timeout(silence_s):
+                        line = await anext(lines)
+                except (TimeoutError, StopAsyncIteration):
+                    return
+                if line.startswith("data:"):
+                    yield cast("Event", json.loads(line.removeprefix("data:")))
+
+
+def _document(response: httpx.Response, accept: frozenset[int] | set[int] = frozenset({200})) -> Any:
+    """Return the JSON of an accepted answer. Raises `CommandError` with the problem's own words."""
+    try:
+        document = response.json()
+    except ValueError:
+        raise CommandError(f"{response.url} answered {response.status_code}, and not as a gateway") from None
+    if response.status_code in accept and "code" not in document:
+        return document
+    detail = document.get("detail", "") if isinstance(document, dict) else ""
+    is_away = response.status_code >= 500
+    raise CommandError(
+        f"the gateway answered {response.status_code}: {detail}",
+        Exit.UNREACHABLE if is_away else Exit.REFUSED,
+    )

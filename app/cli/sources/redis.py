@@ -1,0 +1,104 @@
+"""Commands that ask Redis itself: they work while no gateway runs."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+
+from app.api.schemas import ExplainedSfu, Explanation, Hint, Sfu
+from app.auth.tenants import Tenants
+from app.cli.exits import CommandError, Exit
+from app.cli.sources.source import PlacementQuery
+from app.errors import RegistryUnavailable
+from app.events.event import Event, read_event
+from app.regions.choice import RegionChooser
+from app.regions.table import Point, Region, RegionTable
+from app.registry.client import close_client, connect
+from app.registry.placements import PlacementRequest
+from app.registry.registry import Registry
+from app.registry.trouble import where
+from app.settings.model import Settings
+
+_PER_READ = 200
+_POLL_S = 0.25
+
+
+@asynccontextmanager
+async def redis_source(settings: Settings) -> AsyncIterator["RedisSource"]:
+    """Give a source on the Redis of `settings`."""
+    client = connect(settings.redis)
+    try:
+        yield RedisSource(Registry.from_settings(client, settings), settings)
+    except RegistryUnavailable as error:
+        raise CommandError(f"{where(settings.redis)}: {error.detail}", Exit.UNREACHABLE) from error
+    finally:
+        await close_client(client)
+
+
+class RedisSource:
+    """The registry, judged by this machine's settings: limits and weights should be the gateways'."""
+
+    def __init__(self, registry: Registry, settings: Settings) -> None:
+        """Take the registry, and the settings that say how placements go."""
+        self._registry = registry
+        self._settings = settings
+
+    async def sfus(self) -> list[Sfu]:
+        """Return every SFU."""
+        return [Sfu.of(sfu) for sfu in await self._registry.fleet()]
+
+    async def explain(self, question: PlacementQuery) -> Explanation:
+        """Do what the gateway does, from the tokens' tenant to the candidates."""
+        tenant = Tenants.from_settings(self._settings, time.time).named(question.tenant)
+        choice = await (await self._regions()).choose(
+            tenant, "", region=question.region, country=question.country, path=None
+        )
+        request = PlacementRequest(
+            id=uuid.uuid4().hex,
+            issuer=question.issuer,
+            tenant=tenant.name,
+            groups=choice.groups,
+            allow=tenant.region_allow,
+        )
+        candidates = await self._registry.explain(request)
+        return Explanation(
+            hint=Hint(**asdict(choice.hint)),
+            groups=[list(group) for group in choice.groups],
+            candidates=[ExplainedSfu.of(candidate) for candidate in candidates],
+        )
+
+    async def _regions(self) -> RegionChooser:
+        places = self._settings.region
+        extra = [Region(place.name, Point(place.latitude, place.longitude)) for place in places]
+        snapshot = await self._registry.snapshot()
+        return RegionChooser(
+            RegionTable.load(extra),
+            self._settings.balancing.region_fallback,
+            lambda: snapshot.regions,
+            self._registry.has_region,
+        )
+
+    async def drain(self, address: str, deadline_ms: int) -> None:
+        """Drain."""
+        await self._registry.drain(address, deadline_ms=deadline_ms)
+
+    async def resume(self, address: str) -> None:
+        """Resume."""
+        await self._registry.resume(address)
+
+    async def forget(self, address: str) -> None:
+        """Forget."""
+        await self._registry.forget(address)
+
+    async def events(self, after: str | None, *, follow: bool) -> AsyncGenerator[Event]:
+        """Read the outbox stream."""
+        last = after or await self._registry.last_event_id()
+        while True:
+            while entries := await self._registry.events_after(last, _PER_READ):
+                for last, fields in entries:
+                    yield read_event(last, fields)
+            if not follow:
+                return
+            await asyncio.sleep(_POLL_S)

@@ -1,1 +1,0 @@
-"""HTTP endpoints: parse, one call into the domain, respond."""

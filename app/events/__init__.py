@@ -1,0 +1,1 @@
+"""Fleet events and their feed; `feed.py` is the entry."""

@@ -1,0 +1,187 @@
+"""The resources of one replica, opened in the order in which they need each other."""
+
+import asyncio
+import sys
+import time
+from contextlib import AsyncExitStack
+
+from starlette.applications import Starlette
+
+from app.api.endpoints import dashboard
+from app.api.middleware.admission import Capacity
+from app.api.openapi import openapi_json
+from app.api.routes import ROUTES
+from app.api.state import State
+from app.auth.tenants import Tenants
+from app.channels.disconnects import Disconnects
+from app.channels.fallback import SnapshotPlacer
+from app.channels.observer import ObservedRegions, ObservedTenants, Observer
+from app.channels.placer import Placer
+from app.channels.service import Channels
+from app.dashboard.counters import ChannelCounter
+from app.dashboard.fleet_watch import FleetView
+from app.dashboard.history import History
+from app.errors import RegistryUnavailable, SettingsError
+from app.events.feed import EventFeed
+from app.logs import logger
+from app.regions.choice import RegionChooser
+from app.regions.geoip import CountryByIp
+from app.regions.table import Point, Region, RegionTable
+from app.registration.service import Registration
+from app.registration.static_sfus import StaticSfus
+from app.registry.availability import RegistryAvailability
+from app.registry.client import close_client, connect, drop_connections
+from app.registry.fleet_reader import FleetReader
+from app.registry.registry import Registry
+from app.registry.schema_version import SCHEMA_EXIT_CODE, SchemaRefused, SchemaWatch
+from app.registry.scripts import RedisClient
+from app.registry.snapshot import Snapshot
+from app.settings.model import Settings
+from app.sweeper import Sweeper, patience_of
+from app.telemetry.fleet_gauges import FleetGauges, Limits
+from app.telemetry.metrics import Metrics
+from app.telemetry.tracing import TracedObserver, Tracing, check_extra
+from app.upstream.addresses import AddressGuard
+from app.upstream.client import Forwarder
+
+log = logger(__name__)
+
+
+def check_optional_parts(settings: Settings) -> None:
+    """Raise `SettingsError` when a setting needs an extra or a file that is missing or unfit."""
+    check_extra(settings.tracing)
+    if settings.geoip.database is not None:
+        try:
+            CountryByIp.open(settings.geoip.database).close()
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+
+
+async def open_resources(
+    app: Starlette,
+    stack: AsyncExitStack,
+    settings: Settings,
+    store: RedisClient | None,
+    told: Metrics,
+    counter: ChannelCounter,
+    capacity: Capacity,
+    tracing: Tracing | None,
+) -> State:
+    """Open this replica's resources in the order they need each other; `stack` closes them in reverse."""
+    for warning in settings.warnings():
+        log.warning("setting", detail=warning)
+    client = connect(settings.redis) if store is None else store
+    if store is None:
+        stack.push_async_callback(close_client, client)
+    registry = Registry.from_settings(client, settings)
+    await _claim_schema(stack, registry, ends_process=store is None)
+    guard = AddressGuard(settings.allowed_addresses, allow_link_local=settings.registration.allow_link_local)
+    forwarder = await stack.enter_async_context(Forwarder(guard))
+    switch, placer = _placing(client, registry, settings, told)
+    await stack.enter_async_context(switch.running())
+    await stack.enter_async_context(_static_sfus(registry, forwarder, settings).kept_registered())
+    if store is None and settings.redis.url is None:
+        log.warning("embedded_client", detail="no redis.url: one replica only, nothing outlives it")
+        await stack.enter_async_context(
+            Sweeper(registry, forwarder, patience_s=patience_of(settings)).running()
+        )
+    feed = EventFeed(registry)
+    app.state.before_stop.append(feed.close)
+    await stack.enter_async_context(feed.running())
+    history, gauges = History(), FleetGauges(told, registry, Limits.from_settings(settings))
+    reader = FleetReader(registry.fleet_pages, (history, gauges))
+    await stack.enter_async_context(reader.running())
+    watch = FleetView(reader.fleet, lambda: switch.uses_registry, dashboard.render_sfus)
+    observer: Observer = told
+    if tracing is not None:
+        stack.push_async_callback(asyncio.to_thread, tracing.close)
+        observer = TracedObserver(told, tracing)
+    tenants = Tenants.from_settings(settings, time.time)
+    return State(
+        settings=settings,
+        registry=registry,
+        registration=Registration(registry, settings, guard, switch),
+        guard=guard,
+        tenants=ObservedTenants(tenants, observer),
+        regions=ObservedRegions(_region_chooser(stack, settings, switch, registry), observer),
+        channels=Channels(placer, forwarder, settings.failover, observer=observer),
+        disconnects=Disconnects(tenants, registry, forwarder, timeout_s=settings.failover.deadline_ms / 1000),
+        feed=feed,
+        switch=switch,
+        watch=watch,
+        history=history,
+        counter=counter,
+        capacity=capacity,
+        metrics=told,
+        description=openapi_json(ROUTES),
+    )
+
+
+async def _claim_schema(stack: AsyncExitStack, registry: Registry, *, ends_process: bool) -> None:
+    """Raise `SchemaRefused` where the data in Redis is not for this version.
+
+    A server makes an exit code of its own of what a lifespan raises; ours comes from the loop.
+    """
+    try:
+        await stack.enter_async_context(SchemaWatch(registry.claim_schema).running())
+    except SchemaRefused:
+        if ends_process:
+            stack.callback(asyncio.get_running_loop().call_soon, sys.exit, SCHEMA_EXIT_CODE)
+        raise
+
+
+def _placing(
+    client: RedisClient, registry: Registry, settings: Settings, told: Metrics
+) -> tuple[RegistryAvailability, Placer]:
+    """What places channels by the registry, or without it."""
+
+    async def on_return() -> None:
+        await placer.flush_offline()
+
+    patient = registry.patient()
+
+    async def read() -> Snapshot:
+        try:
+            return await (registry if switch.uses_registry else patient).snapshot(switch.snapshot)
+        except RegistryUnavailable:
+            await drop_connections(client)
+            raise
+
+    switch = RegistryAvailability(
+        read,
+        heartbeat_interval_s=settings.next_ping_ms / 1000,
+        on_return=on_return,
+        answered_at=lambda: registry.answered_at,
+        on_failure=told.store_failed,
+    )
+    told.snapshot_mode.set_function(lambda: float(not switch.uses_registry))
+    placer = Placer(registry, SnapshotPlacer(lambda: switch.snapshot), switch)
+    return switch, placer
+
+
+def _static_sfus(registry: Registry, forwarder: Forwarder, settings: Settings) -> StaticSfus:
+    return StaticSfus(
+        registry,
+        forwarder,
+        settings.static_sfus,
+        interval_s=settings.next_ping_ms / 1000,
+        default_max_sessions=settings.balancing.max_sessions,
+    )
+
+
+def _region_chooser(
+    stack: AsyncExitStack, settings: Settings, switch: RegistryAvailability, registry: Registry
+) -> RegionChooser:
+    country_by_ip = None
+    if settings.geoip.database is not None:
+        country_by_ip = CountryByIp.open(settings.geoip.database)
+        stack.callback(country_by_ip.close)
+    extra = (Region(place.name, Point(place.latitude, place.longitude)) for place in settings.region)
+    table = RegionTable.load(extra)
+    return RegionChooser(
+        table,
+        settings.balancing.region_fallback,
+        lambda: switch.snapshot.regions,
+        registry.has_region,
+        country_by_ip,
+    )

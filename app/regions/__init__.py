@@ -1,0 +1,1 @@
+"""Regions, hints and distances; `choice.py` is the entry."""

@@ -1,0 +1,80 @@
+"""From a request's hints to the groups of regions that a placement tries in order."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from app.auth.tenants import Tenant
+from app.errors import RegistryUnavailable
+from app.regions.geoip import CountryByIp
+from app.regions.table import Hints, RegionHint, RegionTable, resolve_hint
+
+ANYWHERE = "*"
+"""In a group of regions: the whole fleet."""
+
+
+_NO_HINT: Final = RegionHint()
+
+
+@dataclass(frozen=True, slots=True)
+class RegionChoice:
+    """Where one channel may go: `groups` in order of preference, and what the hints said."""
+
+    groups: tuple[tuple[str, ...], ...]
+    hint: RegionHint
+
+
+class RegionChooser:
+    """Turns hints into groups, by the operator's fallback rule."""
+
+    def __init__(
+        self,
+        table: RegionTable,
+        fallback: Literal["any", "nearest"],
+        fleet_regions: Callable[[], frozenset[str]],
+        has_region: Callable[[str], Awaitable[bool]],
+        country_by_ip: CountryByIp | None = None,
+    ) -> None:
+        """Take the `table`, what this replica knows of the fleet's regions, and how to ask the registry."""
+        self._table = table
+        self._fallback = fallback
+        self._fleet_regions = fleet_regions
+        self._has_region = has_region
+        self._country_by_ip = country_by_ip
+
+    async def choose(
+        self, tenant: Tenant, client: str, *, region: str | None, country: str | None, path: str | None
+    ) -> RegionChoice:
+        """Return where a channel of `tenant`, asked for by `client`, may go."""
+        if not (region or country or path or tenant.region or self._country_by_ip):  # as Odoo asks
+            return RegionChoice(self._groups(_NO_HINT, tenant.region_allow), _NO_HINT)
+        country_of_client = self._country_by_ip.country_of(client) if self._country_by_ip else None
+        hints = Hints(region=region, country=country, path=path, tenant=tenant.region, ip=country_of_client)
+        fleet = await self._fleet_with(region, path, tenant.region)
+        if tenant.region_allow is not None:
+            fleet &= frozenset(tenant.region_allow)
+        hint = resolve_hint(hints, self._table, fleet)
+        return RegionChoice(self._groups(hint, tenant.region_allow), hint)
+
+    async def _fleet_with(self, *named: str | None) -> frozenset[str]:
+        """The fleet's regions; one that is named here and new to this replica is looked up."""
+        fleet = self._fleet_regions()
+        for name in named:
+            is_new = name and len(name) <= 64 and name not in fleet and not self._table.knows(name)
+            if name and is_new and await self._is_in_registry(name):
+                fleet |= {name}
+        return fleet
+
+    async def _is_in_registry(self, name: str) -> bool:
+        """Fails open: while the store is away, a region this replica has not seen is an unknown one."""
+        try:
+            return await self._has_region(name)
+        except RegistryUnavailable:
+            return False
+
+    def _groups(self, hint: RegionHint, allowed: tuple[str, ...] | None) -> tuple[tuple[str, ...], ...]:
+        preferred: Iterable[str] = (hint.region,) if hint.region else ()
+        if self._fallback == "nearest":
+            preferred = dict.fromkeys((*preferred, *self._table.fallback_regions(hint)))
+        groups = [(name,) for name in preferred if allowed is None or name in allowed]
+        return (*groups, (ANYWHERE,) if allowed is None else allowed)

@@ -1,0 +1,161 @@
+"""The heartbeat journey: authenticate, validate, hand to the registry (roadmap, phase 1)."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.crypto.tokens import Key, bearer_token, verify
+from app.errors import CredentialsInvalid, InvalidField, MalformedBody, RegistryUnavailable, RouteClosed
+from app.registry.availability import RegistryAvailability
+from app.registry.registry import Registry
+from app.registry.sfus import SfuReport
+from app.settings.model import NAME_PATTERN, Settings
+from app.upstream.addresses import AddressGuard, parse_address
+
+MAX_TOKEN_LIFE_SECONDS: Final = 300
+"""A heartbeat's token is made for the moment; a stolen one is worthless soon."""
+
+_CLOCK_TOLERANCE_SECONDS: Final = 30
+
+Count = Annotated[int, Field(ge=0, le=10**9)]
+Usage = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class HeartbeatBody(BaseModel):
+    """The payload of `POST /v1/sfu`, with the roadmap's names. Unknown fields are ignored."""
+
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+    status: Literal["up", "down"]
+    address: str
+    key: str
+    region: Annotated[str, Field(pattern=NAME_PATTERN)] = "default"
+    channels: Count = 0
+    sessions: Count = 0
+    cpuUsage: Usage = 0.0  # noqa: N815 - the roadmap's name
+    """0 to 1; more counts as 1."""
+    memoryUsage: Usage = 0.0  # noqa: N815
+    """0 to 1; more counts as 1."""
+    maxSessions: Annotated[int, Field(gt=0, le=10**9)] | None = None  # noqa: N815
+    publicUrl: str | None = None  # noqa: N815
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an SFU is told."""
+
+    next_ping_ms: int
+    is_draining: bool
+    change: Literal["registered", "signed_off"] | None = None
+    """What is new about the SFU's life; nothing is, after an ordinary heartbeat."""
+
+
+class Registration:
+    """Takes heartbeats."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        settings: Settings,
+        guard: AddressGuard,
+        switch: RegistryAvailability,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Take where SFUs are registered, who may register, whether Redis is there, a `clock` in seconds."""
+        self._registry = registry
+        self._settings = settings
+        self._guard = guard
+        self._switch = switch
+        self._clock = clock
+
+    def authenticate(self, authorization: str | None) -> None:
+        """Let pass whoever holds a registration key.
+
+        Raises:
+            RouteClosed: the operator has set no registration key.
+            CredentialsMissing, CredentialsInvalid, CredentialsExpired: no token, a wrong or an old one.
+        """
+        registration = self._settings.registration
+        if registration.auth == "none":
+            return
+        if not registration.key:
+            raise RouteClosed("set registration.key to let SFUs register")
+        now = self._clock()
+        claims = verify(bearer_token(authorization), registration.key, now=now)
+        if claims["exp"] > now + MAX_TOKEN_LIFE_SECONDS + _CLOCK_TOLERANCE_SECONDS:
+            raise CredentialsInvalid(f"the token lives longer than {MAX_TOKEN_LIFE_SECONDS} s")
+
+    async def take(self, body: HeartbeatBody) -> Reply:
+        """Register, renew or remove the SFU that sent `body`.
+
+        Raises:
+            InvalidField: its key or public URL is none; the field is named.
+            AddressNotAllowed, AddressLeased, RateLimited: understood and refused.
+            RegistryUnavailable: Redis is away.
+        """
+        self._guard.check(body.address)
+        key = _key(body.key)
+        if self._switch.refuses_heartbeats:
+            raise RegistryUnavailable("the registry does not answer")
+        asked_at = self._switch.now()
+        try:
+            return await self._tell_registry(body, key)
+        except RegistryUnavailable as error:
+            self._switch.trip(error, asked_at)
+            raise
+
+    async def _tell_registry(self, body: HeartbeatBody, key: Key) -> Reply:
+        if body.status == "down":
+            was_there = await self._registry.sign_off(body.address, key)
+            return Reply(self._settings.next_ping_ms, False, "signed_off" if was_there else None)
+        answer = await self._registry.heartbeat(
+            SfuReport(
+                address=body.address,
+                region=body.region,
+                key=key,
+                channels=body.channels,
+                sessions=body.sessions,
+                max_sessions=body.maxSessions or self._settings.balancing.max_sessions,
+                cpu=min(body.cpuUsage, 1.0),
+                memory=min(body.memoryUsage, 1.0),
+                public_url=parse_address("publicUrl", body.publicUrl) if body.publicUrl else "",
+                is_draining=body.draining,
+            )
+        )
+        change: Literal["registered"] | None = "registered" if answer.is_new else None
+        return Reply(self._settings.next_ping_ms, answer.is_draining, change)
+
+
+def read_heartbeat(raw: bytes) -> HeartbeatBody:
+    """Return the heartbeat in a request body, its address in the one form that the gateway compares.
+
+    Raises:
+        MalformedBody: not a JSON object.
+        InvalidField: not a heartbeat; the field is named.
+    """
+    try:
+        document: Any = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise MalformedBody("the body is not JSON") from None
+    if not isinstance(document, dict):
+        raise MalformedBody("the body is not a JSON object")
+    try:
+        body = HeartbeatBody.model_validate(document)
+    except ValidationError as error:
+        problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        field = ".".join(str(part) for part in problem["loc"])
+        raise InvalidField(field, problem["msg"]) from None
+    return body.model_copy(update={"address": parse_address("address", body.address)})
+
+
+def _key(text: str) -> Key:
+    try:
+        return Key.from_base64(text)
+    except ValueError as error:
+        raise InvalidField("key", str(error)) from None

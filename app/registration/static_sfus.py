@@ -1,0 +1,102 @@
+"""SFUs from the configuration: they send no heartbeats, so each replica sends them on their behalf.
+
+Figures come from the SFU's own `/v1/stats`. One that does not answer stays registered with its last figures:
+the operator said that it is there; failover and the breaker deal with it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Final
+
+from app.background import in_background
+from app.errors import GatewayError
+from app.logs import logger
+from app.registry.registry import Registry
+from app.registry.sfus import SfuReport
+from app.settings.model import StaticSfuSettings
+from app.upstream.client import Forwarder, ForwardError
+
+log = logger(__name__)
+
+_STATS_TIMEOUT_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What `/v1/stats` of an SFU tells."""
+
+    channels: int
+    sessions: int
+
+
+def read_figures(stats: object) -> Figures:
+    """Sum up `/v1/stats`: one entry per channel, each with `sessionsStats.count`. Raises `ForwardError`."""
+    try:
+        counts = [int(entry["sessionsStats"]["count"]) for entry in stats]  # type: ignore[attr-defined]
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
+        raise ForwardError("answered statistics of another shape") from error
+    return Figures(len(counts), sum(counts))
+
+
+class StaticSfus:
+    """Keeps the configured SFUs registered."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        forwarder: Forwarder,
+        sfus: Sequence[StaticSfuSettings],
+        *,
+        interval_s: float,
+        default_max_sessions: int,
+    ) -> None:
+        """Take the SFUs and how often, in seconds, to speak for them."""
+        self._registry = registry
+        self._forwarder = forwarder
+        self._interval_s = interval_s
+        self._reports = [
+            SfuReport(
+                address=sfu.address,
+                region=sfu.region,
+                key=sfu.key,
+                max_sessions=sfu.max_sessions or default_max_sessions,
+                public_url=sfu.public_url,
+            )
+            for sfu in sfus
+        ]
+
+    @asynccontextmanager
+    async def kept_registered(self) -> AsyncIterator[None]:
+        """Register all of them now, and again at each interval for as long as the block runs."""
+        if not self._reports:
+            yield
+            return
+        await self.register(measure=False)
+        async with in_background(self._register_forever()):
+            yield
+
+    async def _register_forever(self) -> None:
+        while True:
+            await self.register(measure=True)
+            await asyncio.sleep(self._interval_s)
+
+    async def register(self, *, measure: bool) -> None:
+        """Send one heartbeat for each, with fresh figures if `measure` and the SFU answers."""
+        await asyncio.gather(*(self._register(report, measure=measure) for report in self._reports))
+
+    async def _register(self, report: SfuReport, *, measure: bool) -> None:
+        report = await self._measured(report) if measure else replace(report, is_fresh=False)
+        try:
+            await self._registry.heartbeat(report)
+        except GatewayError as error:
+            log.warning("static_sfu_not_registered", sfu=report.address, code=error.code, detail=error.detail)
+
+    async def _measured(self, report: SfuReport) -> SfuReport:
+        try:
+            figures = read_figures(await self._forwarder.stats(report.address, _STATS_TIMEOUT_S))
+        except ForwardError as error:
+            log.warning("static_sfu_silent", sfu=report.address, detail=str(error))
+            return replace(report, is_fresh=False)
+        return replace(report, channels=figures.channels, sessions=figures.sessions)

@@ -1,0 +1,1 @@
+"""Everything that speaks to Redis; `registry.py` is the entry."""

@@ -1,0 +1,159 @@
+"""Whether this replica believes in the registry: one switch for all its requests.
+
+    registry ──a call fails──> away ──Redis answers──> returning ──complete, or later──> registry
+       └───data was lost, or most SFUs fell silent at once──^
+
+Away, nobody waits for Redis: channels are placed from the snapshot, heartbeats are refused at once.
+Returning, heartbeats are taken again, so that the registry fills, and the snapshot goes on placing: until
+every SFU of the snapshot is back, or a heartbeat interval has passed, in which each living SFU has had its
+say.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final, Literal
+
+from redis.exceptions import RedisError
+
+from app.background import in_background
+from app.errors import RegistryUnavailable
+from app.logs import logger
+from app.registry.snapshot import Snapshot
+
+log = logger(__name__)
+
+Mode = Literal["registry", "away", "returning"]
+
+_PROBE_PAUSE_S: Final = 0.25
+_READ_PAUSE_S: Final = 1.0
+_PAUSE_PER_READ: Final = 20
+"""Reading a large fleet takes long; it is read less often, so that it never costs more than a twentieth."""
+
+_INTERVAL_MARGIN: Final = 1.2
+"""SFUs send with jitter, and a refused one backs off."""
+
+
+class RegistryAvailability:
+    """Keeps the snapshot fresh and decides between it and the registry."""
+
+    def __init__(
+        self,
+        read: Callable[[], Awaitable[Snapshot]],
+        *,
+        heartbeat_interval_s: float,
+        on_return: Callable[[], Awaitable[None]],
+        answered_at: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
+        on_failure: Callable[[RegistryUnavailable], None] | None = None,
+    ) -> None:
+        """Take how to read a snapshot, how often SFUs report, what to do before the registry is back, and
+        when Redis has last answered, by `clock`, in seconds.
+
+        `on_failure` hears of each call that Redis did not serve.
+        """
+        self._read = read
+        self._grace_s = heartbeat_interval_s * _INTERVAL_MARGIN
+        self._on_return = on_return
+        self._answered_at = answered_at
+        self._clock = clock
+        self._on_failure = on_failure
+        self._returned_at = 0.0
+        self._tripped = asyncio.Event()
+        self._reading = asyncio.Lock()
+        self._read_at = float("-inf")
+        self.mode: Mode = "registry"
+        self.snapshot = Snapshot()
+
+    @property
+    def uses_registry(self) -> bool:
+        """Whether channels are placed by the registry now."""
+        return self.mode == "registry"
+
+    @property
+    def refuses_heartbeats(self) -> bool:
+        """Whether Redis is known not to answer."""
+        return self.mode == "away"
+
+    def trip(self, error: RegistryUnavailable, asked_at: float) -> None:
+        """A call made at `asked_at` failed: nobody else has to wait for the same answer.
+
+        When Redis has answered somebody since, one reply was lost, and Redis is not away.
+        """
+        if self._on_failure is not None:
+            self._on_failure(error)
+        if self.mode != "away" and self._answered_at() <= asked_at:
+            cause = str(error.__cause__ or "")  # for the log only: the detail goes to callers
+            log.warning("registry_away", detail=error.detail, cause=cause, snapshot=len(self.snapshot.nodes))
+            self.mode = "away"
+            self._tripped.set()
+
+    async def refresh(self) -> None:
+        """Read the fleet once, and change the mode by what was read, or was not.
+
+        Whoever asks while somebody reads is content with a reading that began after they asked.
+        """
+        asked_at = self.now()
+        async with self._reading:
+            if self._read_at > asked_at:
+                return
+            self._read_at = self.now()
+            try:
+                await self._judge(await self._read())
+            except RegistryUnavailable as error:
+                self.trip(error, self._read_at)
+            except RedisError:  # a script of ours is at fault: the last snapshot stays, and somebody looks
+                log.exception("snapshot_failed")
+
+    async def _judge(self, fresh: Snapshot) -> None:
+        now = self.now()
+        doubt = self._doubt(fresh)
+        if doubt:
+            if self.mode != "returning":
+                log.warning("registry_in_doubt", reason=doubt, snapshot=len(self.snapshot.nodes))
+            if self.mode != "returning" or fresh.is_held:
+                self.mode, self._returned_at = "returning", now
+        if self.mode == "returning" and not fresh.is_held:
+            is_complete = self.snapshot.addresses <= fresh.addresses
+            if is_complete or now - self._returned_at >= self._grace_s:
+                await self._on_return()
+                self.mode = "registry"
+                log.info("registry_back", registered=len(fresh.nodes), complete=is_complete)
+        if self.mode == "registry" or not self.snapshot.nodes:  # a replica that has just started knows none
+            self.snapshot = fresh
+
+    def _doubt(self, fresh: Snapshot) -> str:
+        """Why what was read may not be the whole fleet; empty for no doubt."""
+        if fresh.is_held:
+            return "most SFUs went silent at once"
+        if self.snapshot.epoch and fresh.epoch != self.snapshot.epoch:
+            return "the registry has lost its data"
+        return "it was away" if self.mode == "away" else ""
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Read once, then keep reading in the background for as long as the block runs."""
+        await self.refresh()
+        async with in_background(self._refresh_forever()):
+            yield
+
+    async def _refresh_forever(self) -> None:
+        while True:
+            started, was_away = self.now(), self.mode == "away"
+            await self.refresh()
+            pause = self._pause_after(self.now() - started, was_away=was_away)
+            self._tripped.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._tripped.wait()
+
+    def _pause_after(self, took_s: float, *, was_away: bool) -> float:
+        if was_away or self.mode == "away":  # it waited for Redis, which says nothing about the fleet
+            return _PROBE_PAUSE_S
+        return max(_READ_PAUSE_S if self.uses_registry else _PROBE_PAUSE_S, took_s * _PAUSE_PER_READ)
+
+    def now(self) -> float:
+        """Return the time by which calls are compared, in seconds."""
+        return self._clock()

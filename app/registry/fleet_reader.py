@@ -1,0 +1,110 @@
+"""One reading of the whole fleet for all who keep something of it: the dashboard's history, the fleet's metrics.
+
+Reading costs Redis and this replica work for every SFU, so it happens once for all of them: every ten seconds, and of
+a large fleet more rarely, so that at most a fiftieth of the time goes into it; but once in a minute, the history's
+step. It goes page by page, and nobody holds a large fleet at once, unless somebody looks at the dashboard.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Final, Protocol
+
+from app.background import in_background
+from app.errors import RegistryUnavailable
+from app.registry.sfus import SfuStatus, in_order
+
+_PERIOD_S: Final = 10.0
+_LONGEST_PAUSE_S: Final = 45.0
+_PAUSE_PER_READ: Final = 50
+
+
+class FleetFollower(Protocol):
+    """Who keeps something of each reading."""
+
+    def begin(self) -> None:
+        """A reading begins; the one before it may not have come to its end."""
+
+    def take(self, page: Sequence[SfuStatus], /) -> None:
+        """Some SFUs of this reading, none of them twice."""
+
+    async def finish(self) -> None:
+        """All SFUs have been there. May raise `RegistryUnavailable`."""
+
+
+class FleetReader:
+    """Reads the fleet for its followers, in the background and when somebody asks."""
+
+    def __init__(
+        self,
+        pages: Callable[[], AsyncGenerator[Sequence[SfuStatus]]],
+        followers: Sequence[FleetFollower],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take how to read the fleet in pages, who follows, and a `clock` in seconds."""
+        self._pages = pages
+        self._followers = followers
+        self._clock = clock
+        self._one_at_a_time = asyncio.Lock()
+        self._due_at = clock()
+
+    async def read(self, *more: FleetFollower) -> None:
+        """Read once, for all followers and `more`. Raises `RegistryUnavailable`."""
+        async with self._one_at_a_time:
+            started, followers = self._clock(), (*self._followers, *more)
+            try:
+                await self._read(followers)
+            finally:
+                ended = self._clock()
+                self._due_at = ended + pause_after(ended - started)
+
+    async def _read(self, followers: Sequence[FleetFollower]) -> None:
+        for follower in followers:
+            follower.begin()
+        async with aclosing(self._pages()) as pages:
+            async for page in pages:
+                for follower in followers:
+                    follower.take(page)
+        for follower in followers:
+            await follower.finish()
+
+    async def fleet(self) -> list[SfuStatus]:
+        """Read now and return every SFU, living and lost, by region and address. Raises `RegistryUnavailable`."""
+        whole = _Whole()
+        await self.read(whole)
+        return in_order(whole.sfus)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Read in the background for as long as the block runs. Fails open: without Redis it tries again."""
+        async with in_background(self._read_forever()):
+            yield
+
+    async def _read_forever(self) -> None:
+        while True:
+            with suppress(RegistryUnavailable):
+                if self._clock() >= self._due_at:  # who asked meanwhile has put it off
+                    await self.read()
+            await asyncio.sleep(max(0.0, self._due_at - self._clock()))
+
+
+def pause_after(took_s: float) -> float:
+    """Return for how many seconds nobody reads by himself after a reading that took `took_s`."""
+    return max(_PERIOD_S, min(took_s * _PAUSE_PER_READ, _LONGEST_PAUSE_S))
+
+
+class _Whole:
+    """A follower that keeps everything."""
+
+    def __init__(self) -> None:
+        self.sfus: list[SfuStatus] = []
+
+    def begin(self) -> None:
+        self.sfus = []
+
+    def take(self, page: Sequence[SfuStatus]) -> None:
+        self.sfus += page
+
+    async def finish(self) -> None:
+        pass

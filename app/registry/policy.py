@@ -1,0 +1,89 @@
+"""What the Lua scripts know of the settings: constants of their text, so no call carries or parses them."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Final, Literal, Self
+
+from app.settings.model import Settings
+
+CONFIRMED_MS: Final = 1_000
+"""For so long after an SFU confirmed a channel, requests of its issuer need not queue behind each other."""
+
+EVENTS_KEPT: Final = 100_000
+"""About how many transitions the outbox stream keeps for replay."""
+
+_WORD: Final = re.compile(r"[a-z-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Times in ms, shares from 0 to 1; names as `lua/` uses them."""
+
+    strategy: Literal["load", "round-robin"]
+    weight_sessions: float
+    weight_cpu: float
+    weight_memory: float
+    choices: int
+    sessions_per_channel: float
+    min_sessions_per_channel: float
+    join_ms: float
+    max_load: float
+    max_cpu: float
+    max_memory: float
+    threshold_ms: int
+    lost_ttl_ms: int
+    affinity_ttl_ms: int
+    confirmed_ms: int
+    failure_threshold: int
+    open_ms: int
+    max_open_ms: int
+    max_ejected_percent: int
+    heartbeat_every_ms: float
+    heartbeat_burst: int
+    events_kept: int
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return the policy that `settings` ask for."""
+        balancing, breaker, overload = settings.balancing, settings.breaker, settings.overload
+        return cls(
+            strategy=balancing.strategy,
+            weight_sessions=balancing.weights.sessions,
+            weight_cpu=balancing.weights.cpu,
+            weight_memory=balancing.weights.memory,
+            choices=balancing.choices,
+            sessions_per_channel=balancing.sessions_per_channel,
+            min_sessions_per_channel=balancing.min_sessions_per_channel,
+            join_ms=balancing.join_ms,
+            max_load=overload.max_load,
+            max_cpu=overload.max_cpu,
+            max_memory=overload.max_memory,
+            threshold_ms=max(1, round(settings.health.unhealthy_threshold * 1000)),
+            lost_ttl_ms=settings.health.lost_ttl_s * 1000,
+            affinity_ttl_ms=settings.affinity.ttl * 1000,
+            confirmed_ms=CONFIRMED_MS,
+            failure_threshold=breaker.failure_threshold,
+            open_ms=breaker.open_ms,
+            max_open_ms=max(breaker.open_ms, breaker.max_open_ms),
+            max_ejected_percent=breaker.max_ejected_percent,
+            heartbeat_every_ms=1000 / settings.registration.max_per_second,
+            heartbeat_burst=settings.registration.burst,
+            events_kept=EVENTS_KEPT,
+        )
+
+    def as_lua(self, field: str) -> str:
+        """Return one field as a Lua constant.
+
+        Raises:
+            AttributeError: there is no such field.
+            ValueError: a value that could be more, in a program, than a word or a number.
+        """
+        value: str | float = getattr(self, field)
+        if isinstance(value, str):
+            if not _WORD.fullmatch(value):
+                raise ValueError(f"{field}: {value!r} is not a word of a-z and -")
+            return f"'{value}'"
+        if not math.isfinite(value):
+            raise ValueError(f"{field}: {value} is not a finite number")
+        return repr(value)

@@ -1,0 +1,432 @@
+"""The registry of SFUs and placements: one typed method per Lua script.
+
+Reply codes become values or exceptions here and nowhere else. Every method may raise `RegistryUnavailable`.
+"""
+
+import itertools
+import json
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, Final, Self, cast
+
+from app.crypto.sealing import Sealer, UnsealError
+from app.crypto.tokens import Key
+from app.errors import (
+    AddressLeased,
+    NoSfuAvailable,
+    Overloaded,
+    RateLimited,
+    TenantLimitReached,
+    UnknownSfu,
+)
+from app.registry.explain import Candidate, explain
+from app.registry.keys import NEWEST_SCHEMA, OLDEST_SCHEMA, SCHEMA, Keys
+from app.registry.placements import Busy, ForwardOutcome, Placement, PlacementRequest
+from app.registry.policy import Policy
+from app.registry.schema_version import SchemaRefused
+from app.registry.scripts import Argument, RedisClient, Script, ScriptRunner, registry_errors
+from app.registry.sfus import HeartbeatResult, SfuReport, SfuStatus, Sweep, in_order
+from app.registry.shipped_scripts import shipped_scripts
+from app.registry.snapshot import EMPTY_SNAPSHOT, Snapshot, SnapshotNode, node_of
+from app.settings.model import Settings
+
+_PAGE: Final = 50
+_BATCH: Final = 25
+_PATIENCE_S: Final = 3.0
+_SNAPSHOT_PAGE: Final = 100
+_STALE_PAGES: Final = 200
+
+
+class Registry:
+    """All that replicas and workers share."""
+
+    def __init__(
+        self,
+        client: RedisClient,
+        keys: Keys,
+        policy: Policy,
+        sealer: Sealer,
+        *,
+        timeout_s: float = 0.25,
+        clock: Callable[[], int] | None = None,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        """Take a decoding `client`, the `policy` scripts go by, what seals SFU keys, a limit per call.
+
+        For tests: a `clock` in ms, without which scripts use Redis' own, and a `draw` from [0, 1).
+        """
+        self._client = client
+        self.keys = keys
+        self._policy = policy
+        self._scripts = shipped_scripts(policy)
+        self._sealer = sealer
+        self._runner = ScriptRunner(client, keys.prefix, timeout_s)
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._draw = draw
+
+    @classmethod
+    def from_settings(cls, client: RedisClient, settings: Settings) -> Self:
+        """Build the registry that `settings` describe."""
+        keys = Keys(settings.redis.namespace)
+        return cls(
+            client,
+            keys,
+            Policy.from_settings(settings),
+            Sealer.from_keys(settings.sealing.keys, settings.key),
+            timeout_s=settings.redis.timeout_ms / 1000,
+        )
+
+    def patient(self) -> Self:
+        """Return the same registry for work that nobody waits for: its calls may take seconds.
+
+        Finding the new primary after a failover takes a while, when the first Sentinel asked is gone too.
+        """
+        return type(self)(
+            self._client,
+            self.keys,
+            self._policy,
+            self._sealer,
+            timeout_s=_PATIENCE_S,
+            clock=self._clock,
+            draw=self._draw,
+        )
+
+    @property
+    def answered_at(self) -> float:
+        """When Redis last answered a script, in seconds of the monotonic clock."""
+        return self._runner.answered_at
+
+    # Heartbeats
+
+    async def heartbeat(self, report: SfuReport) -> HeartbeatResult:
+        """Register an SFU or renew its life.
+
+        Raises:
+            AddressLeased: a living SFU holds the address with another key.
+            RateLimited: the address sends too many.
+        """
+        sealed = self._sealer.seal(report.address, report.key)
+        fingerprint = self._sealer.fingerprint(report.address, report.key)
+
+        async def send(former_fingerprint: str) -> Any:
+            return await self._run_together(
+                self._scripts.heartbeat,
+                report.address,
+                report.region,
+                report.channels,
+                report.sessions,
+                report.max_sessions,
+                report.cpu,
+                report.memory,
+                report.public_url,
+                int(report.is_draining),
+                int(report.is_fresh),
+                sealed,
+                fingerprint,
+                former_fingerprint,
+            )
+
+        code, *rest = await self._with_lease(report.address, report.key, send)
+        if code == "limited":
+            raise RateLimited(f"this address may send again in {rest[0]} ms")
+        is_draining, generation, is_new = rest
+        return HeartbeatResult(bool(is_draining), int(generation), bool(is_new))
+
+    async def sign_off(self, address: str, key: Key) -> bool:
+        """Remove an SFU at once; whether there was one. Raises `AddressLeased`."""
+        fingerprint = self._sealer.fingerprint(address, key)
+
+        async def send(former_fingerprint: str) -> Any:
+            return await self._run(self._scripts.sign_off, address, fingerprint, former_fingerprint)
+
+        _, removed = await self._with_lease(address, key, send)
+        return bool(removed)
+
+    async def _with_lease(self, address: str, key: Key, send: Callable[[str], Awaitable[Any]]) -> Any:
+        """`send` once, and again with the holder's fingerprint where the holder has the very same key.
+
+        Fingerprints change with the sealing key; the keys themselves are compared then.
+        """
+        reply = await send("")
+        if reply[0] == "leased" and self._holds(address, reply[1], key):
+            reply = await send(await self._fingerprint_of(address))
+        if reply[0] == "leased":
+            raise AddressLeased("a living SFU has registered this address with another key")
+        return reply
+
+    def _holds(self, address: str, sealed: str, key: Key) -> bool:
+        try:
+            return self._sealer.open(address, sealed) == key
+        except UnsealError:
+            return False
+
+    async def _fingerprint_of(self, address: str) -> str:
+        return cast("str | None", await self._read("hget", self.keys.node(address), "fingerprint")) or ""
+
+    # Channels
+
+    async def select(self, request: PlacementRequest) -> Placement | Busy:
+        """Pick, reserve and pin an SFU for one channel request, in one step.
+
+        Raises:
+            NoSfuAvailable: nowhere this request may go is an SFU that it has not tried.
+            Overloaded: there are some, all of them out by load.
+            TenantLimitReached: the tenant has all the channels it may have.
+        """
+        allow, limit = request.allow, request.max_channels
+        arguments = (
+            request.id,
+            request.attempt,
+            request.tenant,
+            _utf8(request.issuer),
+            "|".join(map(",".join, request.groups)),
+            " ".join(request.exclude),
+            "*" if allow is None else ",".join(allow),
+            request.hold_ms,
+            self._draw(),
+            "" if limit is None else limit,
+        )
+        for _ in range(_STALE_PAGES):
+            reply = await self._run_together(self._scripts.select, *arguments)
+            if reply[0] != "again":
+                return _placed(reply)
+        raise NoSfuAvailable("the registry is full of expired SFUs; the sweeper may not be running")
+
+    def open_key(self, placement: Placement) -> Key:
+        """Return the key of the placed SFU. Raises `UnsealError`."""
+        return self._sealer.open(placement.address, placement.sealed_key)
+
+    async def report(self, report: ForwardOutcome) -> None:
+        """Say how forwarding to an SFU ended."""
+        await self._run_together(
+            self._scripts.report,
+            report.id,
+            report.tenant,
+            _utf8(report.issuer),
+            report.address,
+            report.outcome,
+            int(report.is_final),
+            _utf8(report.uuid),
+            self._draw(),
+        )
+
+    async def last_event_id(self) -> str:
+        """Return the stream id of the newest event, `0-0` when there is none."""
+        newest = await self._read("xrevrange", self.keys.events, count=1)
+        return str(newest[0][0]) if newest else "0-0"
+
+    async def sfu_of_channel(self, uuid: str) -> str | None:
+        """Return the address of the SFU that has a channel, while it is remembered."""
+        return cast("str | None", await self._read("get", self.keys.channel(uuid)))
+
+    async def key_of(self, address: str) -> Key | None:
+        """Return the key of a living SFU, or `None`. Raises `UnsealError`."""
+        sealed = await self._read("hget", self.keys.node(address), "key")
+        return self._sealer.open(address, sealed) if sealed else None
+
+    # Operators
+
+    async def drain(self, address: str, *, deadline_ms: int = 0) -> None:
+        """Let an SFU take no new channels; after `deadline_ms` (0: never) it does not keep its calls either.
+
+        Raises:
+            UnknownSfu: neither living nor remembered.
+        """
+        _known(address, await self._run(self._scripts.drain, address, deadline_ms))
+
+    async def resume(self, address: str) -> None:
+        """Take back a drain. Raises `UnknownSfu`."""
+        _known(address, await self._run(self._scripts.resume, address))
+
+    async def forget(self, address: str) -> None:
+        """Remove every trace of an SFU. Raises `UnknownSfu`."""
+        _known(address, await self._run(self._scripts.forget, address))
+
+    async def fleet(self) -> list[SfuStatus]:
+        """Return every SFU, living and lost, by region and address. For people, not for a request path."""
+        return in_order([status async for page in self.fleet_pages() for status in page])
+
+    async def fleet_pages(self) -> AsyncGenerator[list[SfuStatus]]:
+        """Yield every SFU, living and lost, once and in no order: a large fleet need not be in memory whole."""
+        async for page in self._addresses():
+            texts = await self._run(self._scripts.describe, *page)
+            yield [SfuStatus(**json.loads(text)) for text in texts]
+
+    async def describe(self, address: str) -> SfuStatus:
+        """Return one SFU. Raises `UnknownSfu`."""
+        texts = await self._run(self._scripts.describe, address)
+        if not texts:
+            raise UnknownSfu(f"no SFU is known as {address}")
+        return SfuStatus(**json.loads(texts[0]))
+
+    async def _addresses(self) -> AsyncIterator[Sequence[str]]:
+        cursor, seen = 0, set[str]()
+        while True:
+            cursor, page = await self._read("hscan", self.keys.known, cursor, count=_PAGE)
+            fresh = [address for address in page if address not in seen]
+            seen.update(fresh)
+            for start in range(0, len(fresh), _PAGE):
+                yield fresh[start : start + _PAGE]
+            if cursor == 0:
+                return
+
+    async def snapshot(self, former: Snapshot = EMPTY_SNAPSHOT) -> Snapshot:
+        """Return the selectable fleet, as a replica keeps it for the time when Redis is away.
+
+        What is as in the `former` snapshot is taken from there, so that a large fleet is not in memory twice.
+        """
+        known, nodes = {node.address: node for node in former.nodes}, dict[str, SnapshotNode]()
+        for first in itertools.count(0, _SNAPSHOT_PAGE):
+            epoch, is_held, per_channel, page, has_more = await self._run(
+                self._scripts.snapshot, first, _SNAPSHOT_PAGE
+            )
+            for row in page:
+                node = node_of(row, known.get(row[0]))
+                nodes[node.address] = node
+            if not has_more:
+                break
+        return Snapshot(tuple(nodes.values()), float(per_channel), epoch, bool(is_held))
+
+    async def adopt(self, *, tenant: str, issuer: str, address: str, uuid: str) -> bool:
+        """Take over a placement made while Redis was away; whether it was news."""
+        reply = await self._run(self._scripts.adopt, tenant, _utf8(issuer), address, _utf8(uuid))
+        return bool(reply[1])
+
+    async def explain(self, request: PlacementRequest) -> list[Candidate]:
+        """Return every candidate of a would-be placement, the best first, with the reason it would lose.
+
+        A dry run: nothing is reserved, and nobody waits for it.
+        """
+        sticky = await self._read("hget", self.keys.placement(request.tenant, request.issuer), "address")
+        return explain(
+            await self.fleet(),
+            request,
+            strategy=self._policy.strategy,
+            choices=self._policy.choices,
+            sticky=sticky or "",
+        )
+
+    async def has_region(self, region: str) -> bool:
+        """Whether a living SFU is in `region`."""
+        return bool(await self._read("exists", self.keys.members(region)))
+
+    async def count_selectable(self) -> int:
+        """Return how many SFUs may take a new channel."""
+        return cast("int", await self._read("zcard", self.keys.load()))
+
+    async def ping(self) -> None:
+        """Return when Redis answers."""
+        await self._read("ping")
+
+    async def claim_schema(
+        self, schema: int = SCHEMA, *, oldest: int = OLDEST_SCHEMA, newest: int = NEWEST_SCHEMA
+    ) -> None:
+        """Say which layout of the data this process writes, and which it can work with.
+
+        Raises:
+            SchemaRefused: the data that is there has another one.
+        """
+        code, found = await self._runner.run(self._scripts.claim_schema, schema, oldest, newest)
+        if code == "newer":
+            raise SchemaRefused(
+                f"the data in Redis (namespace {self.keys.namespace}) has schema {found}, this version knows "
+                f"up to {newest}: run the version that wrote it, or take a redis.namespace of its own"
+            )
+        if code == "older":
+            raise SchemaRefused(
+                f"the data in Redis (namespace {self.keys.namespace}) has schema {found}, this version knows "
+                f"{oldest} and newer: upgrade by the version between, or take a redis.namespace of its own"
+            )
+
+    # Sweeper
+
+    async def lead(self, name: str, lease_ms: int) -> bool:
+        """Take or renew the lease of the active sweeper; whether `name` has it."""
+        return bool(await self._runner.run(self._scripts.lead, name, lease_ms))
+
+    async def expire(self) -> Sweep:
+        """End the lives of a few SFUs whose health deadline has passed."""
+        code, *rest = await self._run(self._scripts.expire, _BATCH)
+        if code == "held":
+            return Sweep(0, has_more=False, held_until=int(rest[0]))
+        return Sweep(int(rest[0]), bool(rest[1]))
+
+    async def reap(self) -> Sweep:
+        """End the holds of a few requests that never reported."""
+        _, count, has_more = await self._run(self._scripts.reap, _BATCH)
+        return Sweep(int(count), bool(has_more))
+
+    async def purge(self) -> int:
+        """Forget SFUs that have been down for long enough; how many."""
+        return int((await self._run(self._scripts.purge, _BATCH))[1])
+
+    async def finish_drains(self) -> int:
+        """Say which drain deadlines have passed; how many."""
+        draining = await self._read("hgetall", self.keys.draining)
+        overdue = [address for address, deadline in draining.items() if deadline != "0"]
+        finished = [await self._run(self._scripts.finish_drain, address) for address in overdue]
+        return sum(int(said) for _, said in finished)
+
+    async def claim_probes(self, lease_ms: int) -> list[str]:
+        """Return addresses of SFUs whose open time is over, each handed out once per `lease_ms`."""
+        return cast("list[str]", await self._run(self._scripts.claim_probes, _BATCH, lease_ms))
+
+    async def probe(self, address: str, *, answered: bool) -> str:
+        """Take the outcome of a recovery probe; return the breaker's state, or `gone`."""
+        reply = await self._run(self._scripts.probe, address, int(answered), self._draw())
+        return str(reply[1])
+
+    async def relayed(self) -> str:
+        """Return the stream id of the last published event, `0-0` when none was."""
+        return cast("str | None", await self._read("hget", self.keys.fleet, "relayed")) or "0-0"
+
+    async def events_after(self, stream_id: str, count: int) -> list[tuple[str, dict[str, str]]]:
+        """Return up to `count` events of the outbox after `stream_id`, oldest first."""
+        entries = await self._read("xrange", self.keys.events, min=f"({stream_id}", count=count)
+        return [(entry_id, fields) for entry_id, fields in entries]
+
+    async def publish(self, payload: bytes) -> None:
+        """Publish one event to whoever listens now."""
+        await self._read("publish", self.keys.channel_name, payload)
+
+    async def mark_relayed(self, name: str, stream_id: str) -> bool:
+        """Remember the last published event if `name` still leads; whether it does."""
+        return bool(await self._runner.run(self._scripts.mark_relayed, name, stream_id))
+
+    async def _run(self, script: Script, *arguments: Argument) -> Any:
+        now = "" if self._clock is None else self._clock()
+        return await self._runner.run(script, now, *arguments)
+
+    async def _run_together(self, script: Script, *arguments: Argument) -> Any:
+        """As `_run`, for what requests ask many times a second."""
+        now = "" if self._clock is None else self._clock()
+        return await self._runner.run_batched(script, now, *arguments)
+
+    async def _read(self, command: str, *arguments: Any, **options: Any) -> Any:
+        async with registry_errors(command, self._timeout_s):
+            return await getattr(self._client, command)(*arguments, **options)
+
+
+def _placed(reply: Sequence[Any]) -> Placement | Busy:
+    match reply:
+        case ["placed", address, region, sealed_key, public_url, reason, held, uuid]:
+            return Placement(address, region, sealed_key, public_url, reason, bool(held), uuid)
+        case ["wait", wait_ms]:
+            return Busy(int(float(wait_ms)))
+        case ["overloaded"]:
+            raise Overloaded("every SFU this request may use is above a load threshold")
+        case ["limit"]:
+            raise TenantLimitReached("the tenant has all the channels it may have")
+        case _:
+            raise NoSfuAvailable("no healthy SFU is registered where this request may go")
+
+
+def _utf8(text: str) -> bytes:
+    """What came from others, as Redis can take it: JSON can spell half a surrogate pair, UTF-8 cannot."""
+    return text.encode(errors="replace")
+
+
+def _known(address: str, reply: Sequence[Any]) -> None:
+    if reply[0] == "unknown":
+        raise UnknownSfu(f"no SFU is known as {address}")

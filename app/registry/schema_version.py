@@ -1,0 +1,81 @@
+"""Whether this process and the data in Redis go by the same layout (`app.registry.keys.SCHEMA`).
+
+Asked at the start, where a refusal ends the process, and every minute after it: then it is only said, since a
+process that serves is worth more than one that ends for what may come.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from app.background import in_background
+from app.errors import RegistryUnavailable
+from app.logs import logger
+
+log = logger(__name__)
+
+SCHEMA_EXIT_CODE: Final = 3
+"""The same as for a wrong setting: nothing to retry, somebody has to look."""
+
+_ASK_EVERY_S: Final = 60.0
+_ASK_AGAIN_S: Final = 1.0
+
+
+class SchemaRefused(Exception):
+    """The data in Redis has a layout that this version must not work with; the message says what to do."""
+
+
+class SchemaWatch:
+    """Claims the schema for one process."""
+
+    def __init__(
+        self,
+        claim: Callable[[], Awaitable[None]],
+        *,
+        every_s: float = _ASK_EVERY_S,
+        again_s: float = _ASK_AGAIN_S,
+    ) -> None:
+        """Take how to claim, how often to ask, and how soon again when Redis did not answer."""
+        self._claim = claim
+        self._every_s = every_s
+        self._again_s = again_s
+        self._refused = ""
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Claim at once, then again and again in the background for as long as the block runs.
+
+        Redis away at the start is no refusal (fail-open): the process starts, and asks until it knows.
+
+        Raises:
+            SchemaRefused: at the start only.
+        """
+        pause_s = self._every_s
+        try:
+            await self._claim()
+        except RegistryUnavailable:
+            pause_s = self._again_s
+        except SchemaRefused as refusal:
+            log.critical("schema_refused", detail=str(refusal))
+            raise
+        async with in_background(self._claim_forever(pause_s)):
+            yield
+
+    async def _claim_forever(self, pause_s: float) -> None:
+        while True:
+            await asyncio.sleep(pause_s)
+            pause_s = await self._claim_again()
+
+    async def _claim_again(self) -> float:
+        """Claim, say once what is new about it, and return the pause until the next time."""
+        try:
+            await self._claim()
+            self._refused = ""
+        except RegistryUnavailable:  # the store switch and the sweep say so
+            return self._again_s
+        except SchemaRefused as refusal:
+            if self._refused != str(refusal):
+                log.warning("schema_unknown", detail=str(refusal))
+                self._refused = str(refusal)
+        return self._every_s

@@ -1,0 +1,156 @@
+"""Lua scripts: expanded from `lua/` once, sent by hash, sent whole again when Redis has forgotten them."""
+
+import asyncio
+import hashlib
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
+
+from app.errors import RegistryUnavailable
+from app.registry.pipelining import ScriptPipeline
+from app.registry.policy import Policy
+from app.registry.trouble import trouble_of
+
+LUA_DIRECTORY: Final = Path(__file__).resolve().parents[2] / "lua"
+"""Installed beside `app/`, in a checkout as in a wheel."""
+
+_INCLUDE: Final = re.compile(r'^--- @include "([a-z_]+)"\n', re.MULTILINE)
+
+_POLICY_FIELD: Final = re.compile(r"\bpolicy\.([a-z_]+)")
+
+_UNABLE: Final = ("BUSY", "CLUSTERDOWN", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY")
+
+_SPARE_CONNECTIONS: Final = 8
+"""Of a client's connections: for what is not a script of one runner."""
+
+RedisClient = Redis | RedisCluster
+Argument = str | bytes | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One shipped script: its whole text and the SHA-1 that Redis knows it by."""
+
+    name: str
+    text: str
+    sha: str
+
+
+def load_script(name: str, directory: Path = LUA_DIRECTORY, *, policy: Policy | None = None) -> Script:
+    """Read `<directory>/<name>.lua` with each of its includes, and theirs, put in front once.
+
+    What it reads of the `policy` is written into it; without one it runs only if it reads nothing of it.
+
+    Raises:
+        FileNotFoundError: the script, or an include it names, does not exist.
+        AttributeError: it reads a field that a policy does not have.
+    """
+    text = _expand(directory / f"{name}.lua", LUA_DIRECTORY / "includes", set())
+    if policy is not None:
+        text = _POLICY_FIELD.sub(lambda field: policy.as_lua(field[1]), text)
+    digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+    return Script(name, text, digest)
+
+
+def _expand(path: Path, includes: Path, seen: set[str]) -> str:
+    """The text of `path`, behind the includes it needs that are not in `seen` yet."""
+    text = path.read_text(encoding="utf-8")
+    before = []
+    for name in _INCLUDE.findall(text):
+        if name not in seen:
+            seen.add(name)
+            before.append(_expand(includes / f"{name}.lua", includes, seen))
+    return "".join(before) + _INCLUDE.sub("", text)
+
+
+class ScriptRunner:
+    """Runs scripts for one namespace. Every call either ran once on Redis or raised."""
+
+    def __init__(self, client: RedisClient, prefix: str, timeout_s: float) -> None:
+        """Take a `client` that decodes replies, the `prefix` scripts get as `KEYS[1]`, a limit per call."""
+        self._client = client
+        self._prefix = prefix
+        self._timeout_s = timeout_s
+        self._places = _places_of(client)
+        self._batches = ScriptPipeline(client, timeout_s) if isinstance(client, Redis) else None
+        self.answered_at = 0.0
+        """When Redis last answered, in seconds of the monotonic clock."""
+
+    async def run(self, script: Script, *arguments: Argument) -> Any:
+        """Return the script's reply.
+
+        Raises:
+            RegistryUnavailable: Redis did not answer in time, or answered that it cannot serve. The script may
+                have run all the same; whoever changes something sends a request id.
+        """
+        async with registry_errors(script.name, self._timeout_s), self._places:
+            try:
+                reply = await self._client.evalsha(script.sha, 1, self._prefix, *arguments)
+            except NoScriptError:
+                reply = await self._client.eval(script.text, 1, self._prefix, *arguments)
+        self.answered_at = time.monotonic()
+        return reply
+
+    async def run_batched(self, script: Script, *arguments: Argument) -> Any:
+        """As `run`, for short scripts of many requests at once: sent with the others' (`app.registry.pipelining`).
+
+        A Cluster's client spreads commands over nodes by itself and gets each call on its own.
+        """
+        if self._batches is None:
+            return await self.run(script, *arguments)
+        try:
+            reply = await self._batches.call(script.sha, script.text, (self._prefix, *arguments))
+        except (RedisError, OSError) as error:
+            _give_up(script.name, error)
+        self.answered_at = time.monotonic()
+        return reply
+
+
+def _places_of(client: RedisClient) -> AbstractAsyncContextManager[object]:
+    """Calls at once. Behind Sentinel and in a Cluster, a client without a free connection fails; here one waits."""
+    if isinstance(client, RedisCluster):
+        most = int(client.nodes_manager.connection_kwargs["max_connections"])
+    else:
+        pool = getattr(client, "connection_pool", None)
+        if not isinstance(pool, SentinelConnectionPool):
+            return nullcontext()
+        most = pool.max_connections
+    return asyncio.Semaphore(max(1, most - _SPARE_CONNECTIONS))
+
+
+@asynccontextmanager
+async def registry_errors(what: str, timeout_s: float) -> AsyncIterator[None]:
+    """Bound everything that a call to Redis may take, and say `RegistryUnavailable` when it cannot be served.
+
+    A script that fails by itself is a defect of ours and no reason to give Redis up: that error passes.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except (RedisError, RedisClusterException, OSError) as error:  # TimeoutError is an OSError
+        _give_up(what, error)
+
+
+def is_registry_defect(error: Exception) -> bool:
+    """Return whether `error` came from a script or command that failed, and not from a Redis that is away."""
+    return isinstance(error, RedisError)
+
+
+def _give_up(what: str, error: Exception) -> NoReturn:
+    if isinstance(error, ResponseError) and _is_defect(error):
+        raise error
+    raise RegistryUnavailable(f"{trouble_of(error)} ({what})") from error
+
+
+def _is_defect(error: ResponseError) -> bool:
+    """Whether a script failed, and not the server under it (read-only, out of memory, no replicas, ...)."""
+    return type(error) is ResponseError and "script" in str(error) and not str(error).startswith(_UNABLE)

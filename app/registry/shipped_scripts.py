@@ -1,0 +1,46 @@
+"""The scripts of `lua/`, each under its own name, with one policy in them."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from app.registry.policy import Policy
+from app.registry.scripts import Script, load_script
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedScripts:
+    """One field per file."""
+
+    adopt: Script
+    claim_probes: Script
+    claim_schema: Script
+    describe: Script
+    drain: Script
+    expire: Script
+    finish_drain: Script
+    forget: Script
+    heartbeat: Script
+    lead: Script
+    mark_relayed: Script
+    probe: Script
+    purge: Script
+    reap: Script
+    report: Script
+    resume: Script
+    select: Script
+    sign_off: Script
+    snapshot: Script
+
+    def __iter__(self) -> Iterator[Script]:
+        """All of them, by name."""
+        return (getattr(self, field.name) for field in dataclasses.fields(self))
+
+
+@functools.lru_cache(maxsize=8)
+def shipped_scripts(policy: Policy) -> ShippedScripts:
+    """Return all scripts with `policy` in them. Read once for each policy."""
+    return ShippedScripts(
+        **{field.name: load_script(field.name, policy=policy) for field in dataclasses.fields(ShippedScripts)}
+    )

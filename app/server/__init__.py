@@ -1,0 +1,1 @@
+"""uvicorn with the limits that a public port needs; `uvicorn_server.py` is the entry."""

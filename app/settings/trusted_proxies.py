@@ -1,0 +1,94 @@
+"""Who is calling: the one address that an SFU is told.
+
+An SFU behind a proxy believes the leftmost entry of `X-Forwarded-For` and uses it as part of a channel's
+identity, so the gateway overwrites the header with one address. A chain that the caller sent is believed only
+as far as the operator's own proxies wrote it.
+"""
+
+import ipaddress
+from dataclasses import dataclass
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedProxies:
+    """The proxies in front of the gateway: how many, or in which networks. None by default."""
+
+    hops: int = 0
+    networks: tuple[Network, ...] = ()
+
+    @classmethod
+    def parse(cls, value: object) -> "TrustedProxies":
+        """Read the setting: a number of hops, a truth value (one hop), or networks separated by commas.
+
+        Raises:
+            ValueError: anything else.
+        """
+        if isinstance(value, TrustedProxies):
+            return value
+        if isinstance(value, bool | int):
+            return cls._counted(int(value))
+        text = ",".join(value) if isinstance(value, list | tuple) else str(value)
+        text = text.strip().lower()
+        if text in ("", "false", "no", "off", "true", "yes", "on"):
+            return cls(hops=int(text in ("true", "yes", "on")))
+        if text.lstrip("-").isdigit():
+            return cls._counted(int(text))
+        try:
+            networks = tuple(ipaddress.ip_network(part.strip(), strict=False) for part in text.split(","))
+        except ValueError:
+            raise ValueError("give a number of proxies, or networks such as 10.0.0.0/8,fd00::/8") from None
+        return cls(networks=networks)
+
+    @classmethod
+    def _counted(cls, hops: int) -> "TrustedProxies":
+        if not 0 <= hops <= 10:
+            raise ValueError("the number of proxies must be between 0 and 10")
+        return cls(hops=hops)
+
+    def __str__(self) -> str:
+        return ",".join(str(network) for network in self.networks) or str(self.hops)
+
+    @property
+    def trusts_nobody(self) -> bool:
+        """Whether every caller is whoever the connection comes from."""
+        return not self.hops and not self.networks
+
+    def client_of(self, peer: str, forwarded_for: str) -> str:
+        """Return the caller's address, given the connection's `peer` and the `X-Forwarded-For` it sent.
+
+        Walks the chain from the right, the end that our own proxies wrote, and stops at the first address
+        that no trusted proxy vouches for. An entry that is not an IP address ends the walk before it.
+        """
+        chain = [entry.strip() for entry in forwarded_for.split(",")] if forwarded_for else []
+        client, remaining = peer, self.hops
+        while chain and (remaining > 0 or self._is_trusted(client)):
+            claimed = _without_port(chain.pop())
+            if claimed is None:
+                break
+            client, remaining = claimed, remaining - 1
+        return client
+
+    def _is_trusted(self, address: str) -> bool:
+        if not self.networks:
+            return False
+        try:
+            ip = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        mapped = getattr(ip, "ipv4_mapped", None)
+        return any((mapped or ip) in network for network in self.networks)
+
+
+def _without_port(entry: str) -> str | None:
+    """An address from a header entry: `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]:4711`."""
+    host = entry
+    if entry.startswith("["):
+        host = entry[1:].partition("]")[0]
+    elif entry.count(":") == 1:
+        host = entry.partition(":")[0]
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return None

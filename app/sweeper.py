@@ -1,0 +1,135 @@
+"""The sweeper: ends silent lives, frees abandoned holds, probes open breakers, publishes transitions.
+
+Any number may run. Each transition is decided by a script, so it happens once whoever runs it; the lease only
+saves work. Transitions go from the outbox stream to pub/sub as msgpack maps, in order, at least once.
+"""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from app.background import in_background
+from app.errors import RegistryUnavailable
+from app.events.event import pack_event
+from app.logs import logger
+from app.registry.registry import Registry
+from app.settings.model import Settings
+from app.upstream.client import Forwarder
+
+log = logger(__name__)
+
+TICK_S: Final = 0.25
+_LEASE_MS: Final = 1_500
+_PROBE_TIMEOUT_S: Final = 2.0
+_PROBE_LEASE_MS: Final = 5_000
+_EVENTS_PER_READ: Final = 200
+
+
+class Sweeper:
+    """One sweeper process's work."""
+
+    def __init__(
+        self, registry: Registry, forwarder: Forwarder, *, patience_s: float, name: str | None = None
+    ) -> None:
+        """Take the registry to sweep, the client that probes, and how long SFUs may need to report again.
+
+        `name` tells sweepers apart.
+        """
+        self._registry = registry
+        self._forwarder = forwarder
+        self._patience_s = patience_s
+        self._patient_until = 0.0
+        self._name = name or secrets.token_hex(8)
+        self._leads = False
+
+    @asynccontextmanager
+    async def running(self, on_end: Callable[[], object] | None = None) -> AsyncIterator[None]:
+        """Sweep in the background for as long as the block runs.
+
+        Probes go on beside the sweep: an SFU that hangs holds up nothing else.
+        """
+        async with in_background(self._sweep_forever(), on_end), in_background(self._probe_forever(), on_end):
+            yield
+
+    async def _sweep_forever(self) -> None:
+        """Sweep until cancelled.
+
+        While Redis is away nothing happens and nothing is lost. SFUs could not report meanwhile, so when it
+        is back nobody's life ends before they have had the time to.
+        """
+        was_away = False
+        self._patient_until = (
+            asyncio.get_running_loop().time() + self._patience_s
+        )  # who knows what was before
+        while True:
+            try:
+                await self.tick()
+                if was_away:
+                    log.info("store_back", patience_s=self._patience_s)
+                was_away = False
+            except RegistryUnavailable as error:
+                if not was_away:
+                    log.warning("store_lost", detail=error.detail)
+                was_away = True
+                self._patient_until = asyncio.get_running_loop().time() + self._patience_s
+            await asyncio.sleep(TICK_S)
+
+    async def tick(self) -> None:
+        """Do what is due now, if this sweeper leads. Raises `RegistryUnavailable`."""
+        leads = await self._registry.lead(self._name, _LEASE_MS)
+        if leads != self._leads:
+            log.info("leading" if leads else "standing_by", sweeper=self._name)
+            self._leads = leads
+        if not leads:
+            return
+        if asyncio.get_running_loop().time() >= self._patient_until:
+            await self._expire()
+        while (await self._registry.reap()).has_more:
+            pass
+        await self._registry.finish_drains()
+        await self._registry.purge()
+        await self._relay()
+
+    async def _expire(self) -> None:
+        while True:
+            sweep = await self._registry.expire()
+            if sweep.count:
+                log.info("expired", count=sweep.count)
+            if not sweep.has_more:
+                return
+
+    async def _probe_forever(self) -> None:
+        while True:
+            with contextlib.suppress(RegistryUnavailable):  # the sweep says so
+                await self.probe()
+            await asyncio.sleep(TICK_S)
+
+    async def probe(self) -> None:
+        """Probe the open breakers whose time is over, if this sweeper leads. Raises `RegistryUnavailable`."""
+        if not self._leads:
+            return
+        addresses = await self._registry.claim_probes(_PROBE_LEASE_MS)
+        await asyncio.gather(*(self._probe_one(address) for address in addresses))
+
+    async def _probe_one(self, address: str) -> None:
+        answered = await self._forwarder.probe(address, _PROBE_TIMEOUT_S)
+        breaker = await self._registry.probe(address, answered=answered)
+        log.info("probed", sfu=address, answered=answered, breaker=breaker)
+
+    async def _relay(self) -> None:
+        """Publish what has happened since the last event that was published."""
+        last = await self._registry.relayed()
+        while events := await self._registry.events_after(last, _EVENTS_PER_READ):
+            for stream_id, fields in events:
+                await self._registry.publish(pack_event(stream_id, fields))
+                last = stream_id
+            if not await self._registry.mark_relayed(self._name, last):
+                return  # another sweeper leads now and goes on from the mark
+
+
+def patience_of(settings: Settings) -> float:
+    """Return the seconds in which every living SFU has reported once: an interval and a fifth."""
+    return settings.next_ping_ms / 1000 * 1.2

@@ -1,0 +1,1 @@
+"""Metrics, tracing and fleet gauges; `metrics.py` is the entry."""

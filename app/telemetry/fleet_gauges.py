@@ -1,0 +1,157 @@
+"""The metrics that only Redis knows, shown after each reading of the fleet: states, headroom, heartbeat ages,
+transitions. While Redis is away the last values stay, and their age grows.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from app.registry.registry import Registry
+from app.registry.sfus import SfuStatus
+from app.settings.model import Settings
+from app.telemetry.metrics import Metrics
+
+_EVENTS_PER_READ: Final = 200
+_IN_SERVICE: Final = frozenset({"selectable", "overloaded", "full"})
+"""Standings of SFUs whose capacity counts: those that are well, however loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Up to where a placement fills an SFU."""
+
+    max_load: float
+    weight_sessions: float
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Limits":
+        """Return the limits that `[overload]` and `[balancing.weights]` set."""
+        return cls(settings.overload.max_load, settings.balancing.weights.sessions)
+
+    def headroom(self, sfu: SfuStatus) -> float:
+        """Return how many more sessions `sfu` takes before it is full or overloaded; 0 unless selectable.
+
+        load = weight * sessions / max_sessions + the rest, solved for the sessions that reach `max_load`.
+        """
+        if sfu.standing != "selectable" or sfu.max_sessions <= 0:
+            return 0.0
+        by_count = sfu.max_sessions - sfu.sessions - sfu.reserved
+        if self.weight_sessions <= 0:
+            return max(0.0, by_count)
+        by_load = (self.max_load - sfu.load) * sfu.max_sessions / self.weight_sessions
+        return max(0.0, min(by_count, by_load))
+
+
+@dataclass(slots=True)
+class _Totals:
+    """What the SFUs of one region add up to."""
+
+    states: Counter[str] = field(default_factory=Counter)
+    breakers: Counter[str] = field(default_factory=Counter)
+    selectable: int = 0
+    oldest_heartbeat_ms: int = 0
+    channels: int = 0
+    sessions: int = 0
+    free: float = 0.0
+    used: float = 0.0
+    """Sessions, and reserved ones, of SFUs in service."""
+
+    def add(self, sfu: SfuStatus, limits: Limits) -> None:
+        self.states[sfu.state] += 1
+        self.selectable += sfu.standing == "selectable"
+        if sfu.state == "down":
+            return
+        self.breakers[sfu.breaker] += 1
+        self.oldest_heartbeat_ms = max(self.oldest_heartbeat_ms, sfu.heartbeat_age_ms)
+        self.channels += sfu.channels
+        self.sessions += sfu.sessions
+        if sfu.standing in _IN_SERVICE:
+            self.free += limits.headroom(sfu)
+            self.used += sfu.sessions + sfu.reserved
+
+
+class FleetGauges:
+    """Keeps the fleet's metrics true. Follows a `FleetReader`."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        registry: Registry,
+        limits: Limits,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take the `metrics` to keep, where events are, what SFUs are filled to, and a `clock` in seconds."""
+        self._metrics = metrics
+        self._registry = registry
+        self._limits = limits
+        self._clock = clock
+        self._regions: dict[str, _Totals] = {}
+        self._read_at = clock()
+        self._last_id = ""
+        self._newest_since = clock()
+        metrics.fleet_age.set_function(lambda: self._clock() - self._read_at)
+
+    def begin(self) -> None:
+        """Add up from zero."""
+        self._regions = {}
+
+    def take(self, page: Iterable[SfuStatus]) -> None:
+        """Add up those in `page`."""
+        for sfu in page:
+            self._regions.setdefault(self._metrics.region(sfu.region), _Totals()).add(sfu, self._limits)
+
+    async def finish(self) -> None:
+        """Read what happened since, and show it all. Raises `RegistryUnavailable`; the last values stay then."""
+        await self._follow_events()
+        self.show()
+        self._read_at = self._clock()
+
+    def show(self) -> None:
+        """Set the gauges to what was added up. Regions that the fleet no longer has disappear."""
+        metrics = self._metrics
+        for gauge in (
+            metrics.sfus, metrics.selectable, metrics.breakers, metrics.heartbeat_age, metrics.channels,
+            metrics.sessions, metrics.headroom, metrics.headroom_ratio,
+        ):  # fmt: skip
+            gauge.clear()
+        for region, totals in self._regions.items():
+            self._show_region(region, totals)
+
+    def _show_region(self, region: str, totals: _Totals) -> None:
+        metrics = self._metrics
+        for state, count in totals.states.items():
+            metrics.sfus.labels(region, state).set(count)
+        for breaker, count in totals.breakers.items():
+            metrics.breakers.labels(region, breaker).set(count)
+        metrics.selectable.labels(region).set(totals.selectable)
+        metrics.heartbeat_age.labels(region).set(totals.oldest_heartbeat_ms / 1000)
+        metrics.channels.labels(region).set(totals.channels)
+        metrics.sessions.labels(region).set(totals.sessions)
+        free, all_places = totals.free, totals.free + totals.used
+        metrics.headroom.labels(region).set(round(free, 3))
+        metrics.headroom_ratio.labels(region).set(round(free / all_places, 6) if free else 0)
+
+    async def _follow_events(self) -> None:
+        """Count transitions since the last read, and see how long the oldest unpublished one waits.
+
+        Stream ids are Redis' time and are only compared with each other; waiting on from the newest one is
+        measured here. So the lag does not depend on anybody's clock.
+        """
+        if not self._last_id:
+            self._last_id = await self._registry.last_event_id()
+        while entries := await self._registry.events_after(self._last_id, _EVENTS_PER_READ):
+            for _, fields in entries:
+                self._metrics.transitions.labels(fields["type"]).inc()
+            self._last_id, self._newest_since = entries[-1][0], self._clock()
+        waiting = await self._registry.events_after(await self._registry.relayed(), 1)
+        lag_s = 0.0
+        if waiting:
+            behind_ms = _milliseconds(self._last_id) - _milliseconds(waiting[0][0])
+            lag_s = max(0, behind_ms) / 1000 + self._clock() - self._newest_since
+        self._metrics.event_lag.set(lag_s)
+
+
+def _milliseconds(stream_id: str) -> int:
+    return int(stream_id.partition("-")[0])

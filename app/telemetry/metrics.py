@@ -1,0 +1,222 @@
+"""Metrics of one replica, in Prometheus' terms. Names, labels and meanings: `docs/metrics.md`.
+
+One registry per replica and none per process. What happens is counted when it happens; what only Redis knows
+is read in the background (`app.telemetry.fleet_gauges`), never for a scrape. Labels never come from a caller:
+a region is that of a registered SFU, and of more than a hundred regions the rest share one label.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import cache
+from types import TracebackType
+from typing import Final, get_args
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+
+from app import __version__
+from app.channels.observer import Phase
+from app.errors import RegistryUnavailable, ReplicaBusy
+from app.events.event import EventType
+from app.registry.placements import Reason
+from app.registry.scripts import is_registry_defect
+
+MOST_REGIONS: Final = 100
+OTHER: Final = "other"
+"""The label of regions beyond `MOST_REGIONS`, and of paths that are no route."""
+
+_HEARTBEAT_ROUTE: Final = "/v1/sfu"
+_ENDLESS_ROUTES: Final = frozenset({"/v1/events"})
+_REQUEST_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_PHASE_BUCKETS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5)
+
+
+class Metrics:
+    """All metrics of one replica."""
+
+    def __init__(self) -> None:
+        """Make them, at zero."""
+        self.registry = CollectorRegistry()
+        self._regions: set[str] = set()
+        ProcessCollector(registry=self.registry)
+        self._make_request_metrics()
+        self._make_placement_metrics()
+        self._make_fleet_metrics()
+        self._make_store_metrics()
+        # Looking a series up by its labels costs more than counting; labels are few, see above.
+        self._count_request = cache(lambda route, status: self._requests.labels(route, str(status)).inc)
+        self._observe_duration = cache(lambda route: self._duration.labels(route).observe)
+        self._count_placement = cache(lambda region, reason: self._placements.labels(region, reason).inc)
+
+    def _make_request_metrics(self) -> None:
+        self._gauge("build_info", "Always 1; the label says which version runs.", "version").labels(
+            __version__
+        ).set(1)
+        self._requests = self._counter("requests", "Requests, by route and HTTP status.", "route", "code")
+        self._duration = Histogram(
+            "sfu_gateway_request_duration_seconds",
+            "Time from a request's head to the end of its answer, by route; event streams are left out.",
+            ["route"],
+            registry=self.registry,
+            buckets=_REQUEST_BUCKETS,
+        )
+        self._problems = self._counter(
+            "problems", "Requests answered with a problem document, by its code.", "code"
+        )
+        self._shed = self._counter("shed_requests", "Requests refused at once because the replica was busy.")
+        self._heartbeats = self._counter(
+            "heartbeats", "Heartbeats: accepted (2xx), refused (4xx) or failed (5xx).", "outcome"
+        )
+        for outcome in ("accepted", "refused", "failed"):
+            self._heartbeats.labels(outcome)
+
+    def _make_placement_metrics(self) -> None:
+        phases = Histogram(
+            "sfu_gateway_phase_duration_seconds",
+            "Time of one phase of a channel request: verify, select, forward or report.",
+            ["phase"],
+            registry=self.registry,
+            buckets=_PHASE_BUCKETS,
+        )
+        names: tuple[Phase, ...] = ("verify", "select", "forward", "report")
+        self._phases = {name: phases.labels(name).observe for name in names}
+        self._placements = self._counter(
+            "placements", "Channels created, by the region of the SFU and why it was chosen.",
+            "region", "reason",
+        )  # fmt: skip
+        self._failovers = self._counter(
+            "failovers", "Channels created on another SFU after one had failed, by region.", "region"
+        )
+        self._forward_failures = self._counter(
+            "forward_failures", "Attempts at which an SFU created no channel, by its region.", "region"
+        )
+        self._ignored_hints = self._counter(
+            "ignored_region_hints", "Channel requests that named a region or country nobody knows."
+        )
+
+    def _make_fleet_metrics(self) -> None:
+        self.sfus = self._gauge("sfus", "Registered SFUs and lost ones, by state.", "region", "state")
+        self.selectable = self._gauge("selectable_sfus", "SFUs that may take a new channel.", "region")
+        self.breakers = self._gauge("breakers", "Circuit breakers, by state.", "region", "state")
+        self.heartbeat_age = self._gauge(
+            "heartbeat_age_seconds", "Age of the oldest last heartbeat among living SFUs.", "region"
+        )
+        self.channels = self._gauge("channels", "Channels that living SFUs report.", "region")
+        self.sessions = self._gauge("sessions", "Sessions that living SFUs report.", "region")
+        self.headroom = self._gauge(
+            "headroom_sessions", "Sessions that selectable SFUs can still take below the limits.", "region"
+        )
+        self.headroom_ratio = self._gauge(
+            "headroom_ratio", "The same as a share of what the region takes at most, 0 to 1.", "region"
+        )
+        self.transitions = self._counter("transitions", "Transitions of SFUs, by type of event.", "type")
+        for kind in get_args(EventType):  # a rate needs the series before its first event
+            self.transitions.labels(kind)
+        self.event_lag = self._gauge(
+            "event_lag_seconds", "For how long the oldest unpublished transition has been waiting."
+        )
+        self.fleet_age = self._gauge(
+            "fleet_age_seconds", "Time since these fleet metrics were last read from Redis."
+        )
+
+    def _make_store_metrics(self) -> None:
+        self.snapshot_mode = self._gauge(
+            "snapshot_mode", "1 while channels are placed from the snapshot and not by the registry."
+        )
+        self._script_errors = self._counter(
+            "script_errors",
+            "Calls to Redis that failed: unavailable (no answer, or unable) or defect (the script failed).",
+            "kind",
+        )
+        for kind in ("unavailable", "defect"):
+            self._script_errors.labels(kind)
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(f"sfu_gateway_{name}", meaning, labels, registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
+        return Gauge(f"sfu_gateway_{name}", meaning, labels, registry=self.registry)
+
+    # What observers are told
+
+    def requested(self, route: str | None, status: int, code: str | None, seconds: float) -> None:
+        """A request to `route` (`None`: there is no such) ended; `code` is its problem's, if it had one."""
+        if route is None and code == ReplicaBusy.code:  # refused before it reached a route
+            self._shed.inc()
+        route = route or OTHER
+        self._count_request(route, status)()
+        if route not in _ENDLESS_ROUTES:
+            self._observe_duration(route)(seconds)
+        if route == _HEARTBEAT_ROUTE:
+            self._heartbeats.labels(_outcome(status)).inc()
+        if code is not None:
+            self._problems.labels(code).inc()
+
+    def refused_early(self) -> None:
+        """A request was refused before the application saw it: `app.server.shedding`."""
+        self.requested(None, ReplicaBusy.status, ReplicaBusy.code, 0.0)
+
+    def crashed(self, error: Exception) -> None:
+        """A request ended with an exception that nobody expected."""
+        if is_registry_defect(error):
+            self._script_errors.labels("defect").inc()
+
+    def store_failed(self, _: RegistryUnavailable) -> None:
+        """Redis did not serve a call."""
+        self._script_errors.labels("unavailable").inc()
+
+    def phase(self, name: Phase) -> AbstractContextManager[None]:
+        """Return a context whose time is observed."""
+        return _Timer(self._phases[name])
+
+    def placed(self, region: str, reason: Reason, attempts: int) -> None:
+        """A channel was created."""
+        region = self.region(region)
+        self._count_placement(region, reason)()
+        if attempts > 1:
+            self._failovers.labels(region).inc()
+
+    def forward_failed(self, region: str) -> None:
+        """An SFU created no channel."""
+        self._forward_failures.labels(self.region(region)).inc()
+
+    def hint_ignored(self) -> None:
+        """A request named a place that nobody knows."""
+        self._ignored_hints.inc()
+
+    def region(self, name: str) -> str:
+        """Return the label for a region: its name, or `other` once there are too many."""
+        if name not in self._regions:
+            if len(self._regions) >= MOST_REGIONS:
+                return OTHER
+            self._regions.add(name)
+        return name
+
+    def exposition(self, accept: str | None) -> tuple[bytes, str]:
+        """Return all metrics and their content type: Prometheus' text, or OpenMetrics for who accepts it."""
+        encode, content_type = choose_encoder(accept or "")
+        return encode(self.registry), content_type
+
+
+class _Timer(AbstractContextManager[None]):
+    """Observes the seconds between entry and exit, however the block ends."""
+
+    __slots__ = ("_observe", "_started")
+
+    def __init__(self, observe: Callable[[float], None]) -> None:
+        self._observe = observe
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._observe(time.perf_counter() - self._started)
+
+
+def _outcome(status: int) -> str:
+    if status < 400:
+        return "accepted"
+    return "refused" if status < 500 else "failed"

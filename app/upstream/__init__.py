@@ -1,0 +1,1 @@
+"""The HTTP client for SFUs; `client.py` is the entry."""

@@ -1,0 +1,242 @@
+"""Connections to SFUs: kept alive between requests, never longer than an SFU keeps them."""
+
+import asyncio
+import contextlib
+import functools
+import ssl
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+from app.upstream.addresses import AddressGuard
+from app.upstream.connection import Answer, ConnectionDropped, SfuConnection
+from app.upstream.resolver import GuardedResolver
+
+IDLE_SECONDS: Final = 4.0
+"""Node.js closes idle connections after 5 s; reusing one in that moment would look like a failure."""
+
+MAX_IDLE_PER_ORIGIN: Final = 64
+"""More are closed after their request. Those in use are not counted: admission bounds them."""
+
+MAX_KEPT: Final = 512
+"""While there are more connections than this, to whichever SFUs, one that is done is closed: a large fleet, whose
+SFUs are asked rarely, would take a file descriptor each for nothing."""
+
+MAX_ORIGINS: Final = 16_384
+"""SFUs whose addresses are kept parsed and checked; the one that was learned first makes room."""
+
+_REAP_SECONDS: Final = 1.0
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+@dataclass(slots=True, eq=False)
+class Origin:
+    """One SFU's address, checked and parsed, and its idle connections."""
+
+    host: str
+    port: int
+    is_tls: bool
+    head: str
+    """What follows method and path in each request to it, up to the headers of that request alone."""
+    idle: deque[SfuConnection] = field(default_factory=deque)
+    """The one that was used last is at the right."""
+    last_good: str = ""
+    """The IP address of its last new connection."""
+    is_known: bool = True
+
+
+class ConnectionPool:
+    """Sends requests to SFUs, on connections to addresses that the guard permits and nowhere else."""
+
+    def __init__(
+        self,
+        guard: AddressGuard,
+        *,
+        resolver: GuardedResolver | None = None,
+        tls: ssl.SSLContext | None = None,
+        idle_s: float = IDLE_SECONDS,
+        most_kept: int = MAX_KEPT,
+    ) -> None:
+        """Take the `guard`, and for tests a resolver, whom TLS believes, how long and how many are kept."""
+        self._guard = guard
+        self._resolver = resolver or GuardedResolver(guard)
+        self._tls = tls
+        self._idle_s = idle_s
+        self._most_kept = most_kept
+        self._loop = asyncio.get_running_loop()
+        self._origins: dict[str, Origin] = {}
+        self._connections: set[SfuConnection] = set()
+        self._reaper: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    def origin(self, address: str) -> Origin:
+        """Return what is known of the SFU at `address`.
+
+        Raises:
+            AddressNotAllowed: the guard refuses it.
+            ValueError: it is not the base URL of an SFU.
+        """
+        return self._origins.get(address) or self._learn(address)
+
+    async def request(self, origin: Origin, request: bytes, max_bytes: int, *, deadline: float) -> Answer:
+        """Send `request`, which may be sent twice, and return the answer, of at most `max_bytes`.
+
+        All in all it takes until `deadline`, in the event loop's seconds. A caller that leaves earlier is free to.
+
+        Raises:
+            TimeoutError: no whole answer until then.
+            OSError: no connection, or it ended before an answer.
+            MalformedAnswer, AnswerTooLong: as `SfuConnection.ask`.
+        """
+        if deadline <= self._loop.time():
+            raise TimeoutError("no time for an answer")
+        connection = self._take_idle(origin)
+        if connection is not None:
+            try:
+                return await self._exchange(origin, connection, request, max_bytes, deadline)
+            except ConnectionDropped:
+                # The SFU closed the idle connection in this very moment and most likely never saw the request.
+                # If it did, no harm: it gives the same issuer the same channel, and who has been disconnected
+                # once is not disconnected further. So one that was not answered at all is sent once more.
+                pass
+        async with asyncio.timeout_at(deadline):
+            connection = await self._connect(origin, deadline)
+        return await self._exchange(origin, connection, request, max_bytes, deadline)
+
+    async def close(self) -> None:
+        """Close all connections and wait until they are gone."""
+        self._is_closed = True
+        if self._reaper is not None:
+            self._reaper.cancel()
+        await self._resolver.close()
+        lost = [connection.lost for connection in self._connections]
+        for connection in tuple(self._connections):
+            connection.close()
+        if lost:
+            await asyncio.wait(lost)
+
+    async def _exchange(
+        self, origin: Origin, connection: SfuConnection, request: bytes, max_bytes: int, deadline: float
+    ) -> Answer:
+        timer = self._loop.call_at(deadline, connection.expire)  # a quarter of what `asyncio.timeout` costs
+        try:
+            answer = await connection.ask(request, max_bytes)
+        except BaseException:
+            connection.close()  # also when the caller left: what may still come is nobody's answer
+            raise
+        finally:
+            timer.cancel()
+        self._put_back(origin, connection)
+        return answer
+
+    def _take_idle(self, origin: Origin) -> SfuConnection | None:
+        idle = origin.idle
+        oldest = self._loop.time() - self._idle_s
+        while idle:
+            connection = idle.pop()
+            if connection.is_reusable and connection.idle_since >= oldest:
+                return connection
+            connection.close()
+        return None
+
+    def _put_back(self, origin: Origin, connection: SfuConnection) -> None:
+        is_full = len(self._connections) > self._most_kept or len(origin.idle) >= MAX_IDLE_PER_ORIGIN
+        if is_full or not origin.is_known or not connection.is_reusable or self._is_closed:
+            connection.close()
+            return
+        connection.idle_since = self._loop.time()
+        origin.idle.append(connection)
+        if self._reaper is None:
+            self._reaper = self._loop.call_later(_REAP_SECONDS, self._reap)
+
+    def _reap(self) -> None:
+        """Close what has been idle for too long; come back as long as anything is idle."""
+        oldest = self._loop.time() - self._idle_s
+        is_any_left = False
+        for origin in self._origins.values():
+            while origin.idle and origin.idle[0].idle_since < oldest:
+                origin.idle.popleft().close()
+            is_any_left = is_any_left or bool(origin.idle)
+        self._reaper = self._loop.call_later(_REAP_SECONDS, self._reap) if is_any_left else None
+
+    async def _connect(self, origin: Origin, deadline: float) -> SfuConnection:
+        addresses = await self._resolver.resolve(origin.host)
+        if len(addresses) > 1:
+            addresses = tuple(sorted(addresses, key=lambda ip: ip != origin.last_good))
+        for number, ip in enumerate(addresses, 1):
+            is_last = number == len(addresses)
+            now = self._loop.time()
+            try:
+                async with asyncio.timeout_at(deadline if is_last else (now + deadline) / 2):
+                    connection = await self._connect_to(origin, ip)
+            except OSError:
+                if is_last:
+                    self._resolver.forget(origin.host)
+                    raise
+            else:
+                origin.last_good = ip
+                return connection
+        raise AssertionError("a resolver returns at least one address")
+
+    async def _connect_to(self, origin: Origin, ip: str) -> SfuConnection:
+        if self._is_closed:
+            raise ConnectionAbortedError("the gateway stops")
+        _, connection = await self._loop.create_connection(
+            functools.partial(SfuConnection, functools.partial(self._lost, origin)),
+            ip,
+            origin.port,
+            ssl=self._tls_context() if origin.is_tls else None,
+            server_hostname=origin.host.rstrip(".") if origin.is_tls else None,
+        )
+        if not connection.lost.done():
+            # Not before: of a connection that is given up while it is made, uvloop never says that it is lost.
+            self._connections.add(connection)
+        if self._is_closed:
+            connection.close()
+        return connection
+
+    def _lost(self, origin: Origin, connection: SfuConnection) -> None:
+        self._connections.discard(connection)
+        with contextlib.suppress(ValueError):  # it was in use
+            origin.idle.remove(connection)
+
+    def _tls_context(self) -> ssl.SSLContext:
+        """The one context of all connections; it takes 30 ms to make, so not before it is needed."""
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+            self._tls.set_alpn_protocols(["http/1.1"])
+        return self._tls
+
+    def _learn(self, address: str) -> Origin:
+        self._guard.check(address)
+        origin = _parse(address)
+        if len(self._origins) >= MAX_ORIGINS:
+            self._evict(next(iter(self._origins)))
+        self._origins[address] = origin
+        return origin
+
+    def _evict(self, address: str) -> None:
+        origin = self._origins.pop(address)
+        origin.is_known = False
+        for connection in tuple(origin.idle):
+            connection.close()
+
+
+def _parse(address: str) -> Origin:
+    if not address.isascii() or not address.isprintable() or " " in address:
+        raise ValueError("an address is printable ASCII")
+    parts = urlsplit(address)
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("an address has a scheme, http or https, and a host")
+    if address != f"{parts.scheme}://{parts.netloc}":
+        raise ValueError("an address has no path, query or fragment")
+    return Origin(
+        host=parts.hostname,
+        port=_DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port,
+        is_tls=parts.scheme == "https",
+        head=(
+            f" HTTP/1.1\r\nHost: {parts.netloc}\r\nUser-Agent: sfu-gateway\r\n"
+            "Accept: */*\r\nAccept-Encoding: identity\r\n"
+        ),
+    )

@@ -1,0 +1,1 @@
+"""Renderers of the pages that come from code; `scripts/docs` runs them."""

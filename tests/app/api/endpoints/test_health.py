@@ -1,0 +1,129 @@
+"""What monitoring and load balancers see."""
+
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from app.crypto.tokens import Key
+from app.registry.client import close_client, connect, embedded_client
+from app.registry.registry import Registry
+from app.registry.sfus import SfuReport
+from app.settings.model import RedisSettings, Settings
+from tests.support.apps import running_app
+from tests.support.ports import HOST, free_port
+
+KEY = Key(b"the key of this SFU and no other")
+SETTINGS = Settings(key=(KEY,))
+
+
+def report(number: int, **figures: Any) -> SfuReport:
+    return SfuReport(address=f"http://sfu{number}:8070", region="eu-west", key=KEY, **figures)
+
+
+async def health_of(*reports: SfuReport, drained: str = "") -> tuple[int, dict[str, Any]]:
+    """Status and document of a gateway where these SFUs have reported."""
+    store = embedded_client()
+    registry = Registry.from_settings(store, SETTINGS)
+    for each in reports:
+        await registry.heartbeat(each)
+    if drained:
+        await registry.drain(drained)
+    async with running_app(SETTINGS, store) as client:
+        response = await client.get("/v1/health")
+    await close_client(store)
+    return response.status_code, response.json()
+
+
+async def test_the_document_has_the_documented_shape() -> None:
+    status, document = await health_of(
+        report(1, channels=12, sessions=450, max_sessions=900, cpu=0.35, memory=0.48)
+    )
+    age = document["sfus"][0].pop("heartbeatAgeMs")
+    assert status == 200
+    assert document == {
+        "status": "ok",
+        "mode": "registry",
+        "selectable": 1,
+        "sfus": [
+            {
+                "address": "http://sfu1:8070",
+                "region": "eu-west",
+                "status": "up",
+                "breaker": "closed",
+                "load": 0.451,
+                "channels": 12,
+                "sessions": 450,
+                "maxSessions": 900,
+                "reserved": 0,
+                "cpuUsage": 0.35,
+                "memoryUsage": 0.48,
+            }
+        ],
+    }
+    assert isinstance(age, int)
+    assert 0 <= age < 60_000
+
+
+async def test_without_sfus_the_fleet_is_down() -> None:
+    assert await health_of() == (503, {"status": "down", "mode": "registry", "selectable": 0, "sfus": []})
+
+
+async def test_an_overloaded_fleet_is_down_though_every_sfu_is_up() -> None:
+    status, document = await health_of(report(1, sessions=1000), report(2, cpu=1.0))
+    assert (status, document["status"], document["selectable"]) == (503, "down", 0)
+    assert [sfu["status"] for sfu in document["sfus"]] == ["up", "up"]
+
+
+async def test_a_draining_sfu_is_shown_and_is_no_trouble() -> None:
+    status, document = await health_of(report(1), report(2), drained="http://sfu1:8070")
+    assert (status, document["status"], document["selectable"]) == (200, "ok", 1)
+    assert [sfu["status"] for sfu in document["sfus"]] == ["draining", "up"]
+
+
+async def test_an_sfu_that_signed_off_stays_listed_as_down() -> None:
+    store = embedded_client()
+    registry = Registry.from_settings(store, SETTINGS)
+    await registry.heartbeat(report(1))
+    await registry.heartbeat(report(2))
+    await registry.sign_off("http://sfu1:8070", KEY)
+    async with running_app(SETTINGS, store) as client:
+        document = (await client.get("/v1/health")).json()
+    await close_client(store)
+    assert [sfu["status"] for sfu in document["sfus"]] == ["down", "up"]
+    assert document["status"] == "ok"  # it was meant
+
+
+async def test_no_key_is_shown() -> None:
+    _, document = await health_of(report(1))
+    assert "key" not in str(document).lower()
+
+
+# Probes
+
+
+@pytest.mark.parametrize(
+    ("path", "document"),
+    [("/noop", {"status": "ok"}), ("/v1/noop", {"result": "ok"}), ("/livez", {"status": "ok"})],
+)
+async def test_probes_answer_as_callers_expect(path: str, document: dict[str, str]) -> None:
+    async with running_app(SETTINGS) as client:
+        response = await client.get(path)
+        assert (response.status_code, response.json()) == (200, document)
+
+
+async def test_a_replica_with_its_store_is_ready() -> None:
+    async with running_app(SETTINGS) as client:
+        response = await client.get("/readyz")
+        assert (response.status_code, response.json()["status"]) == (200, "ok")
+
+
+async def test_without_its_store_a_replica_that_knows_nothing_lives_and_is_not_ready() -> None:
+    store = connect(RedisSettings(url=SecretStr(f"redis://{HOST}:{free_port()}")))
+    async with running_app(SETTINGS, store) as client:
+        assert (await client.get("/livez")).status_code == 200
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.json()["code"]) == (503, "store_unavailable")
+        health = await client.get("/v1/health")
+        assert (health.status_code, health.json()["mode"]) == (503, "snapshot")
+    await close_client(store)

@@ -1,0 +1,229 @@
+"""Placing channels from the snapshot: all replicas alike, by capacity, within limits."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from app.channels.fallback import OfflinePlacement, SnapshotPlacer
+from app.errors import NoSfuAvailable, Overloaded
+from app.registry.placements import ForwardOutcome, Outcome, PlacementRequest
+from app.registry.snapshot import Snapshot, SnapshotNode
+from tests.support.simulated import Clock
+
+ISSUERS = [f"https://odoo.example:channel:{number}" for number in range(2_000)]
+
+
+def node(name: str, region: str = "eu", **figures: Any) -> SnapshotNode:
+    """An SFU, by default an idle one that holds a million sessions."""
+    idle = SnapshotNode(f"http://{name}", region, "sealed", "", 0.0, 0.0, 1_000_000)
+    return replace(idle, **figures)
+
+
+def placement_on(*nodes: SnapshotNode, clock: Clock | None = None) -> SnapshotPlacer:
+    """A replica that last saw these SFUs, where each channel brings four people."""
+    snapshot = Snapshot(nodes, sessions_per_channel=4)
+    return SnapshotPlacer(lambda: snapshot, clock or Clock())
+
+
+def select(local: SnapshotPlacer, issuer: str = "issuer", **request: Any) -> str:
+    """Place one issuer; the host of its SFU."""
+    asked = PlacementRequest(**{"id": f"request of {issuer}", "issuer": issuer} | request)
+    return local.select(asked).address.removeprefix("http://")
+
+
+def report(local: SnapshotPlacer, outcome: Outcome, name: str, issuer: str = "issuer", **how: Any) -> None:
+    """Say how forwarding to an SFU ended that was chosen here."""
+    rest: dict[str, Any] = {"uuid": "uuid", "is_local": True} | how
+    local.report(ForwardOutcome(f"request of {issuer}", "default", issuer, f"http://{name}", outcome, **rest))
+
+
+def fleet(count: int) -> list[SnapshotNode]:
+    return [node(f"sfu{number}", load=0.1) for number in range(count)]
+
+
+# Which one
+
+
+def test_an_issuer_gets_the_same_sfu_again() -> None:
+    local = placement_on(*fleet(10))
+    assert len({select(local) for _ in range(20)}) == 1
+
+
+def test_replicas_agree_whose_snapshots_differ_in_order_and_a_little_in_load() -> None:
+    nodes = fleet(10)
+    later = [replace(node, load=node.load + 0.05, sessions=node.sessions + 3) for node in reversed(nodes)]
+    one, other = placement_on(*nodes), placement_on(*later)
+    assert [select(one, issuer) for issuer in ISSUERS] == [select(other, issuer) for issuer in ISSUERS]
+
+
+def test_a_replica_that_misses_an_sfu_differs_in_that_ones_issuers_only() -> None:
+    nodes = fleet(10)
+    whole, partial = placement_on(*nodes), placement_on(*nodes[1:])
+    pairs = [(select(whole, issuer), select(partial, issuer)) for issuer in ISSUERS]
+    assert {one for one, other in pairs if one != other} == {"sfu0"}
+
+
+def test_tenants_do_not_share_issuers() -> None:
+    local = placement_on(*fleet(10))
+    assert len({select(local, tenant=f"tenant {number}") for number in range(50)}) > 1
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "share"),
+    [
+        (node("big", max_sessions=300_000), node("small", max_sessions=100_000), 3 / 4),
+        (node("free", load=0.1), node("half", load=0.6), 2 / 3),
+        (node("free", load=0.0), node("busy", load=5.0), 4 / 5),
+    ],
+)
+def test_channels_are_spread_by_free_capacity(
+    first: SnapshotNode, second: SnapshotNode, share: float
+) -> None:
+    local = placement_on(first, second)
+    count = Counter(select(local, issuer) for issuer in ISSUERS)
+    assert count[first.address.removeprefix("http://")] / len(ISSUERS) == pytest.approx(share, abs=0.04)
+
+
+def test_what_was_tried_is_not_tried_again() -> None:
+    local = placement_on(*fleet(3))
+    tried: list[str] = []
+    for _ in range(3):
+        tried.append(select(local, exclude=tuple(f"http://{name}" for name in tried)))
+    assert sorted(tried) == ["sfu0", "sfu1", "sfu2"]
+    with pytest.raises(NoSfuAvailable):
+        select(local, exclude=tuple(f"http://{name}" for name in tried))
+
+
+# Regions
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [
+        ([["eu"], ["*"]], "eu"),
+        ([["nowhere"], ["us"], ["*"]], "us"),
+        ([["nowhere", "us"]], "us"),
+    ],
+)
+def test_the_first_region_group_with_an_sfu_wins(groups: Sequence[Sequence[str]], expected: str) -> None:
+    local = placement_on(node("eu", "eu"), node("us", "us"))
+    assert {select(local, issuer, groups=groups) for issuer in ISSUERS[:50]} == {expected}
+
+
+def test_a_second_choice_is_called_a_fallback() -> None:
+    local = placement_on(node("eu", "eu"))
+    request = PlacementRequest("id", "issuer", groups=(("us",), ("*",)))
+    assert local.select(request).reason == "fallback"
+    assert local.select(replace(request, groups=(("eu",),))).reason == "least-load"
+
+
+def test_a_region_that_is_not_allowed_gets_nothing() -> None:
+    local = placement_on(node("eu", "eu"), node("us", "us"))
+    assert {select(local, issuer, allow=("us",)) for issuer in ISSUERS[:50]} == {"us"}
+    with pytest.raises(NoSfuAvailable):
+        select(local, allow=("ap",))
+
+
+def test_nowhere_to_go_is_said() -> None:
+    with pytest.raises(NoSfuAvailable):
+        select(placement_on())
+    with pytest.raises(NoSfuAvailable):
+        select(placement_on(node("eu", "eu")), groups=(("us",),))
+
+
+# Load that only this replica knows
+
+
+def test_an_sfu_that_is_full_by_what_was_placed_here_gets_no_more() -> None:
+    local = placement_on(node("small", max_sessions=12), node("large"))
+    placed = Counter(select(local, issuer) for issuer in ISSUERS)
+    assert placed["small"] <= 3
+    only = placement_on(node("small", max_sessions=12))
+    for issuer in ISSUERS[:3]:
+        select(only, issuer)
+    with pytest.raises(Overloaded):
+        select(only, "one more")
+
+
+def test_a_channel_that_was_not_created_leaves_its_room_to_others() -> None:
+    local = placement_on(node("small", max_sessions=4))
+    select(local)
+    report(local, "unblamed", "small")
+    assert select(local, "another") == "small"
+
+
+def test_the_same_channel_again_takes_no_more_room() -> None:
+    local = placement_on(node("small", max_sessions=8))
+    for _ in range(5):
+        select(local)
+        report(local, "created", "small")
+    assert select(local, "another") == "small"
+
+
+def test_a_report_of_what_the_registry_placed_makes_no_room() -> None:
+    local = placement_on(node("small", max_sessions=4))
+    select(local)
+    report(local, "unblamed", "small", is_local=False)
+    with pytest.raises(Overloaded):
+        select(local, "another")
+
+
+# Failures
+
+
+@pytest.mark.parametrize("outcome", ["failed", "misconfigured"])
+def test_an_sfu_that_failed_is_left_alone_for_ten_seconds(outcome: Outcome) -> None:
+    clock = Clock()
+    local = placement_on(node("a"), clock=clock)
+    select(local)
+    report(local, outcome, "a")
+    clock.now += 9.9
+    with pytest.raises(NoSfuAvailable):
+        select(local)
+    clock.now += 0.1
+    assert select(local) == "a"
+
+
+# What is told when Redis is back
+
+
+def test_what_was_placed_is_told_once() -> None:
+    local = placement_on(node("a"))
+    select(local)
+    report(local, "created", "a", uuid="first")
+    report(local, "created", "a", uuid="second")
+    report(local, "failed", "a", issuer="another")
+    assert local.take_offline() == [OfflinePlacement("default", "issuer", "http://a", "second")]
+    assert local.take_offline() == []
+
+
+def test_with_the_registry_back_old_failures_and_reservations_are_forgotten() -> None:
+    local = placement_on(node("small", max_sessions=4))
+    select(local)
+    report(local, "failed", "small")
+    local.take_offline()
+    assert select(local) == "small"
+
+
+def test_what_could_not_be_told_is_kept_unless_something_newer_is_known() -> None:
+    local = placement_on(node("a"))
+    for issuer in ("issuer", "another"):
+        report(local, "created", "a", issuer=issuer, uuid="first")
+    untold = local.take_offline()
+    report(local, "created", "a", uuid="second")
+    local.keep_offline(untold)
+    assert {learned.issuer: learned.uuid for learned in local.take_offline()} == {
+        "issuer": "second",
+        "another": "first",
+    }
+
+
+def test_what_is_to_be_told_is_bounded_and_the_oldest_goes_first() -> None:
+    local = placement_on(node("a"))
+    for number in range(50_001):
+        report(local, "created", "a", issuer=str(number))
+    learned = local.take_offline()
+    assert (len(learned), learned[0].issuer, learned[-1].issuer) == (50_000, "1", "50000")

@@ -1,0 +1,222 @@
+"""Placing by the registry, and without it: the change from one to the other and back."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from app.channels.fallback import SnapshotPlacer
+from app.channels.placer import Placer
+from app.errors import NoSfuAvailable, Overloaded, RegistryUnavailable
+from app.registry.availability import RegistryAvailability
+from app.registry.placements import Busy, ForwardOutcome, Outcome, Placement, PlacementRequest
+from tests.lua.fleet import KEY, A, B, Fleet
+from tests.support.engines import fake_engine
+from tests.support.simulated import Clock
+
+
+@dataclass
+class Replica:
+    """A placer on a fleet, and the cable between them."""
+
+    fleet: Fleet
+    answered_at: float = 0
+
+    def __post_init__(self) -> None:
+        self.clock = Clock()
+        registry = self.fleet.registry
+        self.switch = RegistryAvailability(
+            registry.snapshot,
+            heartbeat_interval_s=10,
+            on_return=self._tell,
+            answered_at=lambda: self.answered_at,
+            clock=self.clock,
+        )
+        self.placer = Placer(registry, SnapshotPlacer(lambda: self.switch.snapshot, self.clock), self.switch)
+
+    async def _tell(self) -> None:
+        await self.placer.flush_offline()
+
+    def cut(self) -> None:
+        """From now on Redis does not answer."""
+        self.fleet.client.connection_pool.connection_kwargs["server"].connected = False
+
+    async def mend(self) -> None:
+        """Redis answers again, and the replica has noticed."""
+        self.fleet.client.connection_pool.connection_kwargs["server"].connected = True
+        await self.switch.refresh()
+
+    async def select(self, issuer: str = "issuer", **request: object) -> Placement:
+        """One request for a channel."""
+        asked = PlacementRequest(f"request of {issuer}", issuer, **request)  # type: ignore[arg-type]
+        answer = await self.placer.select(asked)
+        assert not isinstance(answer, Busy)
+        return answer
+
+    async def report(self, outcome: Outcome, placement: Placement, issuer: str = "issuer") -> None:
+        """How that request ended."""
+        await self.placer.report(
+            ForwardOutcome(
+                id=f"request of {issuer}",
+                tenant="default",
+                issuer=issuer,
+                address=placement.address,
+                outcome=outcome,
+                uuid=f"channel of {issuer}",
+                is_local=placement.is_local,
+            )
+        )
+
+
+@pytest.fixture
+async def replica() -> AsyncIterator[Replica]:
+    """A replica that has seen A, idle, and B, busy."""
+    client: Redis = fake_engine().connect()
+    async with client:
+        replica = Replica(Fleet(client))
+        await replica.fleet.beat(A)
+        await replica.fleet.beat(B, sessions=500)
+        await replica.switch.refresh()
+        yield replica
+
+
+async def test_the_cable_can_be_cut_and_mended(replica: Replica) -> None:
+    replica.cut()
+    with pytest.raises(RedisConnectionError):
+        await replica.fleet.client.ping()
+    await replica.mend()
+    assert await replica.fleet.client.ping()
+
+
+# By the registry
+
+
+async def test_while_redis_answers_the_registry_places(replica: Replica) -> None:
+    placement = await replica.select()
+    assert (placement.address, placement.is_local) == (A, False)
+    assert await replica.fleet.reserved(A) == 4
+    assert replica.placer.open_key(placement) == KEY
+
+
+async def test_that_there_is_none_is_the_registrys_to_say(replica: Replica) -> None:
+    for address in (A, B):
+        await replica.fleet.registry.sign_off(address, KEY)
+    with pytest.raises(NoSfuAvailable):
+        await replica.select()
+    assert replica.switch.uses_registry
+
+
+async def test_unless_it_has_just_lost_its_data(replica: Replica) -> None:
+    await replica.fleet.client.flushall()
+    placement = await replica.select()
+    assert placement.is_local
+    assert replica.switch.mode == "returning"
+
+
+async def test_an_overloaded_fleet_is_no_reason_to_leave_the_registry(replica: Replica) -> None:
+    for address in (A, B):
+        await replica.fleet.beat(address, sessions=1_000)
+    with pytest.raises(Overloaded):
+        await replica.select()
+
+
+async def test_a_reply_that_was_lost_is_asked_for_again_while_redis_answers_others(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    select = replica.fleet.registry.select
+
+    async def lose_one_reply(request: PlacementRequest) -> Placement | Busy:
+        monkeypatch.setattr(replica.fleet.registry, "select", select)
+        await select(request)
+        replica.answered_at = replica.clock.now + 1
+        raise RegistryUnavailable("select: TimeoutError")
+
+    monkeypatch.setattr(replica.fleet.registry, "select", lose_one_reply)
+    placement = await replica.select()
+    assert (placement.address, placement.is_local) == (A, False)
+    assert await replica.fleet.reserved(A) == 4
+
+
+# Without it
+
+
+async def test_when_redis_does_not_answer_the_replica_places_by_itself_from_then_on(replica: Replica) -> None:
+    replica.cut()
+    placement = await replica.select()
+    assert placement.is_local
+    assert replica.placer.open_key(placement) == KEY
+    assert replica.switch.mode == "away"
+    assert await replica.select() == placement
+
+
+async def test_a_failure_without_redis_is_remembered_here(replica: Replica) -> None:
+    replica.cut()
+    first = await replica.select()
+    await replica.report("failed", first)
+    assert (await replica.select()).address != first.address
+
+
+@pytest.mark.parametrize("cut_first", [True, False])
+async def test_what_the_registry_did_not_hear_of_is_told_when_it_is_back(
+    replica: Replica, *, cut_first: bool
+) -> None:
+    if cut_first:
+        replica.cut()
+    placement = await replica.select()
+    replica.cut()
+    await replica.report("created", placement)
+    await replica.mend()
+    registry = replica.fleet.registry
+    assert await registry.sfu_of_channel("channel of issuer") == placement.address
+    replica.fleet.wait(2_600)  # a request that holds the placement and never reports loses it
+    again = await replica.select()
+    assert (again.address, again.reason, again.is_local) == (placement.address, "sticky", False)
+
+
+async def test_what_is_placed_while_that_is_told_is_told_too(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replica.cut()
+    await replica.report("created", await replica.select("first"), "first")
+    adopt = replica.fleet.registry.adopt
+
+    async def adopt_slowly(*, tenant: str, issuer: str, address: str, uuid: str) -> bool:
+        if issuer == "first":
+            await replica.report("created", await replica.select("second"), "second")
+        return await adopt(tenant=tenant, issuer=issuer, address=address, uuid=uuid)
+
+    monkeypatch.setattr(replica.fleet.registry, "adopt", adopt_slowly)
+    await replica.mend()
+    assert replica.switch.uses_registry
+    assert await replica.fleet.registry.sfu_of_channel("channel of second")
+
+
+async def test_so_is_what_was_on_its_way_when_the_registry_came_back(replica: Replica) -> None:
+    replica.cut()
+    placement = await replica.select()
+    await replica.mend()
+    await replica.report("created", placement)
+    again = await replica.select()
+    assert (again.address, again.uuid) == (placement.address, "channel of issuer")
+
+
+async def test_what_could_not_be_told_is_told_the_next_time(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replica.cut()
+    await replica.report("created", await replica.select())
+    adopt = replica.fleet.registry.adopt
+
+    async def lose_the_connection(**channel: str) -> bool:
+        replica.cut()
+        return await adopt(**channel)
+
+    monkeypatch.setattr(replica.fleet.registry, "adopt", lose_the_connection)
+    await replica.mend()
+    assert replica.switch.mode == "away"
+    monkeypatch.setattr(replica.fleet.registry, "adopt", adopt)
+    await replica.mend()
+    assert replica.switch.uses_registry
+    assert await replica.fleet.registry.sfu_of_channel("channel of issuer")

@@ -1,0 +1,239 @@
+"""Transitions for viewers: from now on or from where they left, however slow they are."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.errors import RegistryUnavailable
+from app.events.event import Event
+from app.events.feed import EventFeed
+from app.settings.model import Settings
+from tests.journeys.deployment import Deployment, Replica
+from tests.lua.fleet import KEY, A, B, Fleet
+from tests.support.apps import running_app
+from tests.support.engines import RedisServer, fake_engine
+
+Viewer = AsyncIterator[Event | None]
+
+
+@pytest.fixture
+async def fleet() -> AsyncIterator[Fleet]:
+    """SFUs that come and go on a store in this process."""
+    async with fake_engine().connect() as client:
+        yield Fleet(client)
+
+
+@pytest.fixture
+async def feed(fleet: Fleet) -> AsyncIterator[EventFeed]:
+    """A running feed, to which all that happened before A came up is history."""
+    await fleet.beat(A)
+    feed = EventFeed(fleet.registry)
+    async with feed.running():
+        yield feed
+
+
+async def come_and_go(fleet: Fleet, times: int) -> None:
+    """Two events each time."""
+    for _ in range(times):
+        await fleet.beat(B)
+        await fleet.registry.sign_off(B, KEY)
+
+
+async def take(viewer: Viewer, count: int) -> list[str]:
+    """The types of the next events."""
+    types: list[str] = []
+    async with asyncio.timeout(5):
+        async for event in viewer:
+            if event is not None:
+                types.append(event["type"])
+            if len(types) == count:
+                break
+    return types
+
+
+async def follow(feed: EventFeed, after: str | None = None) -> tuple[Viewer, "asyncio.Future[Event | None]"]:
+    """A viewer that waits for its first event."""
+    viewer = feed.follow(after)
+    first = asyncio.ensure_future(anext(viewer))
+    await asyncio.sleep(0.3)  # until the feed has found the end of the stream
+    assert not first.done()
+    return viewer, first
+
+
+async def test_a_new_viewer_sees_what_happens_from_now_on(fleet: Fleet, feed: EventFeed) -> None:
+    viewer, first = await follow(feed)
+    await come_and_go(fleet, 2)
+    event = await first
+    assert event is not None
+    assert (event["type"], event["address"]) == ("up", B)
+    assert await take(viewer, 3) == ["down", "up", "down"]
+
+
+async def test_so_does_one_that_came_before_the_feed_had_found_its_place(fleet: Fleet) -> None:
+    await come_and_go(fleet, 3)
+    feed = EventFeed(fleet.registry)
+    viewer = feed.follow(None)
+    first = asyncio.ensure_future(anext(viewer))
+    await asyncio.sleep(0)
+    async with feed.running():
+        await asyncio.sleep(1.5)  # longer than viewers wait before they look again
+        assert not first.done()
+        await fleet.beat(B)
+        event = await first
+    assert event is not None
+    assert event["type"] == "up"
+
+
+async def test_a_viewer_that_comes_back_gets_what_it_missed(fleet: Fleet, feed: EventFeed) -> None:
+    last = await fleet.registry.last_event_id()
+    await come_and_go(fleet, 2)
+    assert await take(feed.follow(last), 4) == ["up", "down"] * 2
+    assert await take(feed.follow("0-0"), 5) == ["up"] + ["up", "down"] * 2
+
+
+async def test_it_gets_it_without_asking_redis_when_the_feed_still_has_it(
+    fleet: Fleet, feed: EventFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, first = await follow(feed)
+    await come_and_go(fleet, 2)
+    event = await first
+    assert event is not None
+
+    async def refuse(*_: object) -> Any:
+        raise RegistryUnavailable("events_after: TimeoutError")
+
+    monkeypatch.setattr(fleet.registry, "events_after", refuse)
+    assert await take(feed.follow(event["id"]), 3) == ["down", "up", "down"]
+
+
+async def test_a_slow_viewer_reads_on_from_the_store(
+    fleet: Fleet, feed: EventFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.events.feed._PER_READ", 7)
+    feed._recent = type(feed._recent)(maxlen=5)  # noqa: SLF001 - else a test needs a thousand events
+    viewer, first = await follow(feed)
+    await come_and_go(fleet, 10)
+    await first
+    assert await take(viewer, 19) == ["down"] + ["up", "down"] * 9
+
+
+async def test_many_viewers_cost_one_reader(fleet: Fleet, feed: EventFeed) -> None:
+    viewers = [await follow(feed) for _ in range(3)]
+    await come_and_go(fleet, 1)
+    assert [(await first)["id"] for _, first in viewers] == [(await viewers[0][1])["id"]] * 3  # type: ignore[index]
+
+
+async def test_closing_ends_every_stream(feed: EventFeed) -> None:
+    _, first = await follow(feed)
+    feed.close()
+    with pytest.raises(StopAsyncIteration):
+        await asyncio.wait_for(first, 2)
+    assert [event async for event in feed.follow(None)] == []
+
+
+async def test_a_quiet_stream_shows_that_it_lives(feed: EventFeed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.events.feed._LOOK_UP_S", 0.05)
+    monkeypatch.setattr("app.events.feed.KEEP_ALIVE_S", 0.1)
+    assert await asyncio.wait_for(anext(feed.follow(None)), 2) is None
+
+
+async def test_redis_may_be_away_at_the_start_and_in_between(fleet: Fleet) -> None:
+    server = fleet.client.connection_pool.connection_kwargs["server"]
+    server.connected = False
+    feed = EventFeed(fleet.registry)
+    async with feed.running():
+        viewer, first = await follow(feed)
+        server.connected = True
+        await asyncio.sleep(0.5)  # until the feed has found its place
+        await fleet.beat(A)
+        assert (await first) is not None
+        server.connected = False
+        await asyncio.sleep(0.5)
+        server.connected = True
+        await fleet.beat(B)
+        assert await take(viewer, 1) == ["up"]
+
+
+@pytest.mark.parametrize("trouble", ["data lost", "redis away"])
+async def test_a_viewer_that_cannot_be_served_does_not_keep_asking(
+    fleet: Fleet, feed: EventFeed, trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, first = await follow(feed)
+    await come_and_go(fleet, 1)
+    await first
+    if trouble == "data lost":
+        await fleet.client.flushall()
+    calls, events_after = 0, fleet.registry.events_after
+
+    async def count(stream_id: str, number: int) -> Any:
+        nonlocal calls
+        calls += 1
+        if trouble == "redis away":
+            raise RegistryUnavailable("xrange: TimeoutError")
+        return await events_after(stream_id, number)
+
+    monkeypatch.setattr(fleet.registry, "events_after", count)
+    viewer = feed.follow("1-1")
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(1):
+            await anext(viewer)
+    assert calls < 20
+
+
+# Over HTTP, from a real server
+
+
+@pytest.fixture
+def replica(own_server: RedisServer, tmp_path: Path) -> Any:
+    """A gateway in a process of its own."""
+    with Deployment(own_server, tmp_path) as deployment:
+        yield deployment.replica()
+
+
+def frames(lines: Any, count: int) -> list[dict[str, str]]:
+    """The next server-sent events, each by its fields."""
+    found: list[dict[str, str]] = []
+    fields: dict[str, str] = {}
+    for line in lines:
+        if not line and fields:
+            found.append(fields)
+            fields = {}
+            if len(found) == count:
+                break
+        elif line and not line.startswith(":"):
+            name, _, value = line.partition(": ")
+            fields[name] = value
+    return found
+
+
+def stream(replica: Replica, **headers: str) -> Any:
+    """A request for server-sent events."""
+    return replica.client.stream("GET", "/v1/events", headers=headers)
+
+
+def test_events_are_server_sent_with_replay(replica: Replica) -> None:
+    key = "a2V5IG9mIG9uZSBTRlUsIG5vdCBvZiBhbnkgb3RoZXI="
+    with stream(replica) as live:
+        lines = live.iter_lines()
+        assert next(lines) == ": connected"
+        assert live.headers["content-type"].startswith("text/event-stream")
+        assert live.headers["cache-control"] == "no-store"
+        replica.heartbeat(A, key)
+        replica.heartbeat(A, key, status="down")
+        up, down = frames(lines, 2)
+    assert [json.loads(frame["data"])["type"] for frame in (up, down)] == ["up", "down"]
+    assert (up["event"], json.loads(up["data"])["id"]) == ("up", up["id"])
+    with stream(replica, **{"Last-Event-ID": up["id"]}) as again:
+        assert frames(again.iter_lines(), 1) == [down]
+
+
+@pytest.mark.parametrize("wrong", ["", "yesterday", "1-2-3", "-1", "1" * 21])
+async def test_a_wrong_place_in_the_stream_is_refused(wrong: str) -> None:
+    async with running_app(Settings(key=(KEY,))) as client:
+        answer = await client.get("/v1/events", headers={"Last-Event-ID": wrong})
+    assert (answer.status_code, answer.json()["field"]) == (422, "Last-Event-ID")

@@ -1,0 +1,229 @@
+"""The settings themselves: defaults, domains, what depends on what."""
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from app.crypto.tokens import Key
+from app.settings.model import (
+    BalancingSettings,
+    BreakerSettings,
+    FailoverSettings,
+    HealthSettings,
+    OverloadSettings,
+    RegistrationSettings,
+    SealingSettings,
+    Settings,
+    StaticSfuSettings,
+    TenantSettings,
+    WeightsSettings,
+    setting_names,
+)
+
+LONG = Key(b"a key of thirty-two bytes, about")
+
+
+def test_the_defaults_are_the_roadmaps() -> None:
+    settings = Settings()
+    assert settings.port == 8071
+    assert settings.balancing.strategy == "load"
+    assert settings.balancing.weights == WeightsSettings(sessions=0.5, cpu=0.3, memory=0.2)
+    assert (settings.failover.max_retries, settings.failover.retry_timeout_ms) == (3, 5000)
+    assert settings.health.unhealthy_threshold == 30
+    assert settings.health.ping_interval_ms == 10_000
+
+
+def test_the_defaults_are_safe() -> None:
+    settings = Settings()
+    assert settings.registration.auth == "jwt"
+    assert not settings.registration.allow_link_local
+    assert settings.trust_proxy.hops == 0
+    assert settings.admin_token is None
+    assert settings.failover.deadline_ms < 3000  # when Odoo hangs up
+
+
+@pytest.mark.parametrize(
+    ("section", "field"),
+    [(Settings(), "port"), (Settings().balancing, "strategy"), (Settings().balancing.weights, "cpu")],
+)
+def test_nothing_can_be_changed(section: Any, field: str) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(section, field, getattr(section, field))
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        (WeightsSettings, {"cpu": -0.1}),
+        (WeightsSettings, {"cpu": float("nan")}),
+        (WeightsSettings, {"cpu": float("inf")}),
+        (BalancingSettings, {"strategy": "random"}),
+        (BalancingSettings, {"choices": 0}),
+        (BalancingSettings, {"region_allow": "eu west"}),
+        (BalancingSettings, {"max_sessions": 0}),
+        (FailoverSettings, {"max_retries": 0}),
+        (FailoverSettings, {"retry_timeout_ms": 0}),
+        (FailoverSettings, {"deadline_ms": 86_400_001}),
+        (HealthSettings, {"unhealthy_threshold": 0}),
+        (HealthSettings, {"unhealthy_threshold": float("inf")}),
+        (BreakerSettings, {"max_ejected_percent": 101}),
+        (OverloadSettings, {"max_load": float("inf")}),
+        (RegistrationSettings, {"auth": "basic"}),
+        (RegistrationSettings, {"key": "not base64!"}),
+        (Settings, {"port": 65_536}),
+        (Settings, {"trust_proxy": "nginx"}),
+        (Settings, {"unheard": "of"}),
+    ],
+)
+def test_a_value_outside_its_domain_is_refused(section: Any, values: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        section(**values)
+
+
+@pytest.mark.parametrize(
+    "given", ["eu-west, eu-central,", ["eu-west", "eu-central"], ("eu-west", "eu-central")]
+)
+def test_a_list_is_a_list_or_text_with_commas(given: Any) -> None:
+    assert BalancingSettings(region_allow=given).region_allow == ("eu-west", "eu-central")
+
+
+@pytest.mark.parametrize("given", ["QUJD, REVG", ["QUJD", "REVG"], [Key(b"ABC"), Key(b"DEF")]])
+def test_several_keys_are_a_list_or_text_with_commas(given: Any) -> None:
+    assert Settings(key=given).key == (Key(b"ABC"), Key(b"DEF"))
+
+
+# Static SFUs
+
+SFU = {"address": "HTTP://SFU1:80/", "region": "eu-west", "key": "QUJD"}
+
+
+def test_an_sfu_has_a_canonical_address_and_one_key() -> None:
+    sfu = StaticSfuSettings.model_validate(SFU)
+    assert (sfu.address, sfu.key, sfu.public_url) == ("http://sfu1", Key(b"ABC"), "")
+    with pytest.raises(ValidationError, match="exactly one key"):
+        StaticSfuSettings.model_validate(SFU | {"key": "QUJD,REVG"})
+
+
+def test_an_error_shows_no_value() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate({"key": "s3cret!", "sfu": [SFU | {"key": "s3cret!"}]})
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_public_url_is_a_base_url_too() -> None:
+    assert StaticSfuSettings.model_validate(SFU | {"public_url": "https://SFU/"}).public_url == "https://sfu"
+    with pytest.raises(ValidationError, match="no path"):
+        StaticSfuSettings.model_validate(SFU | {"public_url": "https://sfu/path"})
+
+
+def test_nodes_are_the_predecessors_json() -> None:
+    second = SFU | {"address": "http://sfu2"}
+    settings = Settings.model_validate({"sfu": [SFU], "nodes": json.dumps({"sfu": [second]})})
+    assert [sfu.address for sfu in settings.static_sfus] == ["http://sfu2"]
+
+
+@pytest.mark.parametrize("region", [None, ""])
+def test_an_sfu_without_a_region_is_in_the_default_region(region: str | None) -> None:
+    assert StaticSfuSettings.model_validate(SFU | {"region": region}).region == "default"
+
+
+@pytest.mark.parametrize(
+    ("given", "bind"),
+    [("::", "::"), ("[::]", "::"), (" [2001:db8::1] ", "2001:db8::1"), ("sfu.example", "sfu.example")],
+)
+def test_bind_takes_brackets_and_names(given: str, bind: str) -> None:
+    assert Settings(bind=given).bind == bind
+
+
+@pytest.mark.parametrize("bind", ["", "0.0.0.0:8071/", "http://x", "a b"])
+def test_bind_refuses_what_is_no_host(bind: str) -> None:
+    with pytest.raises(ValidationError, match="bind"):
+        Settings(bind=bind)
+
+
+def test_an_admin_token_has_no_white_space() -> None:
+    assert Settings.model_validate({"admin_token": " abc\n"}).admin_token == SecretStr("abc")
+    assert Settings.model_validate({"admin_token": " "}).admin_token is None
+    with pytest.raises(ValidationError, match="no white space inside"):
+        Settings.model_validate({"admin_token": "a b"})
+
+
+@pytest.mark.parametrize(
+    "nodes", ["", "[", "[]", "{}", '{"sfu": {}}', '{"sfu": [1]}', '{"sfu": [{"address": "http://sfu1"}]}']
+)
+def test_other_json_is_refused(nodes: str) -> None:
+    with pytest.raises(ValidationError, match="nodes"):
+        Settings.model_validate({"nodes": nodes})
+
+
+# What depends on what
+
+
+def test_an_sfu_can_be_given_only_once() -> None:
+    with pytest.raises(ValidationError, match="addresses of static SFUs must differ"):
+        Settings.model_validate({"sfu": [SFU, SFU | {"key": "REVG"}]})
+
+
+@pytest.mark.parametrize("names", [["a", "a"], ["default"]])
+def test_tenants_have_names_of_their_own(names: list[str]) -> None:
+    with pytest.raises(ValidationError, match="tenant: names must differ"):
+        Settings(tenant=tuple(TenantSettings(name=name, key=(LONG,)) for name in names))
+
+
+def test_a_region_can_be_given_only_once() -> None:
+    place = {"name": "here", "latitude": 0, "longitude": 0}
+    with pytest.raises(ValidationError, match="region: names must differ"):
+        Settings.model_validate({"region": [place, place]})
+
+
+@pytest.mark.parametrize("size", [16, 24, 32])
+def test_a_sealing_key_has_a_size_of_aes(size: int) -> None:
+    Settings(sealing=SealingSettings(keys=(Key(bytes(size)),)))
+    with pytest.raises(ValidationError, match=r"sealing\.keys"):
+        Settings(sealing=SealingSettings(keys=(Key(bytes(size + 1)),)))
+
+
+@pytest.mark.parametrize(
+    ("threshold", "interval", "told"),
+    [(30, 10_000, 10_000), (30, 2_000, 2_000), (3, 10_000, 1_000), (0.3, 10_000, 100), (0.001, 10_000, 1)],
+)
+def test_two_heartbeats_may_get_lost(threshold: float, interval: int, told: int) -> None:
+    settings = Settings(health=HealthSettings(unhealthy_threshold=threshold, ping_interval_ms=interval))
+    assert settings.next_ping_ms == told
+
+
+def test_only_the_key_is_needed_to_serve() -> None:
+    assert (Settings().missing_to_serve() or "").startswith("SFU_GATEWAY_KEY (key in TOML): required")
+    assert Settings(key=(LONG,)).missing_to_serve() is None
+
+
+def test_what_is_allowed_and_unwise_is_a_warning() -> None:
+    short = Key(b"short")
+    settings = Settings(
+        key=(LONG, short),
+        registration=RegistrationSettings(key=(short,), auth="none"),
+        tenant=(TenantSettings(name="other", key=(short,)),),
+    )
+    heads = [warning.partition(" has ")[0].partition(" is none")[0] for warning in settings.warnings()]
+    assert heads == ["registration.auth", "key", "registration.key", "tenant other: key"]
+    assert list(Settings(key=(LONG,)).warnings()) == []
+
+
+def test_setting_names_are_environment_variables() -> None:
+    names = setting_names()
+    assert len(names) == len(set(names))
+    assert {"SFU_GATEWAY_PORT", "SFU_GATEWAY_BALANCING__WEIGHTS__CPU", "SFU_GATEWAY_SFU"} <= set(names)
+    assert "SFU_GATEWAY_BALANCING" not in names
+
+
+def test_static_sfus_are_allowed_whatever_may_register() -> None:
+    static = StaticSfuSettings(address="http://10.9.9.9:8070", key=Key(b"k" * 32))
+    settings = Settings(sfu=(static,), registration=RegistrationSettings(allow=("http://10.0.*",)))
+    assert settings.allowed_addresses == ("http://10.0.*", "http://10.9.9.9:8070")
+    assert Settings(sfu=(static,)).allowed_addresses == ()
+
+
+def test_an_empty_admin_token_is_none() -> None:
+    assert Settings(admin_token="").admin_token is None

@@ -1,0 +1,1 @@
+"""The agent beside an unchanged SFU; `agent.py` is the entry."""

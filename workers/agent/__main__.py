@@ -1,0 +1,5 @@
+"""`python -m workers.agent`."""
+
+from workers.agent.agent import main
+
+main()

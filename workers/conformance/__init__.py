@@ -1,0 +1,1 @@
+"""The conformance command; `runner.py` is the entry."""

@@ -1,0 +1,127 @@
+"""An SFU as it is played against a gateway: it always says that it is full or drains, so that a gateway in use
+sends it no call, and it signs off at the end.
+"""
+
+import base64
+import contextlib
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+
+import httpx
+
+from app.crypto.tokens import Key
+from workers.conformance.clause import Violated, json_of, new_client, require_status
+
+TOKEN_LIFE_SECONDS: Final = 60
+
+
+class PlayedSfu:
+    """One SFU with a new key, as a gateway sees it."""
+
+    def __init__(
+        self, client: httpx.AsyncClient, address: str, registration_key: Key, clock: Callable[[], float]
+    ) -> None:
+        """Take a client of the gateway, the address to register, what signs, and a `clock` in seconds."""
+        self.address = address
+        self.key = new_key()
+        self._client = client
+        self._registration_key = registration_key
+        self._clock = clock
+
+    def report(self, **changes: Any) -> dict[str, Any]:
+        """Return the heartbeat of a full SFU, with `changes`; a field of None is left out."""
+        full = {
+            "status": "up",
+            "address": self.address,
+            "region": "conformance",
+            "key": text_of(self.key),
+            "channels": 1,
+            "sessions": 1,
+            "maxSessions": 1,
+            "cpuUsage": 1.0,
+            "memoryUsage": 1.0,
+        }
+        return {name: value for name, value in (full | changes).items() if value is not None}
+
+    def token(self, key: Key | None = None, **claims: Any) -> str:
+        """Return a token that is good unless `key` or `claims` say otherwise; a claim of None is left out."""
+        every = {"exp": int(self._clock()) + TOKEN_LIFE_SECONDS} | claims
+        present = {name: value for name, value in every.items() if value is not None}
+        return (key or self._registration_key).sign(present)
+
+    def in_seconds(self, seconds: float) -> int:
+        """Return the time that far ahead, as a claim."""
+        return int(self._clock() + seconds)
+
+    async def send(self, body: dict[str, Any] | bytes, token: str | None = None) -> httpx.Response:
+        """Send `body` as a heartbeat, with a good token unless there is another one; "" sends none."""
+        headers = {"Content-Type": "application/json"}
+        if token != "":
+            headers["Authorization"] = f"Bearer {token or self.token()}"
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return await self._client.post("/v1/sfu", content=raw, headers=headers)
+
+    async def register(self, **changes: Any) -> dict[str, Any]:
+        """Send a heartbeat that must be taken, and return the reply. Raises `Violated`."""
+        answer = await self.send(self.report(**changes))
+        require_status(answer, 200)
+        return object_of(answer)
+
+    async def listed(self) -> dict[str, Any] | None:
+        """Return the SFU's entry in `GET /v1/health`, `None` when it has none. Raises `Violated`."""
+        answer = await self._client.get("/v1/health", headers={"Accept": "application/json"})
+        require_status(answer, 200, 503)
+        for entry in object_of(answer).get("sfus", []):
+            if entry.get("address") == self.address:
+                return dict(entry)
+        return None
+
+
+@contextlib.asynccontextmanager
+async def playing_sfu(
+    url: str, registration_key: Key, address: str = "", *, clock: Callable[[], float] = time.time
+) -> AsyncIterator[PlayedSfu]:
+    """Play an SFU against the gateway at `url`, and leave nothing registered.
+
+    `address` is what it registers; the default is a host name that does not exist.
+    """
+    address = address or f"http://conformance-{secrets.token_hex(6)}.invalid:8070"
+    async with new_client(url) as client:
+        sfu = PlayedSfu(client, address, registration_key, clock)
+        try:
+            yield sfu
+        finally:
+            await _sign_off(sfu)
+
+
+async def _sign_off(sfu: PlayedSfu) -> None:
+    try:
+        await sfu.send(sfu.report(status="down"))
+    except httpx.HTTPError:
+        return  # the clause has failed already; a gateway that is away forgets by itself
+
+
+def object_of(answer: httpx.Response) -> dict[str, Any]:
+    """Return the JSON object of `answer`. Raises `Violated`."""
+    document = json_of(answer)
+    if not isinstance(document, dict):
+        raise Violated("answered something that is not a JSON object")
+    return document
+
+
+def unsigned(token: str) -> str:
+    """Return `token` with the algorithm `none` and an empty signature."""
+    header = base64.urlsafe_b64encode(b'{"typ":"JWT","alg":"none"}').decode().rstrip("=")
+    return f"{header}.{token.split('.')[1]}."
+
+
+def text_of(key: Key) -> str:
+    """Return `key` as heartbeats carry it."""
+    return base64.b64encode(key.secret).decode()
+
+
+def new_key() -> Key:
+    return Key(secrets.token_bytes(32))

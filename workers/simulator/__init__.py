@@ -1,0 +1,1 @@
+"""Simulated SFUs; `fleet.py` is the entry."""
