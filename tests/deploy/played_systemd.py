@@ -9,6 +9,7 @@ import pwd
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,6 +23,9 @@ STATE: Final = Path(os.environ.get("PLAYED_STATE", "/nowhere"))
 _SETTLE_S: Final = 3.0
 """A program that has a wrong setting has ended by then."""
 
+_START_S: Final = 60.0
+"""As long as systemd waits for a program to say that it is ready, or less."""
+
 
 def main(verb: str, *words: str) -> int:
     """Do one command of `systemctl`."""
@@ -31,18 +35,27 @@ def main(verb: str, *words: str) -> int:
 
 
 def start(name: str) -> int:
-    """Start a unit, and wait until it has had time to refuse its settings."""
+    """Start a unit, and wait until it listens, or has had time to refuse its settings."""
     unit = Unit(name)
+    environment = unit.environment()
     process = subprocess.Popen(
-        unit.command(), env=unit.environment(), cwd=unit.directory(), user=unit.user(), start_new_session=True,
+        unit.command(), env=environment, cwd=unit.directory(), user=unit.user(), start_new_session=True,
         stdout=(STATE / f"{name}.log").open("ab"), stderr=subprocess.STDOUT,
     )  # fmt: skip
     (STATE / f"{name}.pid").write_text(str(process.pid))
-    time.sleep(_SETTLE_S)
+    port = environment.get("SFU_GATEWAY_PORT")
+    deadline = time.monotonic() + (_START_S if port else _SETTLE_S)
+    while process.poll() is None and time.monotonic() < deadline and not (port and _listens(int(port))):
+        time.sleep(0.1)
     if process.poll() is None:
         return 0
     sys.stderr.write(f"{name} ended with {process.returncode}:\n{(STATE / f'{name}.log').read_text()}")
     return 1
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def stop(name: str) -> int:
