@@ -3,7 +3,10 @@
 #   docker build -t sfu-gateway .
 #   docker run --rm sfu-gateway keygen
 #
-# It needs no writable path: run it with a read-only root file system.
+# It needs no writable path, no capability and no particular user: run it with a read-only root file system, as any uid.
+#
+# A tag moves. A build that can be repeated names the base by its digest, as the release workflow does:
+#   docker build --build-arg PYTHON_IMAGE=python:3.13-slim-trixie@sha256:... -t sfu-gateway .
 
 ARG PYTHON_IMAGE=python:3.13-slim-trixie
 
@@ -28,19 +31,38 @@ RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /opt/sfu-gateway/bin/sfu-gateway --version
 
 FROM ${PYTHON_IMAGE}
-LABEL org.opencontainers.image.title="sfu-gateway" \
-      org.opencontainers.image.description="Load balancer for WebRTC media servers (SFUs)" \
-      org.opencontainers.image.licenses="Apache-2.0"
-# Nothing is installed into a running container.
-RUN python -m pip uninstall --quiet --yes --root-user-action=ignore pip
+# Nothing is installed into a running container. The slim base has the standard library without its compiled form, and the
+# container cannot write it: each start, and each health check, would compile it again.
+RUN python -m pip uninstall --quiet --yes --root-user-action=ignore pip \
+    && python -m compileall -q -j 0 -x '/(lib2to3|tests?)/' --invalidation-mode unchecked-hash \
+        "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 COPY --from=build /opt/sfu-gateway /opt/sfu-gateway
 ENV PATH=/opt/sfu-gateway/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
-# A number, so that Kubernetes can see that it is not root (`runAsNonRoot`).
+# A number, so that Kubernetes can see that it is not root (`runAsNonRoot`). Any other one works too.
 USER 10001:10001
-EXPOSE 8071
+# The public port, and the one of the operators' routes where SFU_GATEWAY_OPS__PORT sets it.
+EXPOSE 8071 8073
 # Asks the replica itself, never Redis. A sweeper or an agent has no such port: switch the check off there.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 CMD ["sfu-gateway", "healthcheck"]
 ENTRYPOINT ["sfu-gateway"]
 CMD ["serve"]
+
+# Last: they change with every build, and nothing comes after them.
+ARG PYTHON_IMAGE
+ARG VERSION=""
+ARG REVISION=""
+ARG CREATED=""
+ARG SOURCE=""
+LABEL org.opencontainers.image.title="sfu-gateway" \
+      org.opencontainers.image.description="Load balancer for WebRTC media servers (SFUs)" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.vendor="SFU gateway authors" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.url="${SOURCE}" \
+      org.opencontainers.image.documentation="${SOURCE}" \
+      org.opencontainers.image.base.name="${PYTHON_IMAGE}"

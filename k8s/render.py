@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Renders what is derived from the chart: the plain manifests, and the table of values in its README.
+"""Renders what is derived from the chart: plain manifests, the table of values in its README, copies that it packs.
 
 `scripts/manifests` writes them; `scripts/manifests --check` only says which ones are out of date.
 """
@@ -38,7 +38,7 @@ def main() -> int:
     for path, text in stale.items():
         sys.stdout.write(f"{path.relative_to(K8S.parent)} {'is out of date' if check_only else 'written'}\n")
         if not check_only:
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
     return int(check_only and bool(stale))
 
@@ -58,7 +58,19 @@ def derived_files() -> dict[Path, str]:
         f"{_HEADER}apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n{resources}"
     )
     files[CHART / "README.md"] = _readme()
-    return files
+    return files | dict(_packed())
+
+
+def _packed() -> Iterator[tuple[Path, str]]:
+    """Yield the files that a packed chart needs copies of: Helm's tools follow no link out of the chart."""
+    for source in (*K8S.glob("alerts/*.rules.yml"), *K8S.glob("grafana/*.json")):
+        yield CHART / source.parent.name / source.name, source.read_text(encoding="utf-8")
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    text = yaml.safe_dump(defaults, sort_keys=False, width=1000)
+    yield (
+        CHART / "files" / "defaults.yaml",
+        "# values.yaml without its comments, made by scripts/manifests.\n" + text,
+    )
 
 
 def _rendered(values: Path) -> dict[str, str]:

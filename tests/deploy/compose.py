@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import yaml
 
+from tests.deploy import planned
 from tests.deploy.helm import miss
 from tests.deploy.repository import ROOT, SCRIPTS, exec_form
 from tests.support.engines import required_binary
@@ -28,8 +29,8 @@ _VARIABLE: Final = re.compile(r"\$\{(?P<name>\w+)(?::(?P<kind>[?-])(?P<word>[^}]
 _START_SECONDS: Final = 30
 
 
-def read_compose(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return the compose file with its variables filled in from `environment`.
+def read_compose(environment: Mapping[str, str], file: Path = COMPOSE_FILE) -> dict[str, Any]:
+    """Return a compose file with its variables filled in from `environment`.
 
     Raises:
         ValueError: a required variable is missing.
@@ -49,7 +50,7 @@ def read_compose(environment: Mapping[str, str]) -> dict[str, Any]:
             return match["word"]
         raise ValueError(f"{match['name']}: {match['word']}")
 
-    document: dict[str, Any] = fill(yaml.safe_load(COMPOSE_FILE.read_text(encoding="utf-8")))
+    document: dict[str, Any] = fill(yaml.safe_load(file.read_text(encoding="utf-8")))
     return document
 
 
@@ -65,13 +66,22 @@ def start_order(services: Mapping[str, Any]) -> list[str]:
     return list(TopologicalSorter(waits).static_order())
 
 
+def running(services: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the services that `docker compose up` starts: those without a profile, and those of the chosen ones."""
+    chosen = set(environment.get("COMPOSE_PROFILES", "").split(","))
+    return {
+        name: service
+        for name, service in services.items()
+        if "profiles" not in service or chosen & set(service["profiles"])
+    }
+
+
 class LocalStack:
-    """The default profile of the compose file, as processes of this machine."""
+    """What the compose file starts, as processes of this machine."""
 
     def __init__(self, environment: Mapping[str, str], directory: Path) -> None:
         """Take what `.env` says and a `directory` for logs and data."""
-        services = read_compose(environment)["services"]
-        self.services = {name: service for name, service in services.items() if "profiles" not in service}
+        self.services = running(read_compose(environment)["services"], environment)
         self._directory = directory
         self._processes: dict[str, Process] = {}
         self._resources = ExitStack()
@@ -117,7 +127,8 @@ class LocalStack:
         local = {variable: self.local(value) for variable, value in environment.items()}
         if name.startswith("gateway"):
             local |= {"SFU_GATEWAY_BIND": HOST, "SFU_GATEWAY_PORT": str(self._port(name, "8071"))}
-        return local
+            local |= {"SFU_GATEWAY_OPS__BIND": HOST, "SFU_GATEWAY_OPS__PORT": str(self._port(name, "8073"))}
+        return planned.that_the_code_knows(local)
 
     def _process(self, name: str) -> Process:
         return Process(
@@ -153,8 +164,10 @@ class LocalStack:
     def _haproxy_config(self, service: Mapping[str, Any]) -> Path:
         source, *_ = service["volumes"][0].split(":")
         text = self.local((ROOT / source).read_text(encoding="utf-8"))
+        for port in ("8071", "8073"):
+            text = text.replace(f"bind :{port}", f"bind {self.local(f'proxy:{port}')}")
         config = self._directory / "haproxy.cfg"
-        config.write_text(text.replace("bind :8071", f"bind {self.local('proxy:8071')}"), encoding="utf-8")
+        config.write_text(text, encoding="utf-8")
         return config
 
     def _readiness(self, name: str) -> Readiness:

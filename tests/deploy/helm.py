@@ -27,7 +27,7 @@ Object = dict[str, Any]
 
 def required_tool(name: str, install: str) -> Path:
     """Return the program `name`; without it, skip the test at home and fail it in CI."""
-    found = shutil.which(name, path=f"{SCRIPTS}:/usr/local/bin:/usr/bin")
+    found = shutil.which(name, path=f"{SCRIPTS}:/usr/local/bin:/usr/bin:/usr/sbin")
     if found is None:
         miss(f"{name} is not installed: {install}")
     return Path(found)

@@ -9,13 +9,19 @@ from typing import Any, Final
 import httpx
 import pytest
 import redis
+import yaml
 
 from app.server.uvicorn_server import GRACE_SECONDS
 from app.settings.loader import load_settings
-from tests.deploy.compose import LocalStack, read_compose, read_env_file, start_order
+from tests.deploy import planned
+from tests.deploy.compose import LocalStack, read_compose, read_env_file, running, start_order
 from tests.deploy.repository import ROOT
 from tests.support.processes import Process
 from tests.support.waiting import eventually_sync
+from workers.agent.settings import load_agent_settings
+
+OPS_PORT: Final = 8073 if planned.has_ops_port() else 8071
+"""Where a gateway answers operators."""
 
 GATEWAYS: Final = ("gateway-1", "gateway-2")
 SWEEPERS: Final = ("sweeper-1", "sweeper-2")
@@ -60,18 +66,28 @@ class TestComposeEnv:
     def test_every_variable_of_the_compose_file_is_in_the_file(self, environment: dict[str, str]) -> None:
         lines = (ROOT / "docker-compose.yml").read_text().splitlines()
         used = re.findall(r"\$\{(\w+)", "\n".join(line for line in lines if not line.startswith("#")))
-        assert set(used) == environment.keys()
+        assert set(used) == environment.keys() - {"COMPOSE_PROFILES"}
 
 
 class TestFile:
-    def test_it_has_what_a_deployment_needs(self, services: dict[str, Any]) -> None:
-        always = {name for name, service in services.items() if "profiles" not in service}
-        assert always == {"redis", "proxy", *GATEWAYS, *SWEEPERS, *SFUS}
-        assert services.keys() - always == {"prometheus", "grafana"}
+    def test_it_has_what_a_deployment_needs(
+        self, services: dict[str, Any], environment: dict[str, str]
+    ) -> None:
+        always = {"redis", "proxy", *GATEWAYS, *SWEEPERS}
+        assert running(services, {}).keys() == always
+        assert running(services, environment).keys() == always | set(SFUS)
+        assert services.keys() - always - set(SFUS) == {"prometheus", "grafana", "tls"}
+
+    def test_only_fields_that_the_oldest_composes_know(self, services: dict[str, Any]) -> None:
+        document = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+        assert {key for key in document if not key.startswith("x-")} == {"services", "volumes"}
+        known = {"test", "interval", "timeout", "retries", "start_period", "disable"}
+        for service in services.values():
+            assert service["healthcheck"].keys() <= known
 
     def test_the_gateways_start_with_their_environment(self, services: dict[str, Any]) -> None:
         for name in GATEWAYS:
-            settings = load_settings(environ=services[name]["environment"])
+            settings = load_settings(environ=planned.that_the_code_knows(services[name]["environment"]))
             assert settings.missing_to_serve() is None
             assert list(settings.warnings()) == []
 
@@ -92,15 +108,23 @@ class TestFile:
         without = {name for name, service in services.items() if service["healthcheck"].get("disable")}
         assert without == set(SWEEPERS)
 
+    def test_what_is_inside_is_published_to_this_machine_alone(self, services: dict[str, Any]) -> None:
+        assert services["proxy"]["ports"] == ["8071:8071", "127.0.0.1:8073:8073"]
+
     def test_nothing_can_write_to_its_image_or_gain_rights(self, services: dict[str, Any]) -> None:
         for name, service in services.items():
             assert service["read_only"] is True, name
             assert service["cap_drop"] == ["ALL"], name
             assert service["security_opt"] == ["no-new-privileges:true"], name
 
-    def test_only_the_proxy_is_reachable_from_other_machines(self, services: dict[str, Any]) -> None:
-        ports = {name: port for name, service in services.items() for port in service.get("ports", ())}
-        assert {name for name, port in ports.items() if not port.startswith("127.0.0.1:")} == {"proxy"}
+    def test_only_the_proxies_are_reachable_from_other_machines(self, services: dict[str, Any]) -> None:
+        open_to_all = {
+            name
+            for name, service in services.items()
+            for port in service.get("ports", ())
+            if not port.startswith("127.0.0.1:")
+        }
+        assert open_to_all == {"proxy", "tls"}
 
     def test_running_requests_may_end_before_a_gateway_is_killed(self, services: dict[str, Any]) -> None:
         for name in GATEWAYS:
@@ -117,6 +141,43 @@ class TestFile:
         assert not {"latest", ""} & set(tags)
 
 
+class TestSfuFile:
+    """docker-compose.sfu.yml, with the values of its example."""
+
+    @pytest.fixture
+    def services(self) -> dict[str, Any]:
+        environment = read_env_file(ROOT / ".env.sfu.example")
+        filled = {name: value or "a" * 43 + "=" for name, value in environment.items()}
+        found: dict[str, Any] = read_compose(filled, ROOT / "docker-compose.sfu.yml")["services"]
+        return found
+
+    def test_every_variable_is_in_the_example(self) -> None:
+        text = (ROOT / "docker-compose.sfu.yml").read_text()
+        used = set(re.findall(r"\$\{(\w+)", text))
+        assert used == read_env_file(ROOT / ".env.sfu.example").keys()
+
+    def test_the_agent_starts_with_its_environment(
+        self, services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name, value in planned.that_the_code_knows(services["agent"]["environment"], agent=True).items():
+            monkeypatch.setenv(name, value)
+        settings = load_agent_settings()
+        assert settings.address == "http://10.0.0.11:8070"
+        assert settings.public_url == "https://sfu1.example.com"
+
+    def test_the_agent_may_drain_as_long_as_it_is_told(self, services: dict[str, Any]) -> None:
+        assert int(services["agent"]["stop_grace_period"].removesuffix("s")) > 3600
+
+    def test_no_secret_of_the_example_can_be_committed(self) -> None:
+        assert {".env", ".env.sfu"} <= set((ROOT / ".gitignore").read_text().split())
+
+    def test_every_mounted_file_exists(self, services: dict[str, Any]) -> None:
+        for service in services.values():
+            for mount in service.get("volumes", ()):
+                if mount.startswith("./"):
+                    assert (ROOT / mount.split(":")[0]).exists()
+
+
 @pytest.fixture(scope="module")
 def stack(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     with LocalStack(environment, tmp_path_factory.mktemp("stack")) as running:
@@ -128,16 +189,24 @@ class TestRunning:
 
     def test_all_sfus_register_and_both_gateways_see_them(self, stack: LocalStack) -> None:
         for gateway in GATEWAYS:
-            wait_for_sfus(stack.url(gateway), len(SFUS))
+            wait_for_sfus(stack.url(gateway, OPS_PORT), len(SFUS))
 
     def test_a_channel_is_placed_through_the_proxy(self, stack: LocalStack) -> None:
-        wait_for_sfus(stack.url("proxy"), 1)
+        wait_for_sfus(stack.url("gateway-2", OPS_PORT), 1)
         answer = ask(stack.url("proxy"), stack.run("gateway-1", "sfu-gateway", "token"))
         assert answer.status_code == 200, answer.text
         assert answer.json().keys() == {"uuid", "url"}
 
-    def test_metrics_do_not_pass_the_proxy(self, stack: LocalStack) -> None:
-        assert get(f"{stack.url('proxy')}/metrics").status_code == 404
+    @pytest.mark.parametrize(
+        "path", ["/metrics", "/v1/health", "/dashboard", "/v1/events", "/v1/admin/explain"]
+    )
+    def test_operators_routes_do_not_pass_the_proxy(self, stack: LocalStack, path: str) -> None:
+        assert get(f"{stack.url('proxy')}{path}").status_code == 404
+
+    def test_operators_routes_are_on_the_other_port(self, stack: LocalStack) -> None:
+        if not planned.has_ops_port():
+            pytest.skip("the gateway has no port for operators yet")
+        assert get(f"{stack.url('proxy', 8073)}/v1/health").status_code == 200
 
     def test_redis_keeps_what_it_is_told(self, stack: LocalStack, environment: dict[str, str]) -> None:
         url = stack.local(f"redis://:{environment['REDIS_PASSWORD']}@redis:6379")
@@ -147,7 +216,7 @@ class TestRunning:
         assert config["maxmemory-policy"] == "noeviction"
 
     def test_placement_goes_on_while_one_gateway_is_replaced(self, stack: LocalStack) -> None:
-        wait_for_sfus(stack.url("proxy"), 1)
+        wait_for_sfus(stack.url("gateway-2", OPS_PORT), 1)
         token = stack.run("gateway-2", "sfu-gateway", "token", "--life", "60")
         stack["gateway-1"].terminate(grace_seconds=GRACE_SECONDS + 5)
         try:

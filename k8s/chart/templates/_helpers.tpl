@@ -1,3 +1,24 @@
+{{- /* Every template begins with this. Values that a release brings from an older chart (`--reuse-values`) lack what is
+       new: the chart's own defaults fill the gaps. Old names are refused. */}}
+{{- define "sfu-gateway.prepare" -}}
+{{- include "sfu-gateway.fill" (list (.Files.Get "files/defaults.yaml" | fromYaml) .Values) }}
+{{- include "sfu-gateway.refuse" . }}
+{{- end }}
+
+{{- /* Give each section the settings that it lacks. A value that is there stays as it is, an empty one too. */}}
+{{- define "sfu-gateway.fill" -}}
+{{- $values := index . 1 }}
+{{- $whole := list "podSecurityContext" "containerSecurityContext" "resources" "labels" }}
+{{- range $name, $default := index . 0 }}
+{{- $value := index $values $name }}
+{{- if kindIs "invalid" $value }}
+{{- $_ := set $values $name $default }}
+{{- else if and (kindIs "map" $default) (kindIs "map" $value) (not (has $name $whole)) }}
+{{- include "sfu-gateway.fill" (list $default $value) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "sfu-gateway.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" }}
 {{- end }}
@@ -20,14 +41,25 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
-{{- /* Labels of objects and pods. Takes (list . "component"). */}}
+{{- /* Labels of objects. Takes (list . "component"). */}}
 {{- define "sfu-gateway.labels" -}}
 {{- $root := index . 0 -}}
 {{ include "sfu-gateway.selector" . }}
 app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 app.kubernetes.io/part-of: sfu-gateway
-{{- with $root.Values.extraLabels }}
+{{- with $root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* Labels of pods: no version, so that a release rolls only the pods whose image or settings it changes.
+       Takes (list . "component" podLabels). */}}
+{{- define "sfu-gateway.podLabels" -}}
+{{- $root := index . 0 -}}
+{{ include "sfu-gateway.selector" . }}
+app.kubernetes.io/part-of: sfu-gateway
+{{- with merge (dict) (index . 2) $root.Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
@@ -36,14 +68,29 @@ app.kubernetes.io/part-of: sfu-gateway
 {{- default (ternary (include "sfu-gateway.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name }}
 {{- end }}
 
+{{- /* Takes (list image tag): the tag counts where the image has none. */}}
+{{- define "sfu-gateway.imageOf" -}}
+{{- $image := index . 0 }}
+{{- if $image.digest }}{{ $image.repository }}@{{ $image.digest }}{{ else }}{{ $image.repository }}:{{ default (index . 1) $image.tag }}{{ end }}
+{{- end }}
+
 {{- define "sfu-gateway.image" -}}
-{{- with .Values.image }}
-{{- if .digest }}{{ .repository }}@{{ .digest }}{{ else }}{{ .repository }}:{{ default $.Chart.AppVersion .tag }}{{ end }}
+{{- include "sfu-gateway.imageOf" (list .Values.image .Chart.AppVersion) }}
+{{- end }}
+
+{{- define "sfu-gateway.agentImage" -}}
+{{- $own := .Values.sfu.agent.image }}
+{{- if or $own.repository $own.tag $own.digest }}
+{{- $repository := default .Values.image.repository $own.repository }}
+{{- include "sfu-gateway.imageOf" (list (dict "repository" $repository "tag" $own.tag "digest" $own.digest) .Chart.AppVersion) }}
+{{- else }}
+{{- include "sfu-gateway.image" . }}
 {{- end }}
 {{- end }}
 
+{{- /* The Secret that this chart makes has a name that nobody gives to one of his own: Helm would delete his. */}}
 {{- define "sfu-gateway.secret" -}}
-{{- default (include "sfu-gateway.fullname" .) .Values.secrets.existingSecret }}
+{{- default (printf "%s-settings" (include "sfu-gateway.fullname" .)) .Values.secrets.existingSecret }}
 {{- end }}
 
 {{- define "sfu-gateway.redisUrl" -}}
@@ -54,34 +101,54 @@ redis://:{{ required "redis.bundled.password: required" .Values.redis.bundled.pa
 {{- end }}
 {{- end }}
 
-{{- /* Pod-level fields that all our pods have. */}}
-{{- define "sfu-gateway.pod" -}}
-serviceAccountName: {{ include "sfu-gateway.serviceAccount" . }}
+{{- define "sfu-gateway.opsName" -}}
+{{- include "sfu-gateway.fullname" . }}{{ if .Values.ops.port }}-ops{{ end }}
+{{- end }}
+
+{{- /* What every pod of the release has. */}}
+{{- define "sfu-gateway.anyPod" -}}
 automountServiceAccountToken: false
 # Variables of a Service named sfu-gateway would look like settings: SFU_GATEWAY_PORT=tcp://...
 enableServiceLinks: false
 {{- with .Values.imagePullSecrets }}
-imagePullSecrets:
-  {{- range . }}
-  - name: {{ . }}
-  {{- end }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
-securityContext:
-  {{- include "sfu-gateway.podSecurity" (dict "user" 10001) | nindent 2 }}
 {{- end }}
 
+{{- /* What the pods of gateway, sweeper and test have. */}}
+{{- define "sfu-gateway.pod" -}}
+serviceAccountName: {{ include "sfu-gateway.serviceAccount" . }}
+{{ include "sfu-gateway.anyPod" . }}
+securityContext: {{- include "sfu-gateway.podSecurity" (list . .Values.podSecurityContext) | nindent 2 }}
+{{- end }}
+
+{{- /* Takes (list . context). */}}
 {{- define "sfu-gateway.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: {{ .user }}
-runAsGroup: {{ .user }}
-fsGroup: {{ .user }}
-seccompProfile: {type: RuntimeDefault}
+{{- $context := index . 1 }}
+{{- if (index . 0).Values.openshift.enabled }}
+{{- $context = omit $context "runAsUser" "runAsGroup" "fsGroup" }}
+{{- end }}
+{{- toYaml $context }}
 {{- end }}
 
 {{- define "sfu-gateway.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities: {drop: [ALL]}
+{{- toYaml .Values.containerSecurityContext }}
+{{- end }}
+
+{{- define "sfu-gateway.agentSecurity" -}}
+runAsNonRoot: true
+{{- if not .Values.openshift.enabled }}
+runAsUser: 10001
+{{- end }}
+{{ include "sfu-gateway.containerSecurity" . }}
+{{- end }}
+
+{{- /* What `$(HOST_IP)` and `$(NODE_NAME)` stand for in values. */}}
+{{- define "sfu-gateway.nodeVariables" -}}
+- name: HOST_IP
+  valueFrom: {fieldRef: {fieldPath: status.hostIP}}
+- name: NODE_NAME
+  valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
 {{- end }}
 
 {{- /* Where pods go. Takes (list . "component" .Values.component). */}}
@@ -113,6 +180,34 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 
+{{- /* How many there should be. With autoscaling, as many as there are: a template without `replicas` would make them one,
+       and one with another number would undo what the autoscaler did. Takes (list live values); `live` is what the cluster
+       has, empty where Helm does not ask it. */}}
+{{- define "sfu-gateway.replicas" -}}
+{{- $live := index . 0 }}{{ $values := index . 1 }}
+{{- if $values.autoscaling.enabled }}
+{{- $now := $values.replicaCount }}
+{{- if $live }}{{ $now = dig "spec" "replicas" $values.replicaCount $live }}{{ end }}
+{{- max (int $now) (int $values.autoscaling.minReplicas) }}
+{{- else }}
+{{- $values.replicaCount }}
+{{- end }}
+{{- end }}
+
+{{- define "sfu-gateway.disruptionBudget" -}}
+{{- $root := index . 0 }}{{ $component := index . 1 }}{{ $budget := index . 2 -}}
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {{ include "sfu-gateway.fullname" $root }}{{ if ne $component "gateway" }}-{{ $component }}{{ end }}
+  labels: {{- include "sfu-gateway.labels" (list $root $component) | nindent 4 }}
+spec:
+  maxUnavailable: {{ $budget.maxUnavailable }}
+  unhealthyPodEvictionPolicy: AlwaysAllow
+  selector:
+    matchLabels: {{- include "sfu-gateway.selector" (list $root $component) | nindent 6 }}
+{{- end }}
+
 {{- /* What rolls the pods when it changes. */}}
 {{- define "sfu-gateway.checksums" -}}
 checksum/config: {{ .Values.config | sha256sum }}
@@ -121,7 +216,7 @@ checksum/secrets: {{ list .Values.secrets .Values.redis.bundled.password | toJso
 {{- end }}
 {{- end }}
 
-{{- /* Environment that gateway and sweeper share. Of the secrets, a sweeper needs the store's URL and no other. */}}
+{{- /* Environment that gateway and sweeper share. Of the secrets, a sweeper needs the URL of Redis and no other. */}}
 {{- define "sfu-gateway.environment" -}}
 - name: SFU_GATEWAY_CONFIG
   value: /etc/sfu-gateway/gateway.toml
@@ -145,6 +240,9 @@ checksum/secrets: {{ list .Values.secrets .Values.redis.bundled.password | toJso
   mountPath: /etc/sfu-gateway/tls
   readOnly: true
 {{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "sfu-gateway.volumes" -}}
@@ -153,5 +251,8 @@ checksum/secrets: {{ list .Values.secrets .Values.redis.bundled.password | toJso
 {{- with .Values.redis.tlsSecret }}
 - name: redis-tls
   secret: {secretName: {{ . }}, defaultMode: 0440}
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
 {{- end }}
 {{- end }}

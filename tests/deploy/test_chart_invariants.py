@@ -1,0 +1,360 @@
+"""What holds of the chart whatever is switched on.
+
+It is rendered with combinations of its features that hold every three values of different features at once.
+"""
+
+import itertools
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from tests.deploy.helm import CHART, VALUE_SETS, Object, containers, helm, of_kind, pods, validate
+
+KEY: Final = "bm90IGEgc2VjcmV0LCBvbmx5IGZvciB0aGUgdGVzdHM="
+KUBERNETES: Final = ("1.30", "1.31", "1.32", "1.33", "1.34")
+CUSTOM_GROUPS: Final = ("monitoring.coreos.com/", "keda.sh/", "gateway.networking.k8s.io/")
+
+SFUS: Final[Object] = {
+    "enabled": True,
+    "image": {"repository": "images.example.internal/odoo-sfu", "tag": "1.3.3"},
+    "authSecret": "sfu-auth",
+    "gatewayUrl": "https://sfu.example.com",
+}
+EXTRAS: Final[Object] = {
+    "commonLabels": {"team": "calls"},
+    "imagePullSecrets": [{"name": "one"}, {"name": "two"}],
+    "extraEnv": [{"name": "SFU_GATEWAY_LOG__LEVEL", "value": "debug"}],
+    "extraVolumes": [{"name": "extra", "emptyDir": {}}],
+    "extraVolumeMounts": [{"name": "extra", "mountPath": "/extra"}],
+    "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra"}}],
+    "ingress": {"enabled": True, "hosts": ["sfu.example.com"]},
+    "httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}]},
+    "serviceMonitor": {"enabled": True},
+    "prometheusRule": {"enabled": True},
+    "grafanaDashboards": {"enabled": True},
+    "redis": {"tlsSecret": "redis-ca"},
+    "gateway": {"podLabels": {"example.com/tier": "front"}},
+    "sfu": {"extraContainers": [{"name": "tls", "image": "images.example.internal/tls:1"}]},
+}
+
+FEATURES: Final[dict[str, dict[str, Object]]] = {
+    "release": {
+        "gateway": {},
+        "gateway and SFUs": {"sfu": SFUS},
+        "SFUs": {"sfu": SFUS, "gateway": {"enabled": False}, "sweeper": {"enabled": False}},
+    },
+    "address": {
+        "of the node": {},
+        "asked": {"sfu": {"publicIp": {"source": "node"}, "command": ["node", "src/server.js"]}},
+        "given": {"sfu": {"publicIp": {"source": "value", "value": "203.0.113.7"}}},
+    },
+    "store": {
+        "given": {"secrets": {"key": KEY, "registrationKey": KEY, "redisUrl": "redis://redis.example.internal"}},
+        "bundled": {
+            "secrets": {"key": KEY, "registrationKey": KEY},
+            "redis": {"bundled": {"enabled": True, "password": "x"}},
+        },
+        "in a Secret": {"secrets": {"existingSecret": "sfu-gateway"}},
+    },
+    "scaling": {
+        "fixed": {},
+        "automatic": {"gateway": {"autoscaling": {"enabled": True}}, "sfu": {"autoscaling": {"enabled": True}}},
+    },
+    "ports": {"two": {}, "one": {"ops": {"port": 0}}},
+    "platform": {"any": {}, "openshift": {"openshift": {"enabled": True}}},
+    "extras": {"none": {}, "all": EXTRAS},
+}  # fmt: skip
+
+Release = tuple[str, tuple[Object, ...]]
+
+
+def covering(features: Object, strength: int = 3) -> list[tuple[str, ...]]:
+    """Return combinations of the features' values that hold every `strength` values of different features at once."""
+    holds = {
+        choice: set(itertools.combinations(zip(features, choice, strict=True), strength))
+        for choice in itertools.product(*features.values())
+    }
+    wanted = set().union(*holds.values())
+    chosen: list[tuple[str, ...]] = []
+    while wanted:
+        chosen.append(max(holds, key=lambda choice: len(holds[choice] & wanted)))
+        wanted -= holds[chosen[-1]]
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> list[Release]:
+    """The chosen combinations of features, rendered; the name of each says which."""
+    directory = tmp_path_factory.mktemp("values")
+
+    def render(numbered: tuple[int, tuple[str, ...]]) -> Release:
+        number, choice = numbered
+        values: Object = {}
+        for feature, name in zip(FEATURES, choice, strict=True):
+            _merge(values, FEATURES[feature][name])
+        file = directory / f"{number}.json"
+        file.write_text(json.dumps(values))
+        done = helm("template", "sfu-gateway", CHART, "--namespace", "calls", "--values", file)
+        assert done.returncode == 0, f"{choice}: {done.stderr}"
+        return " + ".join(choice), tuple(filter(None, yaml.load_all(done.stdout, yaml.CSafeLoader)))
+
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(render, enumerate(covering(FEATURES))))
+
+
+def _merge(into: Object, more: Object) -> None:
+    for name, value in more.items():
+        if isinstance(value, dict):
+            _merge(into.setdefault(name, {}), value)
+        else:
+            into[name] = value
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_kubernetes_accepts_every_object(releases: list[Release], version: str) -> None:
+    distinct = {json.dumps(item, sort_keys=True) for _, objects in releases for item in objects}
+    for text in distinct:
+        item = json.loads(text)
+        if not item["apiVersion"].startswith(CUSTOM_GROUPS):
+            validate(item, version)
+
+
+def test_every_pod_has_the_pull_secrets_and_no_token(releases: list[Release]) -> None:
+    for name, objects in releases:
+        wanted = EXTRAS["imagePullSecrets"] if name.endswith("all") else None
+        for what, pod in pods(objects).items():
+            assert pod.get("imagePullSecrets") == wanted, (name, what)
+            assert pod["automountServiceAccountToken"] is False, (name, what)
+            assert pod["enableServiceLinks"] is False, (name, what)
+
+
+def test_every_pod_but_the_sfus_keeps_to_the_restricted_standard(releases: list[Release]) -> None:
+    for name, objects in releases:
+        for what, pod in pods(objects).items():
+            if what.endswith("-sfu"):
+                continue
+            context = pod["securityContext"]
+            assert context["runAsNonRoot"] is True, (name, what)
+            assert context["seccompProfile"] == {"type": "RuntimeDefault"}, (name, what)
+            assert ("runAsUser" in context) == ("openshift" not in name), (name, what)
+            assert not pod.get("hostNetwork"), (name, what)
+            for container in containers(pod):
+                assert container["securityContext"] == {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                }, (name, what)
+
+
+def test_every_reference_within_the_release_resolves(releases: list[Release]) -> None:
+    outside = {"sfu-auth", "sfu-gateway", "redis-ca", "kube-root-ca.crt"}
+    for name, objects in releases:
+        there = {(item["kind"], item["metadata"]["name"]) for item in objects}
+        keys = {
+            (item["metadata"]["name"], key)
+            for item in of_kind(objects, "Secret")
+            for key in item.get("stringData", ())
+        }
+        for kind, target, key in _references(objects):
+            if kind == "Secret" and target in outside - (
+                {"sfu-gateway"} if "in a Secret" not in name else set()
+            ):
+                continue
+            if target in ("kube-root-ca.crt",):
+                continue
+            assert (kind, target) in there, (name, kind, target)
+            assert key is None or (target, key) in keys, (name, target, key)
+
+
+def _references(objects: tuple[Object, ...]) -> Iterator[tuple[str, str, str | None]]:
+    """Yield (kind, name, key) of everything that a pod, a route or an autoscaler names."""
+    for pod in pods(objects).values():
+        if pod["serviceAccountName"] != "default":
+            yield "ServiceAccount", pod["serviceAccountName"], None
+        yield from _named_in(pod)
+    for item in objects:
+        if item["kind"] in ("Ingress", "HTTPRoute"):
+            for target in re.findall(r'"service": \{"name": "([^"]+)"', json.dumps(item)):
+                yield "Service", target, None
+            for rule in item["spec"]["rules"]:
+                for backend in rule.get("backendRefs", ()):
+                    yield "Service", backend["name"], None
+        if "scaleTargetRef" in item.get("spec", {}):
+            target = item["spec"]["scaleTargetRef"]
+            yield target["kind"], target["name"], None
+
+
+def _named_in(node: Any) -> Iterator[tuple[str, str, str | None]]:
+    if isinstance(node, list):
+        for item in node:
+            yield from _named_in(item)
+    elif isinstance(node, dict):
+        for name, value in node.items():
+            if name in ("secretKeyRef", "secretRef"):
+                yield "Secret", value["name"], value.get("key")
+            elif name == "secret" and "secretName" in value:
+                yield "Secret", value["secretName"], None
+            elif name == "configMap":
+                yield "ConfigMap", value["name"], None
+            else:
+                yield from _named_in(value)
+
+
+def test_every_mount_has_its_volume_and_every_named_port_exists(releases: list[Release]) -> None:
+    for name, objects in releases:
+        for what, pod in pods(objects).items():
+            volumes = {volume["name"] for volume in pod.get("volumes", ())}
+            claims = next(
+                (item["spec"].get("volumeClaimTemplates", ()) for item in objects
+                 if f"{item['kind']}/{item['metadata']['name']}" == what), ()
+            )  # fmt: skip
+            volumes |= {claim["metadata"]["name"] for claim in claims}
+            for container in containers(pod):
+                mounted = {mount["name"] for mount in container.get("volumeMounts", ())}
+                assert mounted <= volumes, (name, what)
+                ports = {port["name"] for port in container.get("ports", ())}
+                probes = [container[key] for key in container if key.endswith("Probe")]
+                asked = {next(iter(probe.values()))["port"] for probe in map(_action, probes)}
+                assert asked <= ports, (name, what)
+
+
+def _action(probe: Object) -> Object:
+    return {key: probe[key] for key in ("httpGet", "tcpSocket") if key in probe}
+
+
+def test_every_service_selects_a_pod_that_has_its_port(releases: list[Release]) -> None:
+    for name, objects in releases:
+        workloads = [item for item in objects if "template" in item.get("spec", {})]
+        for service in of_kind(objects, "Service"):
+            wanted = service["spec"]["selector"].items()
+            (workload,) = [
+                item for item in workloads if wanted <= item["spec"]["template"]["metadata"]["labels"].items()
+            ]
+            named = {
+                port["name"]
+                for container in containers(workload["spec"]["template"]["spec"])
+                for port in container.get("ports", ())
+            }
+            assert {port["targetPort"] for port in service["spec"]["ports"]} <= named, name
+
+
+def test_no_pod_template_has_a_version(releases: list[Release]) -> None:
+    for name, objects in releases:
+        for item in objects:
+            labels = item.get("spec", {}).get("template", {}).get("metadata", {}).get("labels", {})
+            assert "app.kubernetes.io/version" not in labels, name
+
+
+def test_every_workload_says_how_many(releases: list[Release]) -> None:
+    """Without `replicas` Kubernetes makes it one, as long as the autoscaler has not spoken."""
+    for name, objects in releases:
+        for item in objects:
+            if item["kind"] in ("Deployment", "StatefulSet"):
+                assert item["spec"]["replicas"] >= 1, name
+
+
+def test_no_url_is_made_of_an_address_without_brackets(releases: list[Release]) -> None:
+    """`$(HOST_IP)` may be an IPv6 address; only who reads it knows."""
+    for name, objects in releases:
+        assert not re.search(r"://[^\"' ]*\$\(HOST_IP\)", json.dumps(objects)), name
+
+
+def test_every_object_has_the_labels_and_its_name_once(releases: list[Release]) -> None:
+    for name, objects in releases:
+        names = [(item["kind"], item["metadata"]["name"]) for item in objects]
+        assert len(names) == len(set(names)), name
+        for item in objects:
+            if item["metadata"]["name"] != "extra":
+                assert item["metadata"]["labels"]["app.kubernetes.io/part-of"] == "sfu-gateway", name
+                assert ("team" in item["metadata"]["labels"]) == name.endswith("all"), name
+
+
+def test_operators_routes_have_a_service_inside_alone(releases: list[Release]) -> None:
+    for name, objects in releases:
+        ops = [item for item in of_kind(objects, "Service") if item["metadata"]["name"].endswith("-ops")]
+        assert bool(ops) == (" two " in f" {name} " and not name.startswith("SFUs")), name
+        assert all("type" not in item["spec"] for item in ops)
+
+
+class TestOlderValues:
+    """`helm upgrade --reuse-values` brings the defaults of the older chart, which lack what is new."""
+
+    @pytest.mark.parametrize("name", ["trial", "sfus-only"])
+    def test_any_missing_value_has_its_default(self, name: str, tmp_path: Path) -> None:
+        path = VALUE_SETS[name]
+        values = yaml.safe_load((CHART / "values.yaml").read_text())
+        expected = helm("template", "x", CHART, "--values", path)
+        assert expected.returncode == 0, expected.stderr
+
+        def rendered_without(numbered: tuple[int, tuple[str, ...]]) -> tuple[tuple[str, ...], str]:
+            number, gap = numbered
+            chart = tmp_path / str(number)
+            shutil.copytree(CHART, chart)
+            older = json.loads(json.dumps(values))
+            group = older
+            for step in gap[:-1]:
+                group = group[step]
+            del group[gap[-1]]
+            (chart / "values.yaml").write_text(yaml.safe_dump(older))
+            done = helm("template", "x", chart, "--values", path)
+            return gap, done.stdout + done.stderr
+
+        with ThreadPoolExecutor(4) as pool:
+            results = list(pool.map(rendered_without, enumerate(_sections(values))))
+        assert len(results) > 20
+        assert [gap for gap, text in results if text != expected.stdout] == []
+
+    def test_no_grace_period_becomes_shorter_by_a_null(self) -> None:
+        done = helm(
+            "template",
+            "x",
+            CHART,
+            "--values",
+            CHART / "ci" / "minimal-values.yaml",
+            "--set",
+            "gateway.shutdown=null",
+        )
+        assert "terminationGracePeriodSeconds: 20" in done.stdout
+
+
+def _sections(values: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the path of every group of values, and of the first value in each."""
+    for name, value in values.items():
+        if name in ("podSecurityContext", "containerSecurityContext", "resources", "labels"):
+            yield (*above, name)  # a whole: it replaces the default, and a field of it can be left out
+        elif isinstance(value, dict) and value:
+            yield (*above, name)
+            yield from _sections(value, (*above, name))
+        elif above and name == next(iter(values)):
+            yield (*above, name)
+
+
+class TestReplicas:
+    """Switching autoscaling on keeps what runs; `lookup` finds nothing in `helm template`, so a probe stands in."""
+
+    @pytest.mark.parametrize(
+        ("live", "expected"),
+        [(None, 4), (6, 6), (1, 3), (3, 3), (12, 12)],
+    )
+    def test_autoscaling_starts_from_what_runs(self, tmp_path: Path, live: int | None, expected: int) -> None:
+        chart = tmp_path / "chart"
+        shutil.copytree(CHART, chart)
+        found = "dict" if live is None else f'(dict "spec" (dict "replicas" {live}))'
+        probe = (
+            '{{- include "sfu-gateway.prepare" . }}\nkind: Probe\nmetadata: {name: probe}\n'
+            f'replicas: {{{{ include "sfu-gateway.replicas" (list ({found}) .Values.gateway) | trim }}}}\n'
+        )
+        (chart / "templates" / "probe.yaml").write_text(probe)
+        done = helm(
+            "template", "x", chart, "--values", CHART / "ci" / "minimal-values.yaml", "--show-only",
+            "templates/probe.yaml", "--set", "gateway.autoscaling.enabled=true",
+            "--set", "gateway.autoscaling.minReplicas=3", "--set", "gateway.replicaCount=4",
+        )  # fmt: skip
+        assert yaml.safe_load(done.stdout)["replicas"] == expected, done.stderr
