@@ -8,7 +8,7 @@
     ├── Refused
     │   ├── CredentialsMissing       401     credentials_missing
     │   ├── CredentialsInvalid       401     credentials_invalid
-    │   ├── CredentialsExpired       401     credentials_expired
+    │   │   └── CredentialsExpired   401     credentials_expired
     │   ├── IssuerMissing            403     issuer_missing
     │   ├── RouteClosed              403     closed
     │   ├── AddressNotAllowed        403     address_not_allowed
@@ -92,14 +92,22 @@ class CredentialsMissing(Refused):
 
 
 class CredentialsInvalid(Refused):
-    """The token's signature, algorithm or shape is wrong."""
+    """The token's signature, algorithm or shape is wrong.
+
+    `clock_difference_s` is set where the token is refused for its time and names when it was issued: by how many
+    seconds the sender's clock is ahead of the gateway's.
+    """
 
     status = 401
     code = "credentials_invalid"
     title = "Credentials are not valid"
 
+    def __init__(self, detail: str, clock_difference_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.clock_difference_s = clock_difference_s
 
-class CredentialsExpired(Refused):
+
+class CredentialsExpired(CredentialsInvalid):
     """The token was good until its `exp`."""
 
     status = 401

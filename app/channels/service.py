@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,6 +12,7 @@ from app.channels.placer import Placer
 from app.channels.retry_budget import RetryBudget
 from app.channels.single_flight import SingleFlight
 from app.crypto.sealing import UnsealError
+from app.crypto.tokens import SFU_TOKEN_LIFE_SECONDS
 from app.errors import (
     AllSfusFailed,
     DeadlineExceeded,
@@ -22,19 +23,16 @@ from app.errors import (
 from app.logs import logger
 from app.registry.placements import Busy, ForwardOutcome, Outcome, Placement, PlacementRequest
 from app.settings.model import FailoverSettings
-from app.upstream.client import Channel, Forwarder, ForwardError
+from app.upstream.client import Channel, Forwarder, ForwardError, OwnFault
 
 log = logger(__name__)
-
-TOKEN_LIFE_SECONDS: Final = 60
-"""Life of the tokens that SFUs get; Odoo's own have 30 s, clocks may differ a little."""
 
 _HOLD_MARGIN_MS: Final = 100
 _FIRST_WAIT_S: Final = 0.005
 _LONGEST_WAIT_S: Final = 0.05
 
 
-class KeyUnreadable(ForwardError):
+class KeyUnreadable(OwnFault):
     """This replica lacks the sealing key that another one has: during a rotation, and not the SFU's fault."""
 
 
@@ -48,7 +46,8 @@ class ChannelRequest:
     groups: tuple[tuple[str, ...], ...]
     client: str
     """The address of the caller, as the SFU is to see it."""
-    query: Sequence[tuple[str, str]] = ()
+    query: str = ""
+    """As it is passed on to the SFU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +143,7 @@ class Channels:
                         hold_ms=int(remaining * 1000) + _HOLD_MARGIN_MS,
                         allow=caller.tenant.region_allow,
                         max_channels=caller.tenant.max_channels,
+                        caller=request.client,
                     )
                 )
             except (NoSfuAvailable, Overloaded):
@@ -164,11 +164,11 @@ class Channels:
             key = self._placer.open_key(placement)
         except UnsealError as error:
             raise KeyUnreadable("has a key that this replica cannot unseal") from error
-        claims = request.caller.claims | {"exp": int(self._wall_clock()) + TOKEN_LIFE_SECONDS}
+        claims = request.caller.claims | {"exp": int(self._wall_clock()) + SFU_TOKEN_LIFE_SECONDS}
         return await self._forwarder.create_channel(
             placement.address,
             token=key.sign(claims),
-            client=request.client,
+            client=placement.caller or request.client,
             public_url=placement.public_url,
             query=request.query,
             timeout_s=self._time_for(attempts, number),
@@ -196,7 +196,7 @@ class Channels:
         self._observer.forward_failed(placement.region)
         log.warning("sfu_failed", request_id=attempts.request.id, sfu=placement.address, detail=str(error))
         if error.status is None:
-            is_ours = isinstance(error, KeyUnreadable)
+            is_ours = isinstance(error, OwnFault)
             await self._report(attempts, placement, "unblamed" if is_ours else "failed")
         elif _is_refusal(error.status):
             await self._report(attempts, placement, "unblamed", is_final=True)

@@ -4,22 +4,24 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.crypto.tokens import Key, bearer_token, verify
+from app.crypto.tokens import (
+    CLOCK_TOLERANCE_SECONDS,
+    MAX_REGISTRATION_LIFE_SECONDS,
+    Key,
+    bearer_token,
+    clock_difference,
+    verify,
+)
 from app.errors import CredentialsInvalid, InvalidField, MalformedBody, RegistryUnavailable, RouteClosed
 from app.registry.availability import RegistryAvailability
 from app.registry.registry import Registry
 from app.registry.sfus import SfuReport
 from app.settings.model import NAME_PATTERN, Settings
 from app.upstream.addresses import AddressGuard, parse_address
-
-MAX_TOKEN_LIFE_SECONDS: Final = 300
-"""A heartbeat's token is made for the moment; a stolen one is worthless soon."""
-
-_CLOCK_TOLERANCE_SECONDS: Final = 30
 
 Count = Annotated[int, Field(ge=0, le=10**9)]
 Usage = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -43,6 +45,8 @@ class HeartbeatBody(BaseModel):
     maxSessions: Annotated[int, Field(gt=0, le=10**9)] | None = None  # noqa: N815
     publicUrl: str | None = None  # noqa: N815
     draining: bool = False
+    instance: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None
+    """Random id of the process that reports; another one under the same address and key is another process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +92,13 @@ class Registration:
             raise RouteClosed("set registration.key to let SFUs register")
         now = self._clock()
         claims = verify(bearer_token(authorization), registration.key, now=now)
-        if claims["exp"] > now + MAX_TOKEN_LIFE_SECONDS + _CLOCK_TOLERANCE_SECONDS:
-            raise CredentialsInvalid(f"the token lives longer than {MAX_TOKEN_LIFE_SECONDS} s")
+        ahead = claims["exp"] - now
+        if ahead > MAX_REGISTRATION_LIFE_SECONDS + CLOCK_TOLERANCE_SECONDS:
+            raise CredentialsInvalid(
+                f"exp is {ahead:.0f} s ahead of the gateway's clock, more than {MAX_REGISTRATION_LIFE_SECONDS} s: "
+                "make tokens that live shorter, or compare the clocks of SFU and gateway",
+                clock_difference(claims, now),
+            )
 
     async def take(self, body: HeartbeatBody) -> Reply:
         """Register, renew or remove the SFU that sent `body`.
@@ -126,6 +135,7 @@ class Registration:
                 memory=min(body.memoryUsage, 1.0),
                 public_url=parse_address("publicUrl", body.publicUrl) if body.publicUrl else "",
                 is_draining=body.draining,
+                instance=body.instance or "",
             )
         )
         change: Literal["registered"] | None = "registered" if answer.is_new else None

@@ -26,6 +26,8 @@ class PlacementRequest:
     """Regions a sticky placement must be in."""
     max_channels: int | None = None
     """The tenant's limit."""
+    caller: str = ""
+    """The address of the caller: the placement keeps that of the request that began it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,20 @@ class Placement:
     """The channel the issuer had there last, or empty."""
     is_local: bool = False
     """Whether this replica chose it by itself, so that the registry does not know of it."""
+    caller: str = ""
+    """The caller's address that the placement began with; empty where it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedChannel:
+    """Where a channel is and whose it is."""
+
+    address: str
+    """The SFU's."""
+    tenant: str = ""
+    """Empty where the registry does not know it."""
+    caller: str = ""
+    """The caller's address that the SFU knows the channel by; empty where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from app.errors import (
 )
 from app.registry.explain import Candidate, explain
 from app.registry.keys import NEWEST_SCHEMA, OLDEST_SCHEMA, SCHEMA, Keys
-from app.registry.placements import Busy, ForwardOutcome, Placement, PlacementRequest
+from app.registry.placements import Busy, ForwardOutcome, PlacedChannel, Placement, PlacementRequest
 from app.registry.policy import Policy
 from app.registry.schema_version import SchemaRefused
 from app.registry.scripts import Argument, RedisClient, Script, ScriptRunner, registry_errors
@@ -219,6 +219,11 @@ class Registry:
     async def sfu_of_channel(self, uuid: str) -> str | None:
         """Return the address of the SFU that has a channel, while it is remembered."""
         return cast("str | None", await self._read("get", self.keys.channel(uuid)))
+
+    async def channel(self, uuid: str) -> PlacedChannel | None:
+        """Return where a channel is and whose it is, while it is remembered."""
+        address = await self.sfu_of_channel(uuid)
+        return PlacedChannel(address) if address else None
 
     async def key_of(self, address: str) -> Key | None:
         """Return the key of a living SFU, or `None`. Raises `UnsealError`."""

@@ -25,6 +25,8 @@ class SfuReport:
     is_draining: bool = False
     is_fresh: bool = True
     """Whether the figures were measured just now; if not, the last ones stay."""
+    instance: str = ""
+    """Random id of the process that reports; empty where it sends none."""
 
 
 @dataclass(frozen=True, slots=True)

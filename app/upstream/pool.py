@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import functools
 import ssl
 from collections import deque
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 
 from app.upstream.addresses import AddressGuard
 from app.upstream.connection import Answer, ConnectionDropped, SfuConnection
-from app.upstream.resolver import GuardedResolver
+from app.upstream.resolver import GuardedResolver, ResolverFailed
 
 IDLE_SECONDS: Final = 4.0
 """Node.js closes idle connections after 5 s; reusing one in that moment would look like a failure."""
@@ -25,6 +26,11 @@ SFUs are asked rarely, would take a file descriptor each for nothing."""
 
 MAX_ORIGINS: Final = 16_384
 """SFUs whose addresses are kept parsed and checked; the one that was learned first makes room."""
+
+OUT_OF_RESOURCES: Final = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
+)
+"""Reasons of this machine for which no connection could be opened."""
 
 _REAP_SECONDS: Final = 1.0
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -41,8 +47,6 @@ class Origin:
     """What follows method and path in each request to it, up to the headers of that request alone."""
     idle: deque[SfuConnection] = field(default_factory=deque)
     """The one that was used last is at the right."""
-    last_good: str = ""
-    """The IP address of its last new connection."""
     is_known: bool = True
 
 
@@ -86,6 +90,7 @@ class ConnectionPool:
 
         Raises:
             TimeoutError: no whole answer until then.
+            ResolverFailed: the resolver does not answer, and no address is known.
             OSError: no connection, or it ended before an answer.
             MalformedAnswer, AnswerTooLong: as `SfuConnection.ask`.
         """
@@ -100,8 +105,7 @@ class ConnectionPool:
                 # If it did, no harm: it gives the same issuer the same channel, and who has been disconnected
                 # once is not disconnected further. So one that was not answered at all is sent once more.
                 pass
-        async with asyncio.timeout_at(deadline):
-            connection = await self._connect(origin, deadline)
+        connection = await self._connect(origin, deadline)
         return await self._exchange(origin, connection, request, max_bytes, deadline)
 
     async def close(self) -> None:
@@ -161,23 +165,30 @@ class ConnectionPool:
         self._reaper = self._loop.call_later(_REAP_SECONDS, self._reap) if is_any_left else None
 
     async def _connect(self, origin: Origin, deadline: float) -> SfuConnection:
-        addresses = await self._resolver.resolve(origin.host)
-        if len(addresses) > 1:
-            addresses = tuple(sorted(addresses, key=lambda ip: ip != origin.last_good))
+        addresses = await self._addresses_of(origin, deadline)
         for number, ip in enumerate(addresses, 1):
             is_last = number == len(addresses)
             now = self._loop.time()
             try:
                 async with asyncio.timeout_at(deadline if is_last else (now + deadline) / 2):
                     connection = await self._connect_to(origin, ip)
-            except OSError:
+            except OSError as error:
+                if error.errno in OUT_OF_RESOURCES:
+                    raise
                 if is_last:
-                    self._resolver.forget(origin.host)
+                    self._resolver.failed(origin.host)
                     raise
             else:
-                origin.last_good = ip
+                self._resolver.succeeded(origin.host, ip)
                 return connection
         raise AssertionError("a resolver returns at least one address")
+
+    async def _addresses_of(self, origin: Origin, deadline: float) -> tuple[str, ...]:
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._resolver.resolve(origin.host)
+        except TimeoutError as error:
+            raise ResolverFailed(f"the resolver does not answer for {origin.host} in time") from error
 
     async def _connect_to(self, origin: Origin, ip: str) -> SfuConnection:
         if self._is_closed:

@@ -41,7 +41,7 @@ async def test_a_server_that_proves_its_name_is_asked_on_one_connection(tmp_path
     ):
         for _ in range(3):
             asked = ask(forwarder, f"https://{host}:{server.port}", timeout_s=PATIENCE_S)
-            assert await asked == Channel("x", "u")
+            assert await asked == Channel("x", "http://sfu")
         assert server.accepted == 1
         assert server.requests[0].headers["Host"] == f"{host}:{server.port}"
 
