@@ -18,7 +18,7 @@ from app.auth.tenants import Tenant, Tenants
 from app.channels.fallback import SnapshotPlacer
 from app.channels.placer import Placer
 from app.channels.service import ChannelRequest, Channels, Placed
-from app.crypto.tokens import Key
+from app.crypto.tokens import SFU_TOKEN_LIFE_SECONDS, Key
 from app.errors import (
     AllSfusFailed,
     ChannelNotPlaced,
@@ -156,7 +156,12 @@ async def test_the_sfu_gets_all_claims_signed_with_its_own_key_and_an_expiry_of_
     request = gateway.request(key="channel key", sessionIds=[1, 2], exp=now + 30)
     await gateway.replica(wall_clock=lambda: now).create(request)
     [call] = sfu.calls
-    assert call.claims == {"iss": "issuer", "key": "channel key", "sessionIds": [1, 2], "exp": now + 60}
+    assert call.claims == {
+        "iss": "issuer",
+        "key": "channel key",
+        "sessionIds": [1, 2],
+        "exp": now + SFU_TOKEN_LIFE_SECONDS,
+    }
 
 
 async def test_a_key_seed_becomes_the_key_that_browsers_derive_from_the_gateways(gateway: Gateway) -> None:
