@@ -101,7 +101,7 @@ async def open_resources(
     return State(
         settings=settings,
         registry=registry,
-        registration=Registration(registry, settings, guard, switch),
+        registration=Registration(registry, settings, guard, switch, forwarder),
         guard=guard,
         tenants=ObservedTenants(tenants, observer),
         regions=ObservedRegions(_region_chooser(stack, settings, switch, registry), observer),

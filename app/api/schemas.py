@@ -30,6 +30,15 @@ class Channel(Document):
     """Base URL of that SFU, for browsers."""
 
 
+class Checks(Document):
+    """What a replica found when it asked an SFU that wants to know."""
+
+    reachable: bool
+    """Whether something answers at its address."""
+    keyAccepted: bool | None  # noqa: N815
+    """Whether its key is the one that was sent; null when the answer does not say."""
+
+
 class HeartbeatReply(Document):
     """What an SFU is told."""
 
@@ -38,6 +47,8 @@ class HeartbeatReply(Document):
     """Milliseconds until the next heartbeat is due."""
     draining: bool
     """Whether the SFU is to take no new channels."""
+    checks: Checks | None = None
+    """In the answer to a heartbeat whose `status` is `check`."""
 
 
 class Disconnected(Document):

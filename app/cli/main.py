@@ -83,10 +83,15 @@ def sweep(config: Config = None) -> None:
 
 
 @cli.command()
-def agent() -> None:
+def agent(
+    check: Annotated[
+        bool, typer.Option("--check", help="Check SFU, key, clock, URLs and gateway; register nothing.")
+    ] = False,
+) -> None:
     """Report an unchanged SFU beside it to the gateway. Its settings are environment variables: docs/sfu.md."""
+    arguments = ["--check"] if check else []
     # A new process image leaves behind what the command line has loaded: a sidecar is to stay small.
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "workers.agent"])  # noqa: S606 - no shell wanted
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "workers.agent", *arguments])  # noqa: S606 - no shell
 
 
 @cli.command()

@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Self
 from urllib.parse import urlsplit
 
@@ -30,6 +30,8 @@ class Channel:
 
     uuid: str
     url: str
+    said_url: str = field(default="", compare=False)
+    """What the SFU answered as its URL, where a registered public URL took its place."""
 
 
 class ForwardError(Exception):
@@ -57,12 +59,11 @@ class Forwarder:
         *,
         tls: ssl.SSLContext | None = None,
         resolver: GuardedResolver | None = None,
-        on_created: Callable[[str, Channel, str, str], None] | None = None,
+        on_created: Callable[[str, Channel, str], None] | None = None,
     ) -> None:
         """`guard` says which addresses may be connected to; `tls` defaults to the system's certificates.
 
-        `on_created` is told of each channel: the SFU's address, its answer, the caller's address and the
-        registered public URL.
+        `on_created` is told of each channel: the SFU's address, the channel, and the caller's address.
         """
         self._guard = guard
         self._tls = tls
@@ -106,9 +107,11 @@ class Forwarder:
         if not 200 <= status < 300:
             raise ForwardError(f"answered {status}", status)
         channel = _channel(body)
+        if public_url:
+            channel = Channel(channel.uuid, public_url, channel.url)
         if self._on_created is not None:
-            self._on_created(address, channel, client, public_url)
-        return Channel(channel.uuid, public_url) if public_url else channel
+            self._on_created(address, channel, client)
+        return channel
 
     async def disconnect(self, address: str, *, token: str, client: str, timeout_s: float) -> None:
         """Post a disconnect, whose body is the bare `token`, to the SFU at `address`. Raises `ForwardError`."""

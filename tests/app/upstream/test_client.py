@@ -114,8 +114,8 @@ async def test_the_registered_public_url_wins_over_what_the_sfu_says() -> None:
     """An SFU without PROXY does not know the name by which browsers reach it."""
     told: list[tuple[str, str, str, str]] = []
 
-    def note(address: str, channel: Channel, client: str, public_url: str) -> None:
-        told.append((address, channel.url, client, public_url))
+    def note(address: str, channel: Channel, client: str) -> None:
+        told.append((address, channel.said_url, client, channel.url))
 
     async with running_sfu() as (sfu, _), Forwarder(AddressGuard(), on_created=note) as forwarder:
         channel = await ask(forwarder, sfu.address, public_url="https://sfu.example.com")
