@@ -18,6 +18,7 @@ from app.channels.fallback import SnapshotPlacer
 from app.channels.observer import ObservedRegions, ObservedTenants, Observer
 from app.channels.placer import Placer
 from app.channels.service import Channels
+from app.channels.setup_watch import SetupWatch
 from app.dashboard.counters import ChannelCounter
 from app.dashboard.fleet_watch import FleetView
 from app.dashboard.history import History
@@ -77,7 +78,10 @@ async def open_resources(
     registry = Registry.from_settings(client, settings)
     await _claim_schema(stack, registry, ends_process=store is None)
     guard = AddressGuard(settings.allowed_addresses, allow_link_local=settings.registration.allow_link_local)
-    forwarder = await stack.enter_async_context(Forwarder(guard))
+    watch_setup = SetupWatch()
+    forwarder = await stack.enter_async_context(Forwarder(guard, on_created=watch_setup.created))
+    watch_setup.forwarder = forwarder
+    stack.push_async_callback(watch_setup.close)
     switch, placer = _placing(client, registry, settings, told)
     await stack.enter_async_context(switch.running())
     await stack.enter_async_context(_static_sfus(registry, forwarder, settings).kept_registered())
