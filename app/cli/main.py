@@ -103,6 +103,9 @@ def conformance(
     address: Annotated[
         str, typer.Option(help="Address that the played SFU registers; default: one that leads nowhere.")
     ] = "",
+    admin_token: Annotated[
+        str, typer.Option(envvar="SFU_GATEWAY_ADMIN_TOKEN", help="The gateway's, to forget the played SFU.")
+    ] = "",
     sfu: Annotated[str, typer.Option(help="Base URL of an SFU, to play Odoo against.")] = "",
     key: Annotated[str, typer.Option(envvar="AUTH_KEY", help="The SFU's, base64.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
@@ -112,7 +115,8 @@ def conformance(
 
     runs = []
     if gateway:
-        runs.append(hold_gateway(gateway, _key_option("--registration-key", registration_key), address))
+        key_option = _key_option("--registration-key", registration_key)
+        runs.append(hold_gateway(gateway, key_option, address, admin_token))
     if sfu:
         runs.append(hold_sfu(sfu, _key_option("--key", key)))
     if not runs:

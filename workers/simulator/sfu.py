@@ -73,8 +73,8 @@ class SimulatedSfu:
     """An SFU in this process; any number of them share one event loop.
 
     `start` it, then use `address`. It keeps its port over `stop`, `kill` and another `start`, forgets its channels
-    as a restarted SFU does, and has another `instance` then. `draining` is the SFU's own wish, told to the gateway; what
-    the gateway told the SFU is `heartbeats.is_told_to_drain`.
+    as a restarted SFU does, and has another `instance` then. `draining` is the SFU's own wish, told to the gateway;
+    what the gateway told the SFU is `heartbeats.is_told_to_drain`.
     """
 
     def __init__(
