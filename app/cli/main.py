@@ -144,8 +144,10 @@ def demo(
     duration: Annotated[float, typer.Option(min=0, help="Seconds until it ends by itself; 0: never.")] = 0,
 ) -> None:
     """Run a gateway, a sweeper and simulated SFUs in this process, on an embedded store."""
-    from workers.demo import run_demo
-
+    try:
+        from workers.demo import run_demo
+    except ModuleNotFoundError as error:
+        fail(f"the demo needs {error.name}: pip install 'sfu-gateway[demo]'", Exit.FAILED)
     try:
         asyncio.run(
             run_demo(sfus=sfus, port=port, calls_per_minute=calls, duration_s=duration, say=typer.echo)
