@@ -36,5 +36,8 @@ def test_a_query_fits_into_a_request_line_and_means_the_same(query: bytes) -> No
     assert passed.isprintable()
     assert " " not in passed
     assert "#" not in passed
-    options = {"keep_blank_values": True, "encoding": "latin-1"}
-    assert parse_qsl(passed, **options) == parse_qsl(query.decode("latin-1"), **options)
+    assert parameters(passed) == parameters(query.decode("latin-1"))
+
+
+def parameters(query: str) -> list[tuple[str, str]]:
+    return parse_qsl(query, keep_blank_values=True, encoding="latin-1")
