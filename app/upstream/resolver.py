@@ -31,6 +31,10 @@ def _text(host: str | int, _port: int | bytes = 0, _flow: int = 0, scope: int = 
     return f"{host}%{scope}" if scope else str(host)
 
 
+class NotPermitted(OSError):
+    """The guard permits none of the addresses that a name leads to."""
+
+
 class GuardedResolver:
     """Resolves names, and refuses those that lead where the gateway must not go.
 
@@ -84,7 +88,7 @@ class GuardedResolver:
         found = [host] if _is_ip_address(host) else await self._lookup(host)
         permitted = tuple(text for text in found if self._guard.permits(ipaddress.ip_address(text)))
         if not permitted:
-            raise OSError(f"{host} leads to no permitted address")
+            raise NotPermitted(f"{host} leads to no permitted address")
         return permitted
 
     def _answered(self, host: str, done: asyncio.Task[tuple[str, ...]]) -> None:

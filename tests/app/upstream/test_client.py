@@ -118,8 +118,8 @@ async def test_behind_a_public_url_the_sfu_names_itself_by_it(forwarder: Forward
         (NoUuid(), 200, "without uuid and url"),
         (Redirect(), 302, "answered 302"),
         (Huge(), 200, "more than 65536 bytes"),
-        (Hang(), None, "did not answer in time"),
-        (Drip(bytes_per_second=100), None, "did not answer in time"),
+        (Hang(), None, "did not answer within"),
+        (Drip(bytes_per_second=100), None, "did not answer within"),
         (Refuse(), None, "cannot be reached"),
     ],
 )
@@ -217,7 +217,11 @@ async def test_statistics_may_be_longer_than_an_answer(forwarder: Forwarder) -> 
 
 @pytest.mark.parametrize(
     ("fault", "status", "detail"),
-    [(Garbage(), None, "not JSON"), (Status(status=503), 503, "answered 503"), (Hang(), None, "in time")],
+    [
+        (Garbage(), None, "not JSON"),
+        (Status(status=503), 503, "answered 503"),
+        (Hang(), None, "did not answer"),
+    ],
 )
 async def test_statistics_of_a_broken_sfu_are_an_error(
     forwarder: Forwarder, sfu: SimulatedSfu, fault: Fault, status: int | None, detail: str

@@ -122,7 +122,7 @@ async def test_no_text_of_a_caller_becomes_a_header(
     forwarder: Forwarder, server: ScriptedServer, name: str, evil: str
 ) -> None:
     text = f"https://sfu.example{evil}" if name == "public_url" else f"text{evil}"
-    with pytest.raises(ForwardError, match="cannot be reached: ValueError") as caught:
+    with pytest.raises(ForwardError, match="a header cannot be written") as caught:
         await ask(forwarder, server.address, **{name: text})
     assert "text" not in f"{caught.value!r} {caught.value.__cause__!r}"
     assert server.accepted == 0
@@ -158,7 +158,7 @@ async def test_without_time_for_an_answer_nothing_is_sent(
     forwarder: Forwarder, server: ScriptedServer, timeout_s: float
 ) -> None:
     await ask(forwarder, server.address)
-    with pytest.raises(ForwardError, match="did not answer in time"):
+    with pytest.raises(ForwardError, match="did not answer within"):
         await ask(forwarder, server.address, timeout_s=timeout_s)
     assert len(server.requests) == 1
 
@@ -213,7 +213,7 @@ async def test_a_head_that_drips_cannot_hold_a_request(forwarder: Forwarder) -> 
             await asyncio.sleep(0.02)
 
     async with scripted_server(drip) as server:
-        with pytest.raises(ForwardError, match="did not answer in time"):
+        with pytest.raises(ForwardError, match="did not answer within"):
             await ask(forwarder, server.address)
 
 
