@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,39 +29,19 @@ class Attempt:
 
     number: int
     placement: Placement
-    task: asyncio.Task[Channel | ForwardError] | None = None
+    task: asyncio.Task[None] | None = None
+    channel: Channel | None = None
+    """What the SFU created."""
+    error: ForwardError | None = None
+    """Why the SFU created no channel."""
+    has_ended: bool = False
     is_reported: bool = False
     """Whether the registry knows the outcome. Each attempt has one report."""
 
     @property
     def is_open(self) -> bool:
         """Whether the SFU may still answer."""
-        return self.task is not None and not self.task.done()
-
-    @property
-    def defect(self) -> BaseException | None:
-        """The exception of an attempt that could not even fail in order: a defect of the gateway."""
-        is_ended = self.task is not None and self.task.done() and not self.task.cancelled()
-        return self.task.exception() if is_ended and self.task is not None else None
-
-    @property
-    def answer(self) -> Channel | ForwardError | None:
-        """What the SFU answered; `None` without an answer."""
-        if self.task is None or not self.task.done() or self.task.cancelled() or self.task.exception():
-            return None
-        return self.task.result()
-
-    @property
-    def channel(self) -> Channel | None:
-        """The channel that the SFU created."""
-        answer = self.answer
-        return answer if isinstance(answer, Channel) else None
-
-    @property
-    def error(self) -> ForwardError | None:
-        """Why the SFU created none."""
-        answer = self.answer
-        return answer if isinstance(answer, ForwardError) else None
+        return self.task is not None and not self.has_ended and not self.task.done()
 
     @property
     def is_refusal(self) -> bool:
@@ -95,6 +76,9 @@ class Attempts:
         """Whether the caller has left."""
         self.is_out_of_budget = False
         """Whether the retry budget, and not the lack of SFUs, ended the search."""
+        self._defect: Exception | None = None
+        self._loop = asyncio.get_running_loop()
+        self._change: asyncio.Future[None] | None = None
 
     def add(self, placement: Placement) -> Attempt:
         """Note the next SFU."""
@@ -102,12 +86,34 @@ class Attempts:
         self.all.append(attempt)
         return attempt
 
+    def start(self, attempt: Attempt, ask: Callable[[Placement], Awaitable[Channel]]) -> None:
+        """Ask the SFU: `ask` returns its channel, or raises `ForwardError`."""
+        attempt.task = self._loop.create_task(self._follow(attempt, ask))
+
+    async def _follow(self, attempt: Attempt, ask: Callable[[Placement], Awaitable[Channel]]) -> None:
+        try:
+            attempt.channel = await ask(attempt.placement)
+        except ForwardError as error:
+            attempt.error = error
+        except Exception as defect:  # noqa: BLE001 - `wait` raises it to the caller
+            self._defect = defect
+        else:
+            self.winner = self.winner or attempt
+        finally:
+            attempt.has_ended = True
+            self._changed()
+
+    def _changed(self) -> None:
+        if self._change is not None and not self._change.done():
+            self._change.set_result(None)
+
     def abandon(self) -> None:
         """Stop: the caller has left. Open attempts are cancelled."""
         self.is_abandoned = True
         for attempt in self.all:
             if attempt.task is not None:
                 attempt.task.cancel()
+        self._changed()
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -115,22 +121,18 @@ class Attempts:
         return tuple(attempt.placement.address for attempt in self.all)
 
     @property
-    def open(self) -> list[asyncio.Task[Channel | ForwardError]]:
-        """The attempts that may still be answered."""
-        return [attempt.task for attempt in self.all if attempt.task is not None and not attempt.task.done()]
+    def is_any_open(self) -> bool:
+        """Whether an SFU may still answer."""
+        return any(attempt.is_open for attempt in self.all)
 
-    def find_winner(self) -> Attempt | None:
-        """Return the first attempt that was served; once there is one, it stays."""
-        if self.winner is None:
-            self.winner = next((attempt for attempt in self.all if attempt.channel is not None), None)
-        return self.winner
+    @property
+    def unreported(self) -> list[Attempt]:
+        """The attempts that are not open any more and that the registry knows nothing of."""
+        return [attempt for attempt in self.all if not attempt.is_reported and not attempt.is_open]
 
     def is_over(self) -> bool:
-        """Whether nothing more is to be asked or awaited. Raises the defect of an attempt."""
-        for attempt in self.all:
-            if attempt.defect is not None:
-                raise attempt.defect
-        return self.is_abandoned or self.find_winner() is not None
+        """Whether nothing more is to be asked or awaited."""
+        return self.is_abandoned or self.winner is not None
 
     @property
     def is_refused(self) -> bool:
@@ -141,21 +143,34 @@ class Attempts:
         return any(count > 1 for count in refusals.values())
 
     async def wait(self, until: float, *, for_attempt: Attempt | None = None) -> None:
-        """Return when an SFU has served, when no attempt (or not `for_attempt`) is open any more, or at `until`."""
-        loop = asyncio.get_running_loop()
-        while not self.is_over() and (open_tasks := self.open):
-            remaining = until - loop.time()
-            if remaining <= 0 or (for_attempt is not None and not for_attempt.is_open):
-                return
-            await asyncio.wait(open_tasks, timeout=remaining, return_when=asyncio.FIRST_COMPLETED)
+        """Return when an SFU has served, when no attempt (or not `for_attempt`) is open any more, or at `until`.
+
+        Raises what an attempt failed with by a defect of the gateway.
+        """
+        while self._defect is None and not self.is_over() and self.is_any_open:
+            if until <= self._loop.time() or (for_attempt is not None and not for_attempt.is_open):
+                break
+            await self.next_end(until)
+        if self._defect is not None:
+            raise self._defect
+
+    async def next_end(self, until: float | None = None) -> None:
+        """Return when the next of the open attempts has ended, or at `until`."""
+        self._change = self._loop.create_future()
+        timer = self._loop.call_at(until, self._changed) if until is not None else None
+        try:
+            await self._change
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     async def cancel_open(self) -> None:
         """Cancel the open attempts and wait until their connections are closed."""
-        open_tasks = self.open
-        for task in open_tasks:
+        tasks = [attempt.task for attempt in self.all if attempt.task is not None and not attempt.task.done()]
+        for task in tasks:
             task.cancel()
-        if open_tasks:
-            await asyncio.wait(open_tasks)
+        if tasks:
+            await asyncio.wait(tasks)
 
     def why_not_placed(self) -> ChannelNotPlaced:
         """Return the error for a request that no SFU served."""
@@ -168,6 +183,6 @@ class Attempts:
         errors = [attempt.error for attempt in self.all]
         if all(error is not None and error.blame == "never" for error in errors):
             return ReplicaFault(asked)
-        if asyncio.get_running_loop().time() >= self.deadline:
+        if self._loop.time() >= self.deadline:
             return DeadlineExceeded(f"time ran out; {asked}")
         return AllSfusFailed(asked)

@@ -5,6 +5,7 @@ wins. The SFU of a failed attempt is blamed when another SFU served the same req
 """
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,13 +15,14 @@ from typing import Final, Self
 from app.auth.tenants import Caller
 from app.channels.attempts import Attempt, Attempts
 from app.channels.observer import NullObserver, Observer
+from app.channels.outcomes import Outcomes
 from app.channels.placer import Placer
 from app.channels.retry_budget import RetryBudget
 from app.channels.single_flight import SingleFlight, Turn
 from app.crypto.sealing import UnsealError
 from app.errors import DeadlineExceeded, InvalidField, NoSfuAvailable, Overloaded
 from app.logs import logger
-from app.registry.placements import Busy, ForwardOutcome, Outcome, Placement, PlacementRequest
+from app.registry.placements import Busy, Placement, PlacementRequest
 from app.settings.model import FailoverSettings
 from app.upstream.client import Channel, Forwarder, ForwardError
 
@@ -76,7 +78,7 @@ class Channels:
         self._observer = observer or NullObserver()
         self._gate = SingleFlight()
         self._budget = RetryBudget(monotonic)
-        self._tasks: dict[asyncio.Task[Placed] | asyncio.Task[None], Attempts] = {}
+        self._tasks: dict[asyncio.Task[None], Attempts] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -104,55 +106,78 @@ class Channels:
         caller = request.caller
         async with self._gate.passing((caller.tenant.name, caller.issuer), until=attempts.deadline) as turn:
             self._budget.deposit()
-            placing = loop.create_task(self._place(request, attempts, turn))
-            self._keep(placing, attempts)
+            placed: asyncio.Future[Placed] = loop.create_future()
+            self._keep(loop.create_task(self._answer(placed, request, attempts, turn)), attempts)
             try:
-                return await asyncio.shield(placing)
+                return await placed
             except asyncio.CancelledError:
                 attempts.abandon()
                 raise
 
-    def _keep(self, task: "asyncio.Task[Placed] | asyncio.Task[None]", attempts: Attempts) -> None:
+    async def _answer(
+        self, placed: asyncio.Future[Placed], request: ChannelRequest, attempts: Attempts, turn: Turn
+    ) -> None:
+        """Place a channel apart from the caller, who may leave: `asyncio.shield` with less work per request."""
+        try:
+            result = await self._place(request, attempts, turn)
+        except BaseException as error:
+            if not placed.done():
+                placed.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            if not placed.done():
+                placed.set_result(result)
+
+    def _keep(self, task: asyncio.Task[None], attempts: Attempts) -> None:
         self._tasks[task] = attempts
         task.add_done_callback(self._tasks.pop)
 
     async def _place(self, request: ChannelRequest, attempts: Attempts, turn: Turn) -> Placed:
+        caller = request.caller
+        outcomes = Outcomes(
+            self._placer, self._observer, attempts, request.id, caller.tenant.name, caller.issuer
+        )
         try:
-            await self._ask_around(request, attempts, turn)
+            await self._ask_around(request, attempts, outcomes, turn)
         finally:
-            await self._settle(request, attempts)
+            await outcomes.settle()
+            if not outcomes.are_complete:
+                self._keep(asyncio.get_running_loop().create_task(outcomes.report_late()), attempts)
         winner = attempts.winner
-        channel = winner.channel if winner is not None else None
-        if winner is None or channel is None:
+        if winner is None or winner.channel is None:
             raise attempts.why_not_placed()
         self._observer.placed(winner.placement.region, winner.placement.reason, winner.number)
-        return Placed(channel, winner.placement, len(attempts.all))
+        return Placed(winner.channel, winner.placement, len(attempts.all))
 
-    async def _ask_around(self, request: ChannelRequest, attempts: Attempts, turn: Turn) -> None:
+    async def _ask_around(
+        self, request: ChannelRequest, attempts: Attempts, outcomes: Outcomes, turn: Turn
+    ) -> None:
         """Ask one SFU after the other until one serves the request, or none is left, or the time is over."""
-        loop = asyncio.get_running_loop()
+        ask = functools.partial(self._ask, request)
         for number in range(1, self._failover.max_retries + 1):
             if number > 1 and not self._budget.withdraw():
                 attempts.is_out_of_budget = True
                 break
             with self._observer.phase("select"):
-                attempt = await self._select(request, attempts)
+                attempt = await self._select(request, attempts, outcomes)
             if attempt is None:
                 if number > 1:
                     self._budget.put_back()
                 break
             if not attempt.placement.is_held:
                 turn.let_others_pass()
-            await self._report_ended(request, attempts)
+            await outcomes.report_certain()
             if attempts.is_over():  # an earlier attempt was served meanwhile
                 return
-            attempt.task = loop.create_task(self._ask(request, attempt))
+            attempts.start(attempt, ask)
             with self._observer.phase("forward"):
                 await attempts.wait(self._share_ends_at(attempts), for_attempt=attempt)
             if attempts.is_over() or attempts.is_refused:
                 break
-        with self._observer.phase("forward"):
-            await attempts.wait(attempts.deadline)
+        if attempts.is_any_open and not attempts.is_over():
+            with self._observer.phase("forward"):
+                await attempts.wait(attempts.deadline)
 
     def _share_ends_at(self, attempts: Attempts) -> float:
         """When the next SFU is asked: after half of what is left, so that a hanging SFU leaves time for it."""
@@ -160,7 +185,9 @@ class Channels:
             return attempts.deadline
         return (asyncio.get_running_loop().time() + attempts.deadline) / 2
 
-    async def _select(self, request: ChannelRequest, attempts: Attempts) -> Attempt | None:
+    async def _select(
+        self, request: ChannelRequest, attempts: Attempts, outcomes: Outcomes
+    ) -> Attempt | None:
         """The next SFU to ask; `None` when there is none beside those that were asked."""
         loop, caller = asyncio.get_running_loop(), request.caller
         wait_s = _FIRST_WAIT_S
@@ -185,23 +212,25 @@ class Channels:
                 raise
             if not isinstance(answer, Busy):
                 return attempts.add(answer)
-            await self._report_ended(request, attempts)
+            await outcomes.report_certain()
             pause_s = min(wait_s, answer.wait_ms / 1000 + 0.001, remaining)
-            await (attempts.wait(loop.time() + pause_s) if attempts.open else asyncio.sleep(pause_s))
+            if attempts.is_any_open:
+                await attempts.wait(loop.time() + pause_s)
+            else:
+                await asyncio.sleep(pause_s)
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
         if attempts.all or attempts.is_abandoned:
             return None
         raise DeadlineExceeded("another request for the same channel took all the time there was")
 
-    async def _ask(self, request: ChannelRequest, attempt: Attempt) -> Channel | ForwardError:
+    async def _ask(self, request: ChannelRequest, placement: Placement) -> Channel:
         """Ask one SFU. It has all the time of a request, however late in this one it is asked."""
-        placement = attempt.placement
         try:
             return await self._forward(request, placement)
         except ForwardError as error:
             self._observer.forward_failed(placement.region)
             log.warning("sfu_failed", request_id=request.id, sfu=placement.address, detail=str(error))
-            return error
+            raise
 
     async def _forward(self, request: ChannelRequest, placement: Placement) -> Channel:
         try:
@@ -221,83 +250,3 @@ class Channels:
             query=request.query,
             timeout_s=min(self._failover.retry_timeout_ms, self._failover.deadline_ms) / 1000,
         )
-
-    async def _settle(self, request: ChannelRequest, attempts: Attempts) -> None:
-        """Report the outcomes of a request that is over; what is still open is awaited in the background."""
-        if attempts.winner is None or attempts.is_abandoned:
-            await attempts.cancel_open()
-        winner = attempts.find_winner()
-        if winner is not None and winner.channel is not None:
-            winner.is_reported = True
-            channel, placement = winner.channel, winner.placement
-            is_news = placement.is_held or channel.uuid != placement.uuid
-            if is_news or len(attempts.all) > 1:  # a later attempt has moved the placement elsewhere
-                await self._report(request, winner, "created", is_final=True, uuid=channel.uuid)
-        await self._report_ended(request, attempts, is_over=True)
-        if attempts.open:
-            watching = asyncio.get_running_loop().create_task(self._await_late(request, attempts))
-            self._keep(watching, attempts)
-
-    async def _await_late(self, request: ChannelRequest, attempts: Attempts) -> None:
-        """Report attempts that end after the caller has been answered."""
-        while open_tasks := attempts.open:
-            await asyncio.wait(open_tasks, return_when=asyncio.FIRST_COMPLETED)
-            await self._report_ended(request, attempts, is_over=True)
-
-    async def _report_ended(
-        self, request: ChannelRequest, attempts: Attempts, *, is_over: bool = False
-    ) -> None:
-        """Report the attempts that have ended.
-
-        While the request goes on, only those that need no witness; each is reported once. When the request
-        `is_over` without a channel, the last report ends its lock.
-        """
-        ended = [attempt for attempt in attempts.all if not attempt.is_reported and not attempt.is_open]
-        for attempt in ended:
-            if not is_over and (attempt.error is None or attempt.error.blame == "with-witness"):
-                continue
-            attempt.is_reported = True
-            if attempt.channel is not None:
-                self._observer.channel_orphaned(attempt.placement.region)
-                log.warning("channel_orphaned", request_id=request.id, sfu=attempt.placement.address)
-            outcome = attempt.outcome(is_served=attempts.winner is not None)
-            is_final = is_over and attempts.winner is None and attempt is ended[-1]
-            await self._report(request, attempt, outcome, is_final=is_final)
-
-    async def _report(
-        self,
-        request: ChannelRequest,
-        attempt: Attempt,
-        outcome: Outcome,
-        *,
-        is_final: bool,
-        uuid: str = "",
-    ) -> None:
-        """Report an outcome.
-
-        Fails open and counts: the other attempts are still to be reported, and a channel that exists is an answer.
-        """
-        placement = attempt.placement
-        error = str(attempt.error or "")
-        if outcome in ("failed", "misconfigured"):
-            log.warning(
-                "sfu_blamed", request_id=request.id, sfu=placement.address, outcome=outcome, detail=error
-            )
-        report = ForwardOutcome(
-            id=request.id,
-            tenant=request.caller.tenant.name,
-            issuer=request.caller.issuer,
-            address=placement.address,
-            outcome=outcome,
-            is_final=is_final,
-            uuid=uuid,
-            is_local=placement.is_local,
-            attempt=attempt.number,
-            error=error,
-        )
-        try:
-            with self._observer.phase("report"):
-                await self._placer.report(report)
-        except Exception as defect:
-            self._observer.report_failed(defect)
-            log.exception("report_failed", request_id=request.id, sfu=placement.address)
