@@ -22,6 +22,7 @@
         ├── Overloaded               503     overloaded        (retry helps)
         ├── ReplicaBusy              503     overloaded        (retry helps)
         ├── AllSfusFailed                503     all_failed        (retry helps)
+        ├── ReplicaFault             503     replica_fault     (retry helps)
         ├── DeadlineExceeded         503     deadline          (retry helps)
         └── RegistryUnavailable         503     store_unavailable (retry helps)
 
@@ -178,7 +179,7 @@ class ChannelNotPlaced(GatewayError):
 
 
 class RequestRefusedBySfu(ChannelNotPlaced):
-    """Every SFU that was asked refused this request alike: the request is at fault, not the fleet."""
+    """Two SFUs, or the only one, refused this request alike: the request is at fault, not the fleet."""
 
     status = 502
     code = "refused_by_sfu"
@@ -218,6 +219,15 @@ class AllSfusFailed(ChannelNotPlaced):
     status = 503
     code = "all_failed"
     title = "Every SFU tried has failed"
+    retry_after_seconds = 5
+
+
+class ReplicaFault(ChannelNotPlaced):
+    """This replica could ask no SFU: its resolver, its network, its limits or its sealing keys are at fault."""
+
+    status = 503
+    code = "replica_fault"
+    title = "This replica cannot ask the SFUs"
     retry_after_seconds = 5
 
 

@@ -102,6 +102,9 @@ async def open_resources(
         stack.push_async_callback(asyncio.to_thread, tracing.close)
         observer = TracedObserver(told, tracing)
     tenants = Tenants.from_settings(settings, time.time)
+    channels = await stack.enter_async_context(
+        Channels(placer, forwarder, settings.failover, observer=observer)
+    )
     return State(
         settings=settings,
         registry=registry,
@@ -109,7 +112,7 @@ async def open_resources(
         guard=guard,
         tenants=ObservedTenants(tenants, observer),
         regions=ObservedRegions(_region_chooser(stack, settings, switch, registry), observer),
-        channels=Channels(placer, forwarder, settings.failover, observer=observer),
+        channels=channels,
         disconnects=Disconnects(tenants, registry, forwarder, timeout_s=settings.failover.deadline_ms / 1000),
         feed=feed,
         switch=switch,

@@ -1,3 +1,4 @@
+--- @include "key"
 --- @include "clock"
 --- @include "remove_node"
 

@@ -1,3 +1,4 @@
+--- @include "key"
 --- @include "clock"
 --- @include "give_back"
 --- @include "read_learned"

@@ -63,7 +63,7 @@ def told_in_one_line() -> Iterator[None]:
     except SettingsError as error:
         fail(str(error), Exit.SETTINGS)
     except RegistryUnavailable as error:
-        fail(f"Redis does not answer ({error.detail})", Exit.UNREACHABLE)
+        fail(error.detail, Exit.UNREACHABLE)
     except GatewayError as error:
         fail(error.detail, Exit.REFUSED)
     except BrokenPipeError:  # `| head` has seen enough

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,8 +49,14 @@ def _root(
 
 
 @cli.command()
-def serve(config: Config = None) -> None:
+def serve(
+    config: Config = None,
+    secrets: Annotated[
+        Path | None, typer.Option("--secrets", "-s", help="The Rust predecessor's name for --config.")
+    ] = None,
+) -> None:
     """Run one replica of the gateway."""
+    config = config or secrets or _predecessors_file()
     with imports_without("opentelemetry", "rich"):
         from app.logs import configure_logging
         from app.main import create_app
@@ -64,6 +71,17 @@ def serve(config: Config = None) -> None:
     server.run()
     if not server.started:
         raise typer.Exit(1)
+
+
+def _predecessors_file() -> Path | None:
+    """Return the `secrets.toml` that the Rust predecessor reads, when no other file is named."""
+    file = Path("secrets.toml")
+    if {"SFU_GATEWAY_CONFIG", "SFU_GATEWAY_NODES"} & os.environ.keys() or not file.is_file():
+        return None
+    typer.echo(
+        f"settings are read from {file.resolve()}; name the file with --config to choose another", err=True
+    )
+    return file
 
 
 @cli.command()

@@ -31,7 +31,7 @@ from app.registry.registry import Registry
 from app.registry.sfus import SfuReport
 from app.settings.model import NAME_PATTERN, Settings
 from app.upstream.addresses import AddressGuard, parse_address
-from app.upstream.client import Forwarder, ForwardError, OwnFault
+from app.upstream.client import Forwarder, ForwardError
 
 _CHECK_TIMEOUT_S: Final = 1.5
 """Shorter than the agent waits for the gateway, so that it gets the answer."""
@@ -162,9 +162,9 @@ class Registration:
                 await self._forwarder.disconnect(
                     address, token=key.sign(claims), client="192.0.2.1", timeout_s=_CHECK_TIMEOUT_S
                 )
-        except OwnFault:
-            return Checked(is_reachable=True, is_key_accepted=None)  # says nothing of the SFU: fails open
         except ForwardError as error:
+            if error.blame == "never":  # it says nothing of the SFU: fails open
+                return Checked(is_reachable=True, is_key_accepted=None)
             is_refused = error.status in (401, 403, 422)
             return Checked(error.status is not None, False if is_refused else None)
         return Checked(is_reachable=True, is_key_accepted=True)

@@ -19,6 +19,7 @@ from app.registry.policy import Policy
 from app.registry.registry import Registry
 from app.registry.scripts import RedisClient
 from app.registry.shipped_scripts import shipped_scripts
+from app.registry.trouble import trouble_of, where
 from app.settings.model import Settings
 
 OLDEST_REDIS: Final = (6, 2)
@@ -79,10 +80,8 @@ async def examine(patient: Patient) -> AsyncIterator[Finding]:
     try:
         yield await latency(patient)
     except (RegistryUnavailable, RedisError, OSError) as error:
-        yield Finding(
-            "redis", Severity.ERROR, f"does not answer: {type(error).__name__}",
-            "check redis.url, the network between, and Redis' log",
-        )  # fmt: skip
+        trouble = trouble_of(error)
+        yield Finding("redis", Severity.ERROR, f"{where(patient.settings.redis)}: {trouble}", trouble.fix)
         return
     for check in (version, persistence, eviction, memory, scripts, sweeper, orphans, clock_skew):
         yield await _guarded(check, patient)
@@ -92,11 +91,14 @@ async def _guarded(check: Check, patient: Patient) -> Finding:
     name = check.__name__.replace("_", " ")
     try:
         return await check(patient)
-    except (ResponseError, RegistryUnavailable) as error:
-        return Finding(
-            name, Severity.WARNING, f"could not be asked: {type(error).__name__}",
-            "let this user run the command, or ask as another one",
-        )  # fmt: skip
+    except (RegistryUnavailable, RedisError, OSError) as error:
+        trouble = trouble_of(error)
+        fix = (
+            "let this user run the command, or ask as another one"
+            if trouble.code == "noperm"
+            else trouble.fix
+        )
+        return Finding(name, Severity.WARNING, f"could not be asked: {trouble}", fix)
 
 
 async def latency(patient: Patient) -> Finding:

@@ -81,3 +81,7 @@ class ForwardOutcome:
     uuid: str = ""
     is_local: bool = False
     """`is_local` of the placement."""
+    attempt: int = 1
+    """`attempt` of the `PlacementRequest` that the outcome belongs to. Each attempt has one outcome."""
+    error: str = ""
+    """Why the SFU created no channel, in a few words and free of secrets: "answered 404 to /v1/channel"."""

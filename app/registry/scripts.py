@@ -18,6 +18,7 @@ from redis.exceptions import NoScriptError, RedisClusterException, RedisError, R
 from app.errors import RegistryUnavailable
 from app.registry.pipelining import ScriptPipeline
 from app.registry.policy import Policy
+from app.registry.trouble import trouble_of
 
 LUA_DIRECTORY: Final = Path(__file__).resolve().parents[2] / "lua"
 """Installed beside `app/`, in a checkout as in a wheel."""
@@ -147,7 +148,7 @@ def is_registry_defect(error: Exception) -> bool:
 def _give_up(what: str, error: Exception) -> NoReturn:
     if isinstance(error, ResponseError) and _is_defect(error):
         raise error
-    raise RegistryUnavailable(f"{what}: {type(error).__name__}") from error
+    raise RegistryUnavailable(f"{trouble_of(error)} ({what})") from error
 
 
 def _is_defect(error: ResponseError) -> bool:

@@ -5,14 +5,14 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
-    TomlConfigSettingsSource,
 )
 from pydantic_settings.exceptions import SettingsError as SourceError
 
@@ -24,7 +24,21 @@ SETTINGS_EXIT_CODE: Final = 3
 AGENT_VARIABLES: Final = frozenset({"SFU_GATEWAY_URL", "SFU_GATEWAY_PING_INTERVAL"})
 """The roadmap's variables of the SFU's side: ours by prefix, read by the agent."""
 
+SECRETS: Final = (
+    "KEY",
+    "REGISTRATION__KEY",
+    "ADMIN_TOKEN",
+    "REDIS__URL",
+    "SEALING__KEYS",
+    "NODES",
+    "SFU",
+    "TENANT",
+)
+"""Settings that hold secrets: `<variable>_FILE` names a file with the value, for systemd and container secrets."""
+
 _UNKNOWN: Final = "there is no such setting"
+
+_STATIC_SFUS: Final = frozenset({f"{ENV_PREFIX}NODES", f"{ENV_PREFIX}SFU"})
 
 _SERVICE_LINK: Final = re.compile(
     r"([A-Z0-9]+_)*(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)=|PORT=\w+://|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?=)"
@@ -49,10 +63,13 @@ def load_settings(config_file: Path | None = None, environ: Mapping[str, str] = 
     """
     if config_file is None and environ.get(CONFIG_VARIABLE):
         config_file = Path(environ[CONFIG_VARIABLE])
-    if config_file is not None:
-        _check_file(config_file)
-    variables = {name: value for name, value in environ.items() if _is_setting(name, value)}
+    document = {} if config_file is None else _read_file(config_file)
+    given = {name: value.strip() for name, value in environ.items() if _is_setting(name, value)}
+    variables = _with_secret_files({name: value for name, value in given.items() if value})
     _refuse_unknown(variables)
+    if not variables.keys().isdisjoint(_STATIC_SFUS):
+        document.pop("sfu", None)  # the environment replaces the SFUs of the file
+        document.pop("nodes", None)
 
     class Loaded(Settings):
         @classmethod
@@ -66,7 +83,7 @@ def load_settings(config_file: Path | None = None, environ: Mapping[str, str] = 
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             environment = EnvSettingsSource(settings_cls)
             environment.env_vars = {name.lower(): value for name, value in variables.items()}
-            return environment, TomlConfigSettingsSource(settings_cls, config_file)
+            return environment, InitSettingsSource(settings_cls, document)
 
     try:
         return Loaded()
@@ -84,13 +101,48 @@ def load_serving_settings(config_file: Path | None = None) -> Settings:
     return settings
 
 
-def _check_file(config_file: Path) -> None:
+def _with_secret_files(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return `variables` with each `<secret>_FILE` replaced by the content of its file."""
+    values = dict(variables)
+    for name in (ENV_PREFIX + secret for secret in SECRETS):
+        file = values.pop(f"{name}_FILE", None)
+        if file is None:
+            continue
+        if name in values:
+            raise SettingsError(f"{name} and {name}_FILE: give one of them")
+        try:
+            values[name] = Path(file).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise SettingsError(f"{name}_FILE: cannot read {file}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise SettingsError(f"{name}_FILE: {file} is not text") from None
+        if not values[name]:
+            raise SettingsError(f"{name}_FILE: {file} is empty")
+    return values
+
+
+def _read_file(config_file: Path) -> dict[str, Any]:
+    """Return the TOML document without what is empty text: empty means not given, as in the environment."""
     try:
-        tomllib.loads(config_file.read_text(encoding="utf-8"))
+        return _without_empty(tomllib.loads(config_file.read_text(encoding="utf-8")))
     except OSError as error:
         raise SettingsError(f"{CONFIG_VARIABLE}: cannot read {config_file}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{CONFIG_VARIABLE}: {config_file} is not TOML: {error}") from None
+
+
+def _without_empty(table: Mapping[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, value in table.items():
+        if isinstance(value, str) and not value.strip():
+            continue
+        if isinstance(value, dict):
+            kept[name] = _without_empty(value)
+        elif isinstance(value, list):
+            kept[name] = [_without_empty(item) if isinstance(item, dict) else item for item in value]
+        else:
+            kept[name] = value
+    return kept
 
 
 def _is_setting(name: str, value: str) -> bool:

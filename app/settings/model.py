@@ -5,6 +5,7 @@
 
 import glob
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -30,6 +31,11 @@ ENV_PREFIX: Final = "SFU_GATEWAY_"
 
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Names that become part of a Redis key: regions, tenants, namespaces."""
+
+DEFAULT_REGION: Final = "default"
+"""The region of an SFU that names none."""
+
+_BEARER_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
 def _split(value: object) -> object:
@@ -62,9 +68,10 @@ def _nodes(value: object) -> object:
     return document["sfu"]
 
 
-def _store_url(value: SecretStr) -> SecretStr:
-    parse_redis_url(value.get_secret_value())
-    return value
+def _redis_url(value: SecretStr) -> SecretStr:
+    url = value.get_secret_value().strip()
+    parse_redis_url(url)
+    return SecretStr(url)
 
 
 def _optional_address(value: object) -> str:
@@ -78,9 +85,25 @@ def _http_url(value: str) -> str:
     return value
 
 
-def _nothing_is_none(value: object) -> object:
-    """A variable that is set to nothing is a setting that is not given."""
-    return None if value == "" else value
+def _token(value: SecretStr | None) -> SecretStr | None:
+    """A bearer token (RFC 6750, section 2.1) without outer white space; empty text is none."""
+    text = value.get_secret_value().strip() if value else ""
+    if text and not _BEARER_TOKEN.fullmatch(text):
+        raise ValueError("a token has letters, digits and -._~+/= only, and no white space inside")
+    return SecretStr(text) if text else None
+
+
+def _region(value: object) -> object:
+    """No region (`null`, or empty text, as the predecessor allows) is the default region."""
+    return DEFAULT_REGION if value is None or value == "" else value
+
+
+def _bind(value: str) -> str:
+    """An IP address, in brackets or not, or a host name."""
+    host = value.strip().removeprefix("[").removesuffix("]")
+    if not host or not re.fullmatch(r"[A-Za-z0-9:._%-]+", host):
+        raise ValueError("give an IP address or a host name, without a port")
+    return host
 
 
 def _one_key(value: object) -> object:
@@ -149,11 +172,12 @@ class FailoverSettings(Section):
     """`[failover]`: what happens when an SFU fails to create a channel (roadmap, phase 3)."""
 
     max_retries: Annotated[int, Field(ge=1, le=20)] = 3
-    """Up to this many different SFUs are tried for one request."""
+    """Up to this many different SFUs are asked for one request."""
     retry_timeout_ms: Milliseconds = 5_000
     """One attempt takes at most this long, from connecting to the last byte."""
     deadline_ms: Milliseconds = 2_500
-    """The whole request takes at most this long: Odoo hangs up after 3 s."""
+    """The whole request takes at most this long: Odoo hangs up after 3 s. After half of what is left, the next SFU
+    is asked as well."""
 
 
 class HealthSettings(Section):
@@ -218,7 +242,7 @@ class RegistrationSettings(Section):
 class RedisSettings(Section):
     """`[redis]`: the store that replicas share."""
 
-    url: Annotated[SecretStr, AfterValidator(_store_url)] | None = None
+    url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
     """`redis://`, `rediss://`, `redis+sentinel://host:port,.../service`, `redis+cluster://host:port,...`.
     Without one an embedded store serves a single replica."""
     namespace: Name = "sfu"
@@ -266,7 +290,7 @@ class StaticSfuSettings(Section):
 
     address: Annotated[str, BeforeValidator(sfu_address)]
     """Base URL at which the gateway reaches it."""
-    region: Name = "default"
+    region: Annotated[Name, BeforeValidator(_region)] = DEFAULT_REGION
     """Its region."""
     key: OneKey
     """Its base64 auth key."""
@@ -315,8 +339,8 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    bind: str = "0.0.0.0"  # noqa: S104 - a server in a container listens on all its interfaces
-    """Address to listen on."""
+    bind: Annotated[str, AfterValidator(_bind)] = "0.0.0.0"  # noqa: S104 - a container listens on all interfaces
+    """Address to listen on; `::` takes IPv6 and IPv4."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8071
     """Port to listen on; 0 takes a free one."""
     key: Keys = ()
@@ -327,7 +351,7 @@ class Settings(BaseSettings):
     trust_proxy: Annotated[TrustedProxies, NoDecode, BeforeValidator(TrustedProxies.parse)] = TrustedProxies()
     """Who is believed about the caller's address: a number of proxies in front, or their networks,
     comma-separated."""
-    admin_token: Annotated[SecretStr | None, BeforeValidator(_nothing_is_none)] = None
+    admin_token: Annotated[SecretStr | None, AfterValidator(_token)] = None
     """Bearer token of the operators' routes; without one they are closed."""
     max_concurrent_requests: Annotated[int, Field(ge=1)] = 512
     """Channel requests a replica works on at once; more are refused at once."""
@@ -355,7 +379,7 @@ class Settings(BaseSettings):
         if _has_twins([region.name for region in self.region]):
             raise ValueError("region: names must differ from each other")
         if _has_twins([sfu.address for sfu in self.static_sfus]):
-            raise ValueError("sfu: addresses must differ from each other, those in nodes included")
+            raise ValueError("sfu, nodes: the addresses of static SFUs must differ from each other")
         for key in self.sealing.keys:
             if len(key.secret) not in (16, 24, 32):
                 raise ValueError("sealing.keys: a key must have 16, 24 or 32 bytes")
@@ -363,8 +387,8 @@ class Settings(BaseSettings):
 
     @property
     def static_sfus(self) -> tuple[StaticSfuSettings, ...]:
-        """Static SFUs from the file and from `nodes`."""
-        return self.sfu + self.nodes
+        """Static SFUs: those of `nodes`, else those of `sfu`."""
+        return self.nodes or self.sfu
 
     @property
     def allowed_addresses(self) -> tuple[str, ...]:

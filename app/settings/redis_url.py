@@ -32,6 +32,7 @@ def parse_redis_url(url: str) -> RedisUrlParts:
     Raises:
         ValueError: it is none of these; the message never repeats the URL.
     """
+    _check_reserved(url)
     parts = _split(url)
     scheme, _, kind = parts.scheme.partition("+")
     if parts.scheme not in _SCHEMES:
@@ -53,6 +54,13 @@ def parse_redis_url(url: str) -> RedisUrlParts:
     if not kind and service:
         options["db"] = service
     return RedisUrlParts(kind or "standalone", scheme == "rediss", hosts, service, _typed(options))
+
+
+def _check_reserved(url: str) -> None:
+    """Refuse a user name or password that a URL would cut at `/`, `?` or `#` (RFC 3986, section 2.2)."""
+    before, _, _ = url.partition("://")[2].rpartition("@")
+    if any(character in before for character in "/?#"):
+        raise ValueError("user name and password: write / as %2F, ? as %3F, # as %23 and @ as %40")
 
 
 def _split(url: str) -> SplitResult:

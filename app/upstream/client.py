@@ -2,17 +2,19 @@
 
 import asyncio
 import json
+import os
+import socket
 import ssl
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Final, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
 from app.errors import AddressNotAllowed
 from app.upstream.addresses import AddressGuard
-from app.upstream.connection import Answer, AnswerTooLong, MalformedAnswer
-from app.upstream.pool import OUT_OF_RESOURCES, ConnectionPool
-from app.upstream.resolver import GuardedResolver, ResolverFailed
+from app.upstream.connection import Answer, AnswerTooLong, ConnectionDropped, MalformedAnswer
+from app.upstream.pool import OWN_ERRNOS, ConnectionPool, GatewayStops, NameNotResolved, NotConnected
+from app.upstream.resolver import GuardedResolver, NotPermitted
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
 """A channel answer has a few hundred bytes; whoever sends more is not an SFU."""
@@ -22,6 +24,12 @@ MAX_STATS_BYTES: Final = 8 << 20
 MAX_UUID_CHARACTERS: Final = 200
 
 MAX_URL_CHARACTERS: Final = 2_048
+
+
+Blame: TypeAlias = Literal["at-once", "with-witness", "never"]
+"""When an SFU is to blame for a failed attempt: at once, when another SFU served the same request, or never."""
+
+_NO_SUCH_NAME: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +43,15 @@ class Channel:
 
 
 class ForwardError(Exception):
-    """An SFU did not create a channel. `status` is the HTTP status it answered with, or `None`."""
+    """An SFU did not create a channel.
 
-    def __init__(self, detail: str, status: int | None = None) -> None:
-        """`detail` must be free of secrets."""
+    The text completes "the SFU ..." and carries no secret. `status` is the HTTP status of the answer, or `None`.
+    """
+
+    def __init__(self, detail: str, status: int | None = None, *, blame: Blame = "with-witness") -> None:
         super().__init__(detail)
         self.status = status
-
-
-class OwnFault(ForwardError):
-    """The request did not reach the SFU for a reason of this machine: the SFU is not to blame.
-
-    The resolver does not answer, there is no free file descriptor, or a value cannot be written in a request.
-    """
+        self.blame: Final = blame
 
 
 class Forwarder:
@@ -105,7 +109,7 @@ class Forwarder:
             headers=(("Authorization", f"Bearer {token}"), *_forwarded(client, public_url)),
         )
         if not 200 <= status < 300:
-            raise ForwardError(f"answered {status}", status)
+            raise ForwardError(f"answered {status} to /v1/channel", status)
         channel = _channel(body)
         if public_url:
             channel = Channel(channel.uuid, public_url, channel.url)
@@ -167,30 +171,60 @@ class Forwarder:
         except AddressNotAllowed as error:
             raise ForwardError("has an address that is not allowed") from error
         except ValueError as error:
-            raise ForwardError("has an address that is no base URL") from error
+            raise ForwardError("cannot be reached: its address is not the URL of an SFU") from error
         request = _written(method, target, origin.head, headers, data)
         try:
             return await self._pool.request(origin, request, max_bytes, deadline=deadline)
-        except ResolverFailed as error:
-            raise OwnFault(f"was not asked: {error}") from error
+        except (NameNotResolved, NotConnected, GatewayStops) as error:
+            raise _unreachable(error, timeout_s, is_tls=origin.is_tls) from error
         except TimeoutError as error:
-            raise ForwardError("did not answer in time") from error
+            raise ForwardError(f"did not answer within {timeout_s:.3g} s") from error
         except AnswerTooLong as error:
             raise ForwardError(f"answered more than {max_bytes} bytes", error.status) from error
-        except (MalformedAnswer, OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno in OUT_OF_RESOURCES:
-                raise OwnFault(f"was not asked: {error.strerror}") from error
-            raise ForwardError(f"cannot be reached: {type(error).__name__}") from error
+        except ConnectionDropped as error:
+            raise ForwardError("cannot be reached: the connection ended without an answer") from error
+        except (MalformedAnswer, OSError) as error:
+            raise ForwardError(f"cannot be reached: {_name_of(error)}") from error
+
+
+def _unreachable(error: OSError, timeout_s: float, *, is_tls: bool) -> ForwardError:
+    """The failure of a request that was not sent: `error` wraps its cause."""
+    cause = error.__cause__ or error
+    if isinstance(error, NameNotResolved):
+        # A name that does not exist is the SFU's fault, unless the resolver says so of every name.
+        is_unknown = isinstance(cause, socket.gaierror) and cause.errno in _NO_SUCH_NAME
+        if is_unknown:
+            return ForwardError("cannot be reached: its name does not exist")
+        if isinstance(cause, NotPermitted):
+            return ForwardError("cannot be reached: its name leads to no permitted address")
+        return ForwardError("cannot be reached: its name cannot be looked up", blame="never")
+    if isinstance(cause, TimeoutError):
+        # With TLS, the time includes the handshake: the connection may have been open.
+        text = f"did not answer within {timeout_s:.3g} s: no connection"
+        return ForwardError(text, blame="with-witness" if is_tls else "at-once")
+    text = f"cannot be reached: {_name_of(cause)}"
+    if isinstance(error, GatewayStops) or getattr(cause, "errno", None) in OWN_ERRNOS:
+        return ForwardError(text, blame="never")
+    if isinstance(cause, ssl.SSLError):  # the trust that is missing may be the gateway's
+        return ForwardError(text)
+    return ForwardError(text, blame="at-once")
+
+
+def _name_of(error: BaseException) -> str:
+    """What happened, in the system's words where it has any."""
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno:
+        return os.strerror(error.errno).lower()
+    return type(error).__name__
 
 
 def _written(method: str, target: str, head: str, headers: Iterable[tuple[str, str]], data: bytes) -> bytes:
-    """Return the request as it is sent. Raises `OwnFault` when a part of it could be taken for another."""
+    """Return the request as it is sent. Raises `ForwardError`, for which no SFU is blamed: it cannot be written."""
+    if not target.isprintable() or " " in target:
+        raise ForwardError("cannot be asked: the request target cannot be written", blame="never")
     try:
-        if not target.isprintable() or " " in target:
-            raise OwnFault("was not asked: the request target cannot be written")
         return f"{method} {target}{head}{_fields(headers, data)}\r\n".encode("ascii") + data
-    except ValueError as error:
-        raise OwnFault("was not asked: a header cannot be written") from error
+    except ValueError as error:  # the text of the error may hold the value, so it is left out
+        raise ForwardError("cannot be asked: a header cannot be written", blame="never") from error
 
 
 def _fields(headers: Iterable[tuple[str, str]], data: bytes) -> str:

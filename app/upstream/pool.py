@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from app.upstream.addresses import AddressGuard
 from app.upstream.connection import Answer, ConnectionDropped, SfuConnection
-from app.upstream.resolver import GuardedResolver, ResolverFailed
+from app.upstream.resolver import GuardedResolver
 
 IDLE_SECONDS: Final = 4.0
 """Node.js closes idle connections after 5 s; reusing one in that moment would look like a failure."""
@@ -27,13 +27,36 @@ SFUs are asked rarely, would take a file descriptor each for nothing."""
 MAX_ORIGINS: Final = 16_384
 """SFUs whose addresses are kept parsed and checked; the one that was learned first makes room."""
 
-OUT_OF_RESOURCES: Final = frozenset(
-    {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
+OWN_ERRNOS: Final = frozenset(
+    {
+        errno.EMFILE,  # no file descriptors left in this process, ENFILE: on this machine
+        errno.ENFILE,
+        errno.ENOBUFS,
+        errno.ENOMEM,
+        errno.EADDRNOTAVAIL,  # no local port left
+        errno.EADDRINUSE,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,  # this machine has no route
+        errno.EACCES,  # a local packet filter
+        errno.EPERM,
+    }
 )
-"""Reasons of this machine for which no connection could be opened."""
+"""Why a connection cannot be opened, when the cause is on the gateway's side."""
 
 _REAP_SECONDS: Final = 1.0
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+class NameNotResolved(OSError):
+    """Nothing was sent: the resolver gave no address in time, or none that is permitted. The cause says why."""
+
+
+class NotConnected(OSError):
+    """Nothing was sent: no connection could be opened. The cause says why."""
+
+
+class GatewayStops(ConnectionAbortedError):
+    """The pool has been closed."""
 
 
 @dataclass(slots=True, eq=False)
@@ -90,8 +113,8 @@ class ConnectionPool:
 
         Raises:
             TimeoutError: no whole answer until then.
-            ResolverFailed: the resolver does not answer, and no address is known.
-            OSError: no connection, or it ended before an answer.
+            NameNotResolved, NotConnected, GatewayStops: nothing was sent.
+            ConnectionDropped: the connection ended before an answer.
             MalformedAnswer, AnswerTooLong: as `SfuConnection.ask`.
         """
         if deadline <= self._loop.time():
@@ -165,34 +188,36 @@ class ConnectionPool:
         self._reaper = self._loop.call_later(_REAP_SECONDS, self._reap) if is_any_left else None
 
     async def _connect(self, origin: Origin, deadline: float) -> SfuConnection:
-        addresses = await self._addresses_of(origin, deadline)
+        addresses = await self._resolve(origin, deadline)
+        causes = []
         for number, ip in enumerate(addresses, 1):
             is_last = number == len(addresses)
             now = self._loop.time()
             try:
                 async with asyncio.timeout_at(deadline if is_last else (now + deadline) / 2):
                     connection = await self._connect_to(origin, ip)
+            except GatewayStops:
+                raise
             except OSError as error:
-                if error.errno in OUT_OF_RESOURCES:
-                    raise
-                if is_last:
-                    self._resolver.failed(origin.host)
-                    raise
+                causes.append(error)
             else:
                 self._resolver.succeeded(origin.host, ip)
                 return connection
-        raise AssertionError("a resolver returns at least one address")
+        self._resolver.failed(origin.host)
+        # Of a host with IPv6 and IPv4 addresses, the refused connection tells more than the missing route.
+        cause = next((error for error in causes if error.errno not in OWN_ERRNOS), causes[-1])
+        raise NotConnected(str(cause)) from cause
 
-    async def _addresses_of(self, origin: Origin, deadline: float) -> tuple[str, ...]:
+    async def _resolve(self, origin: Origin, deadline: float) -> tuple[str, ...]:
         try:
             async with asyncio.timeout_at(deadline):
                 return await self._resolver.resolve(origin.host)
-        except TimeoutError as error:
-            raise ResolverFailed(f"the resolver does not answer for {origin.host} in time") from error
+        except OSError as error:
+            raise NameNotResolved(str(error)) from error
 
     async def _connect_to(self, origin: Origin, ip: str) -> SfuConnection:
         if self._is_closed:
-            raise ConnectionAbortedError("the gateway stops")
+            raise GatewayStops("the gateway stops")
         _, connection = await self._loop.create_connection(
             functools.partial(SfuConnection, functools.partial(self._lost, origin)),
             ip,

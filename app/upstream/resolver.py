@@ -47,6 +47,10 @@ class ResolverFailed(OSError):
     """The resolver gave no answer: nothing is known about the name, and its SFU is not to blame."""
 
 
+class NotPermitted(OSError):
+    """The guard permits none of the addresses that a name leads to."""
+
+
 class _SystemLookup:
     """The system's resolver. It blocks, so each look-up runs in a thread of its own.
 
@@ -197,7 +201,7 @@ class GuardedResolver:
             raise ResolverFailed(f"the resolver does not answer for {host}") from error
         permitted = tuple(text for text in found if self._guard.permits(ipaddress.ip_address(text)))
         if not permitted:
-            raise OSError(f"{host} leads to no permitted address")
+            raise NotPermitted(f"{host} leads to no permitted address")
         return permitted
 
     def _answered(self, host: str, done: asyncio.Task[tuple[str, ...]]) -> None:

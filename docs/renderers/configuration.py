@@ -27,7 +27,11 @@ file over the defaults. The file is the one that `--config` names, else `SFU_GAT
 * Lists: a TOML array, or text with commas: `SFU_GATEWAY_BALANCING__REGION_ALLOW=eu-west,eu-central`.
   `[[sfu]]`, `[[tenant]]` and `[[region]]` can be JSON: `SFU_GATEWAY_TENANT=[{"name": ..., "key": ...}]`.
 * A *name* has 1 to 64 of `A-Z a-z 0-9 . _ -` and starts with a letter or digit.
-* A *key* is base64, either alphabet, padding optional; `sfu-gateway keygen` makes one.
+* A *key* is base64, either alphabet, padding optional; `openssl rand -base64 32` makes one.
+* Empty text means that the setting is not given. White space around a value is ignored.
+* A secret can be in a file: `SFU_GATEWAY_KEY_FILE` names the file with the key. The same suffix works for
+  `REGISTRATION__KEY`, `ADMIN_TOKEN`, `REDIS__URL`, `SEALING__KEYS`, `NODES`, `SFU` and `TENANT`.
+* `SFU_GATEWAY_NODES` or `SFU_GATEWAY_SFU` replaces the static SFUs of the file.
 * A wrong, unknown or missing setting stops the start with exit code 3 and a message that names it and never
   shows a secret. Variables that Kubernetes sets for a Service (`SFU_GATEWAY_SERVICE_HOST`, ...) are no
   settings; neither are those of the SFU's side, `SFU_GATEWAY_URL` and `SFU_GATEWAY_PING_INTERVAL`.

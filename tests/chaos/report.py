@@ -27,7 +27,7 @@ def render(records: Sequence[Record]) -> str:
     engines = [engine for engine in get_args(ChaosEngine) if any(row["engine"] == engine for row in rows)]
     measured = (
         f"Measured with {os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, "
-        "by `scripts/chaos`."
+        "by `scripts/chaos --full`."
     )
     tables = [_figures(engine, [row for row in rows if row["engine"] == engine]) for engine in engines]
     return "\n\n".join([measured, _matrix(rows, engines), *tables])

@@ -224,22 +224,11 @@ def test_the_doctor_finds_nothing_wrong_with_a_good_deployment(
     replica: Replica, own_server: RedisServer
 ) -> None:
     own_server.call("CONFIG", "SET", "appendonly", "yes")
-    code, found = findings(of_redis(own_server))
-    assert {name: finding["severity"] for name, finding in found.items()} == dict.fromkeys(
-        [
-            "latency",
-            "version",
-            "persistence",
-            "eviction",
-            "memory",
-            "scripts",
-            "sweeper",
-            "orphans",
-            "clock skew",
-        ],
-        "ok",
-    )
-    assert code == Exit.OK
+    _, found = findings(of_redis(own_server))
+    latency = found.pop("latency")
+    assert latency["severity"] in ("ok", "warning")  # the machine may be busy with other tests
+    checks = {"version", "persistence", "eviction", "memory", "scripts", "sweeper", "orphans", "clock skew"}
+    assert {name: finding["severity"] for name, finding in found.items()} == dict.fromkeys(checks, "ok")
 
 
 def test_the_doctor_warns_of_a_redis_that_forgets(replica: Replica, own_server: RedisServer) -> None:
@@ -260,14 +249,18 @@ def test_the_doctor_finds_eviction_orphans_and_a_missing_sweeper(own_server: Red
 
 
 def test_the_doctor_says_when_there_is_no_redis() -> None:
-    code, found = findings(Operator(["--redis", f"redis://{HOST}:{free_port()}"]))
+    port = free_port()
+    code, found = findings(Operator(["--redis", f"redis://{HOST}:{port}"]))
     assert (code, list(found)) == (Exit.DOCTOR_ERROR, ["redis"])
+    assert found["redis"]["found"] == (
+        f"{HOST}:{port}, database 0: Redis does not answer: the connection was refused"
+    )
 
 
 def test_the_doctor_goes_on_where_it_may_not_ask(own_server: RedisServer) -> None:
     own_server.call("ACL", "SETUSER", "limited", "on", ">secret", "~*", "&*", "+@all", "-config", "-info")
     code, found = findings(Operator(["--redis", f"redis://limited:secret@{HOST}:{own_server.port}"]))
-    assert found["version"]["found"] == "could not be asked: NoPermissionError"
+    assert "this user lacks a right (NOPERM)" in found["version"]["found"]
     assert found["scripts"]["severity"] == "ok"
     assert code == Exit.DOCTOR_ERROR  # no sweeper
 

@@ -4,7 +4,7 @@ Beside the SFU's API it answers control requests, which no fault affects:
 
     GET  /_sim/state        its address, region, figures, fault, and how many requests came by path
     POST /_sim/fault        {"fault": "delay", "ms": 300, "route": "/v1/channel", "seconds": 5}
-                            none | delay (ms) | hang | status (status) | garbage | no-uuid | refuse
+                            none | delay (ms) | hang | status (status) | garbage | no-uuid | refuse | reset
                             | drip (bytes_per_second) | huge (size_bytes) | redirect (location);
                             route and seconds are optional for all of them
     POST /_sim/figures      {"channels": 3, "sessions": 9, "cpuUsage": 0.5, "memoryUsage": 0.4}; null lets go

@@ -9,13 +9,16 @@ from dataclasses import asdict
 
 from app.api.schemas import ExplainedSfu, Explanation, Hint, Sfu
 from app.auth.tenants import Tenants
+from app.cli.exits import CommandError, Exit
 from app.cli.sources.source import PlacementQuery
+from app.errors import RegistryUnavailable
 from app.events.event import Event, read_event
 from app.regions.choice import RegionChooser
 from app.regions.table import Point, Region, RegionTable
 from app.registry.client import close_client, connect
 from app.registry.placements import PlacementRequest
 from app.registry.registry import Registry
+from app.registry.trouble import where
 from app.settings.model import Settings
 
 _PER_READ = 200
@@ -28,6 +31,8 @@ async def redis_source(settings: Settings) -> AsyncIterator["RedisSource"]:
     client = connect(settings.redis)
     try:
         yield RedisSource(Registry.from_settings(client, settings), settings)
+    except RegistryUnavailable as error:
+        raise CommandError(f"{where(settings.redis)}: {error.detail}", Exit.UNREACHABLE) from error
     finally:
         await close_client(client)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from typer.testing import CliRunner, Result
 
 from app.api.openapi import openapi_document
@@ -26,6 +27,7 @@ from app.registry.examination import (
     Patient,
     Severity,
     clock_skew,
+    examine,
     latency,
     memory,
     version,
@@ -281,3 +283,16 @@ async def test_the_version_is_that_of_the_engine(request: pytest.FixtureRequest,
         finding = await version(who)
     assert finding.severity == Severity.OK
     assert finding.found.startswith(engine_name)
+
+
+async def test_the_doctor_goes_on_when_redis_stops_answering(own_server: RedisServer) -> None:
+    class Late(Patient):
+        async def ask(self, *words: str | int) -> object:
+            raise RedisTimeoutError
+
+    settings = Settings.model_validate({"redis": {"url": own_server.url}})
+    async with Redis(port=own_server.port, decode_responses=True) as client:
+        late = Late(client, Registry.from_settings(client, settings), settings)
+        found = {finding.check: finding.found async for finding in examine(late)}
+    assert found["version"] == "could not be asked: Redis does not answer: no answer in time"
+    assert {"latency", "scripts", "clock skew"} <= found.keys()

@@ -155,13 +155,13 @@ async def test_a_server_that_cannot_write_is_unavailable(
         own_server.call("CONFIG", "SET", setting, value)
     write = script("return redis.call('SET', KEYS[1], 'x')")
     async with own_server.connect() as client:
-        with pytest.raises(RegistryUnavailable, match=r"^test: "):
+        with pytest.raises(RegistryUnavailable, match=r"answers and refuses: .*\(test\)"):
             await ScriptRunner(client, "{sfu}:", WHOLE_SECOND).run(write)
 
 
 async def test_a_dead_port_is_unavailable() -> None:
     client = connect(RedisSettings(url=SecretStr(f"redis://{HOST}:{free_port()}")))
-    with pytest.raises(RegistryUnavailable, match=r"^test: ConnectionError"):
+    with pytest.raises(RegistryUnavailable, match=r"does not answer: the connection was refused \(test\)"):
         await ScriptRunner(client, "{sfu}:", WHOLE_SECOND).run(ECHO)
     await close_client(client)
 
@@ -172,5 +172,5 @@ async def test_a_store_that_hangs_is_unavailable_in_time(redis_server: RedisServ
         await runner.run(ECHO, 1, 2)
         proxy.faults = Faults(black_hole=True)
         async with asyncio.timeout(1):
-            with pytest.raises(RegistryUnavailable, match=r"^test: TimeoutError"):
+            with pytest.raises(RegistryUnavailable, match=r"does not answer: no answer in time \(test\)"):
                 await runner.run(ECHO, 1, 2)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.crypto.tokens import Key
-from app.settings.loader import SettingsError, load_serving_settings, load_settings
+from app.settings.loader import SECRETS, SettingsError, load_serving_settings, load_settings
 from app.settings.model import Settings
 
 KEY = "cmVwbGFjZSBtZSwgSSBhbSBpbiB0aGUgbWFudWFsIDE="
@@ -251,6 +251,83 @@ def test_a_file_that_is_no_toml_is_named(content: bytes, tmp_path: Path) -> None
     file.write_bytes(content)
     with pytest.raises(SettingsError, match=r"SFU_GATEWAY_CONFIG: .*gateway\.toml is not TOML"):
         load_settings(file, {})
+
+
+# Empty text, white space, files with secrets
+
+
+def test_an_empty_variable_is_a_setting_that_is_not_given() -> None:
+    names = (
+        "REDIS__URL",
+        "LOG__LEVEL",
+        "PORT",
+        "TENANT",
+        "NODES",
+        "BALANCING__STRATEGY",
+        "GEOIP__DATABASE",
+        "KEY",
+    )
+    assert load_env(**dict.fromkeys(names, " ")).model_dump() == DEFAULTS
+
+
+def test_empty_text_in_the_file_is_a_setting_that_is_not_given(tmp_path: Path) -> None:
+    toml = f'bind = ""\n[redis]\nurl = ""\n[[sfu]]\naddress = "http://sfu1/"\nregion = ""\nkey = "{KEY}"'
+    settings = load(toml, tmp_path)
+    assert settings.redis.url is None
+    assert settings.bind == "0.0.0.0"
+    assert [(sfu.address, sfu.region) for sfu in settings.static_sfus] == [("http://sfu1", "default")]
+
+
+def test_outer_white_space_is_ignored() -> None:
+    settings = load_env(PORT=" 8072\n", ADMIN_TOKEN=f" {SECRET}\n", REDIS__URL="redis://redis \n")
+    assert settings.port == 8072
+    assert settings.admin_token is not None
+    assert settings.admin_token.get_secret_value() == SECRET
+    assert settings.redis.url is not None
+    assert settings.redis.url.get_secret_value() == "redis://redis"
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_every_secret_can_be_in_a_file(name: str, tmp_path: Path) -> None:
+    values = {
+        "REDIS__URL": "redis://redis",
+        "NODES": json.dumps({"sfu": [{"address": "http://sfu1", "key": "QUJD"}]}),
+        "SFU": json.dumps([{"address": "http://sfu1", "key": "QUJD"}]),
+        "TENANT": json.dumps([{"name": "other", "key": "QUJD"}]),
+    }
+    file = tmp_path / "secret"
+    file.write_text(f"{values.get(name, KEY)}\n")
+    by_file = load_env(**{f"{name}_FILE": str(file)}).model_dump()
+    assert by_file == load_env(**{name: values.get(name, KEY)}).model_dump() != DEFAULTS
+
+
+def test_a_secret_is_given_once(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="SFU_GATEWAY_KEY and SFU_GATEWAY_KEY_FILE: give one"):
+        load_env(KEY=KEY, KEY_FILE=str(tmp_path / "key"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "cannot read"), (b" \n", "is empty"), (b"\xff", "is not text")]
+)
+def test_a_file_without_a_secret_is_named(content: bytes | None, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SettingsError, match=rf"^SFU_GATEWAY_KEY_FILE: .*{message}"):
+        load_env(KEY_FILE=str(file))
+
+
+def test_only_secrets_can_be_in_files() -> None:
+    with pytest.raises(SettingsError, match="SFU_GATEWAY_PORT_FILE: there is no such setting"):
+        load_env(PORT_FILE="/nowhere")
+
+
+@pytest.mark.parametrize("name", ["NODES", "SFU"])
+def test_the_environment_replaces_the_static_sfus_of_the_file(name: str, tmp_path: Path) -> None:
+    toml = "".join(f'[[sfu]]\naddress = "http://sfu{number}"\nkey = "{KEY}"\n' for number in (1, 2))
+    sfus = [{"address": "http://sfu1", "key": "QUJD"}]
+    settings = load(toml, tmp_path, **{name: json.dumps({"sfu": sfus} if name == "NODES" else sfus)})
+    assert [(sfu.address, sfu.key) for sfu in settings.static_sfus] == [("http://sfu1", Key(b"ABC"))]
 
 
 # What a replica cannot do without

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from app.crypto.tokens import Key
 from app.settings.model import (
@@ -121,7 +121,33 @@ def test_a_public_url_is_a_base_url_too() -> None:
 def test_nodes_are_the_predecessors_json() -> None:
     second = SFU | {"address": "http://sfu2"}
     settings = Settings.model_validate({"sfu": [SFU], "nodes": json.dumps({"sfu": [second]})})
-    assert [sfu.address for sfu in settings.static_sfus] == ["http://sfu1", "http://sfu2"]
+    assert [sfu.address for sfu in settings.static_sfus] == ["http://sfu2"]
+
+
+@pytest.mark.parametrize("region", [None, ""])
+def test_an_sfu_without_a_region_is_in_the_default_region(region: str | None) -> None:
+    assert StaticSfuSettings.model_validate(SFU | {"region": region}).region == "default"
+
+
+@pytest.mark.parametrize(
+    ("given", "bind"),
+    [("::", "::"), ("[::]", "::"), (" [2001:db8::1] ", "2001:db8::1"), ("sfu.example", "sfu.example")],
+)
+def test_bind_takes_brackets_and_names(given: str, bind: str) -> None:
+    assert Settings(bind=given).bind == bind
+
+
+@pytest.mark.parametrize("bind", ["", "0.0.0.0:8071/", "http://x", "a b"])
+def test_bind_refuses_what_is_no_host(bind: str) -> None:
+    with pytest.raises(ValidationError, match="bind"):
+        Settings(bind=bind)
+
+
+def test_an_admin_token_has_no_white_space() -> None:
+    assert Settings.model_validate({"admin_token": " abc\n"}).admin_token == SecretStr("abc")
+    assert Settings.model_validate({"admin_token": " "}).admin_token is None
+    with pytest.raises(ValidationError, match="no white space inside"):
+        Settings.model_validate({"admin_token": "a b"})
 
 
 @pytest.mark.parametrize(
@@ -136,8 +162,8 @@ def test_other_json_is_refused(nodes: str) -> None:
 
 
 def test_an_sfu_can_be_given_only_once() -> None:
-    with pytest.raises(ValidationError, match="sfu: addresses must differ"):
-        Settings.model_validate({"sfu": [SFU], "nodes": json.dumps({"sfu": [SFU | {"key": "REVG"}]})})
+    with pytest.raises(ValidationError, match="addresses of static SFUs must differ"):
+        Settings.model_validate({"sfu": [SFU, SFU | {"key": "REVG"}]})
 
 
 @pytest.mark.parametrize("names", [["a", "a"], ["default"]])

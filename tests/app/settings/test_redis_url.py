@@ -72,8 +72,9 @@ def test_a_url_says_which_store_and_how(url: str, expected: RedisUrlParts) -> No
         ("redis://redis?password=s3cret&timeout=3", "the options are"),
         ("redis://u:s3cret@[redis", "not a URL"),
         ("redis://u:s3cret@ho\u2100st", "not a URL"),
-        ("redis://u:s3cret?x=1@redis", "no valid port"),
-        ("redis://u:s3cret#x@redis", "no valid port"),
+        ("redis://u:s3cret?x=1@redis", "write / as %2F"),
+        ("redis://u:s3cret#x@redis", "# as %23"),
+        ("redis://u:s3cret/x@redis", "/ as %2F"),
     ],
 )
 def test_a_wrong_url_is_explained_and_not_repeated(url: str, message: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.upstream.addresses import AddressGuard
-from app.upstream.client import Forwarder, ForwardError, OwnFault
+from app.upstream.client import Forwarder, ForwardError
 from tests.app.upstream.test_client import ask
 from tests.support.scripted_server import Peer, ScriptedServer, answer, answers_always, scripted_server
 
@@ -104,7 +104,7 @@ async def test_a_query_cannot_say_more_than_a_query(
     forwarder: Forwarder, server: ScriptedServer, evil: str
 ) -> None:
     for query in (f"a={evil}", "a=b HTTP/1.1"):
-        with pytest.raises(OwnFault, match="cannot be written"):
+        with pytest.raises(ForwardError, match="cannot be written"):
             await ask(forwarder, server.address, query=query)
     assert server.accepted == 0
 
@@ -115,7 +115,7 @@ async def test_no_text_of_a_caller_becomes_a_header(
     forwarder: Forwarder, server: ScriptedServer, name: str, evil: str
 ) -> None:
     text = f"https://sfu.example{evil}" if name == "public_url" else f"text{evil}"
-    with pytest.raises(OwnFault, match="cannot be written") as caught:
+    with pytest.raises(ForwardError, match="cannot be written") as caught:
         await ask(forwarder, server.address, **{name: text})
     assert "text" not in f"{caught.value!r} {caught.value.__cause__!r}"
     assert server.accepted == 0
@@ -123,7 +123,7 @@ async def test_no_text_of_a_caller_becomes_a_header(
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:8070\r\nX: y", "http://127.0.0.1/x", "ftp://sfu1", ""])
 async def test_no_address_but_a_base_url_is_asked(forwarder: Forwarder, address: str) -> None:
-    with pytest.raises(ForwardError, match="no base URL"):
+    with pytest.raises(ForwardError, match="not the URL of an SFU"):
         await ask(forwarder, address)
 
 
@@ -151,7 +151,7 @@ async def test_without_time_for_an_answer_nothing_is_sent(
     forwarder: Forwarder, server: ScriptedServer, timeout_s: float
 ) -> None:
     await ask(forwarder, server.address)
-    with pytest.raises(ForwardError, match="did not answer in time"):
+    with pytest.raises(ForwardError, match="did not answer within"):
         await ask(forwarder, server.address, timeout_s=timeout_s)
     assert len(server.requests) == 1
 
@@ -206,7 +206,7 @@ async def test_a_head_that_drips_cannot_hold_a_request(forwarder: Forwarder) -> 
             await asyncio.sleep(0.02)
 
     async with scripted_server(drip) as server:
-        with pytest.raises(ForwardError, match="did not answer in time"):
+        with pytest.raises(ForwardError, match="did not answer within"):
             await ask(forwarder, server.address)
 
 

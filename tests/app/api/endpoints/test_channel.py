@@ -50,7 +50,7 @@ def signed(payload: str, header: str = '{"typ":"JWT","alg":"HS256"}') -> str:
 
 
 def claims(more: str = "", issuer: str = ISSUER) -> str:
-    return f'{{"iss":{json.dumps(issuer)},"exp":{int(time.time()) + 30}{more}}}'
+    return f'{{"iss":{json.dumps(issuer)},"exp":{int(time.time()) + 3600}{more}}}'
 
 
 async def ask(client: httpx.AsyncClient, token: str, query: str = "") -> httpx.Response:
@@ -67,6 +67,15 @@ async def ask(client: httpx.AsyncClient, token: str, query: str = "") -> httpx.R
         (claims(issuer="odoo\ud800"), 401, "credentials_invalid"),
         (claims(issuer="odoo\n:channel:7"), 403, "issuer_missing"),
         (claims(issuer="x" * 1025), 403, "issuer_missing"),
+    ],
+    ids=[
+        "half a pair",
+        "half a pair in a name",
+        "NaN",
+        "too large",
+        "half a pair in iss",
+        "line break",
+        "long",
     ],
 )
 async def test_claims_that_cannot_be_passed_on_are_refused_and_lock_nothing(

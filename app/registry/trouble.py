@@ -1,0 +1,117 @@
+"""Why Redis did not serve a call: it is away, or it answers and refuses. One place tells them apart."""
+
+import socket
+from dataclasses import dataclass
+from typing import Final
+
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+)
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from app.settings.model import RedisSettings
+from app.settings.redis_url import parse_redis_url
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What is wrong with Redis, in words for operators. It never holds a user name, a password or a key."""
+
+    code: str
+    """Stable: Redis' own error code in small letters, or `timeout`, `refused`, `unresolved`, `away`."""
+    answers: bool
+    """Whether Redis answered at all."""
+    cause: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"Redis {'answers and refuses' if self.answers else 'does not answer'}: {self.cause}"
+
+
+_REFUSALS: Final = (
+    ("WRONGPASS", "wrong user name or password (WRONGPASS)", "set the user and password in redis.url"),
+    ("NOAUTH", "it wants a password (NOAUTH)", "set the user and password in redis.url"),
+    ("NOPERM", "this user lacks a right (NOPERM)", "grant the rights that docs/operations.md lists"),
+    ("MISCONF", "it cannot write to disk (MISCONF)", "free disk space, then see Redis' log"),
+    ("READONLY", "it is a read-only replica (READONLY)", "let redis.url name the primary, or Sentinel"),
+    ("LOADING", "it is loading its data (LOADING)", "wait until it has loaded"),
+    ("OOM", "its memory is full (OOM)", "raise maxmemory"),
+    (
+        "DENIED",
+        "protected mode refuses other hosts (DENIED)",
+        "set a password, or bind it to this network only",
+    ),
+    ("NOREPLICAS", "too few replicas follow it (NOREPLICAS)", "bring its replicas back"),
+    ("MASTERDOWN", "its primary is gone (MASTERDOWN)", "bring the primary back"),
+    ("CLUSTERDOWN", "the Cluster lacks slots (CLUSTERDOWN)", "bring the missing primaries back"),
+    ("BUSY", "a script blocks it (BUSY)", "see SLOWLOG; SCRIPT KILL ends the script"),
+)
+_BY_TYPE: Final[tuple[tuple[type[RedisError], str], ...]] = (
+    (NoPermissionError, "NOPERM"),
+    (ReadOnlyError, "READONLY"),
+    (BusyLoadingError, "LOADING"),
+    (OutOfMemoryError, "OOM"),
+    (MasterDownError, "MASTERDOWN"),
+    (ClusterDownError, "CLUSTERDOWN"),
+    (AuthenticationError, "WRONGPASS"),
+)
+_UNAUTHENTICATED: Final = ("already authenticated", "Authentication required", "called without any password")
+
+
+def trouble_of(error: BaseException) -> Trouble:
+    """Return what `error`, or what it was raised from, says about Redis."""
+    chain = list(_chain(error))
+    for each in chain:
+        if refusal := _refusal_of(each):
+            return refusal
+    for each in chain:
+        if isinstance(each, socket.gaierror):
+            return Trouble(
+                "unresolved", False, "its host name does not resolve", "check the host in redis.url"
+            )
+        if isinstance(each, ConnectionRefusedError):
+            return Trouble("refused", False, "the connection was refused", "check that it runs, and its port")
+    if any(isinstance(each, TimeoutError | RedisTimeoutError) for each in chain):
+        return Trouble("timeout", False, "no answer in time", "check the network between, and its load")
+    kind = next((type(each).__name__ for each in reversed(chain)), "unknown")
+    return Trouble(
+        "away", False, f"the connection failed ({kind})", "check redis.url and the network between"
+    )
+
+
+def where(settings: RedisSettings) -> str:
+    """Return host, port and database of `redis.url`, without user name and password."""
+    if settings.url is None:
+        return "embedded"
+    url = parse_redis_url(settings.url.get_secret_value())
+    hosts = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in url.hosts)
+    if url.kind == "sentinel":
+        return f"{hosts} (Sentinel, service {url.service})"
+    return f"{hosts} (Cluster)" if url.kind == "cluster" else f"{hosts}, database {url.options.get('db', 0)}"
+
+
+def _chain(error: BaseException | None) -> "list[BaseException]":
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def _refusal_of(error: BaseException) -> Trouble | None:
+    """redis-py keeps the code of a reply in the exception's type where it has one, else in front of the text."""
+    if not isinstance(error, RedisError):
+        return None
+    text = str(error)
+    code = next((code for kind, code in _BY_TYPE if isinstance(error, kind)), text.split(" ", 1)[0])
+    if code == "WRONGPASS" and any(sign in text for sign in _UNAUTHENTICATED):
+        code = "NOAUTH"
+    found = next((refusal for refusal in _REFUSALS if refusal[0] == code), None)
+    return None if found is None else Trouble(code.lower(), True, *found[1:])

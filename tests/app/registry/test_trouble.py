@@ -1,0 +1,89 @@
+"""Redis that is away, and Redis that answers and refuses."""
+
+from collections.abc import Sequence
+
+import pytest
+from redis.exceptions import RedisError
+
+from app.errors import RegistryUnavailable
+from app.registry.client import close_client, connect
+from app.registry.trouble import trouble_of, where
+from app.settings.model import RedisSettings
+from tests.support.engines import RedisServer
+from tests.support.ports import HOST, free_port
+
+WRITE = ("EVAL", "return redis.call('SET', KEYS[1], 1)", "1", "a")
+
+
+async def trouble_at(url: str) -> tuple[str, bool]:
+    """The code of the trouble that one write meets, and whether Redis answered."""
+    client = connect(RedisSettings.model_validate({"url": url}))
+    try:
+        await client.execute_command(*WRITE)
+    except (RedisError, OSError) as error:
+        found = trouble_of(error)
+        assert found.fix
+        return found.code, found.answers
+    finally:
+        await close_client(client)
+    raise AssertionError("the write succeeded")
+
+
+@pytest.mark.parametrize(
+    ("commands", "code"),
+    [
+        ([("CONFIG", "SET", "requirepass", "x")], "noauth"),
+        ([("ACL", "SETUSER", "default", "-eval")], "noperm"),
+        ([("CONFIG", "SET", "maxmemory", "1")], "oom"),
+        ([("CONFIG", "SET", "min-replicas-to-write", "1")], "noreplicas"),
+        ([("REPLICAOF", HOST, "1")], "readonly"),
+        ([("REPLICAOF", HOST, "1"), ("CONFIG", "SET", "replica-serve-stale-data", "no")], "masterdown"),
+    ],
+)
+async def test_a_redis_that_answers_and_refuses_is_told_from_one_that_is_away(
+    own_server: RedisServer, commands: Sequence[tuple[str, ...]], code: str
+) -> None:
+    for command in reversed(commands):
+        own_server.call(*command)
+    assert await trouble_at(own_server.url) == (code, True)
+
+
+async def test_a_wrong_password_is_named(own_server: RedisServer) -> None:
+    own_server.call("ACL", "SETUSER", "limited", "on", ">secret", "~*", "+@all")
+    assert await trouble_at(f"redis://limited:other@{HOST}:{own_server.port}") == ("wrongpass", True)
+
+
+async def test_a_port_without_a_server_is_away() -> None:
+    assert await trouble_at(f"redis://{HOST}:{free_port()}") == ("refused", False)
+
+
+async def test_a_name_that_does_not_resolve_is_away() -> None:
+    assert await trouble_at("redis://redis.invalid") == ("unresolved", False)
+
+
+async def test_a_hung_redis_is_away(own_server: RedisServer) -> None:
+    own_server.pause()
+    try:
+        assert await trouble_at(own_server.url) == ("timeout", False)
+    finally:
+        own_server.resume()
+
+
+def test_what_an_error_was_raised_from_counts() -> None:
+    error = RegistryUnavailable("select")
+    error.__cause__ = TimeoutError()
+    assert str(trouble_of(error)) == "Redis does not answer: no answer in time"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://user:s3cret@redis.internal/3", "redis.internal:6379, database 3"),
+        ("redis://[::1]:7000", "[::1]:7000, database 0"),
+        ("redis+sentinel://one,two/main", "one:26379,two:26379 (Sentinel, service main)"),
+        ("redis+cluster://:s3cret@one", "one:6379 (Cluster)"),
+        (None, "embedded"),
+    ],
+)
+def test_host_and_database_are_named_and_no_secret(url: str | None, expected: str) -> None:
+    assert where(RedisSettings.model_validate({"url": url})) == expected
