@@ -230,6 +230,8 @@ class Problem(Document):
     code: str
     field: str | None = None
     """The field that is not valid, with `invalid_field`."""
+    clockDifferenceSeconds: int | None = None  # noqa: N815
+    """By how much the sender's clock is ahead of the gateway's, where a token is refused for its time."""
 
 
 JsonObject = dict[str, Any]
