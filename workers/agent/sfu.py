@@ -1,10 +1,12 @@
 """The SFU beside the agent: its figures, its set-up, and whether it is still the same process."""
 
+import hashlib
 import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -150,6 +152,9 @@ class ProcessWatch:
     Two signs, since an agent in a container of its own does not see the SFU's process: the process that listens on
     the SFU's port is another one, or every channel has vanished at once, one with people in it among them. An SFU
     keeps a channel for long after the last person has left.
+
+    `instance` is that of the process where it is seen, so that another agent of the same process has the same one; else
+    a random one.
     """
 
     def __init__(
@@ -171,13 +176,14 @@ class ProcessWatch:
         is_another = self._is_another_process() or _all_vanished(self._channels, channels)
         self._channels, self._is_first_look = channels, False
         if is_another:
-            self.instance = secrets.token_hex(8)
+            self.instance = _identity(self._process) or secrets.token_hex(8)
         return is_another
 
     def _is_another_process(self) -> bool:
         """Looking for a process costs milliseconds, so that happens at first and when the known one has gone."""
         if self._is_first_look:
             self._process = self._find(self._settings)
+            self.instance = _identity(self._process) or self.instance
             return False
         if self._process is None or self._process.is_running():
             return False
@@ -186,6 +192,19 @@ class ProcessWatch:
             return False  # it is not back yet
         self._process = successor
         return True
+
+
+def _identity(process: psutil.Process | None) -> str:
+    """Return a digest of boot, process id and start time, which no other process has; empty where not to be read."""
+    if process is None:
+        return ""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        stat = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    started = stat.rpartition(")")[2].split()[19]  # field 22 of proc(5): ticks since the boot
+    return hashlib.sha256(f"{boot}/{process.pid}/{started}".encode()).hexdigest()[:16]
 
 
 def _all_vanished(before: tuple[ChannelStats, ...], now: tuple[ChannelStats, ...]) -> bool:
