@@ -8,7 +8,7 @@
     ├── Refused
     │   ├── CredentialsMissing       401     credentials_missing
     │   ├── CredentialsInvalid       401     credentials_invalid
-    │   ├── CredentialsExpired       401     credentials_expired
+    │   │   └── CredentialsExpired   401     credentials_expired
     │   ├── IssuerMissing            403     issuer_missing
     │   ├── RouteClosed              403     closed
     │   ├── AddressNotAllowed        403     address_not_allowed
@@ -23,6 +23,7 @@
         │   └── Overloaded           503     overloaded        (retry helps)
         ├── ReplicaBusy              503     overloaded        (retry helps)
         ├── AllSfusFailed            503     all_failed        (retry helps)
+        ├── ReplicaFault             503     replica_fault     (retry helps)
         ├── DeadlineExceeded         503     deadline          (retry helps)
         └── RegistryUnavailable      503     store_unavailable (retry helps)
 
@@ -100,14 +101,22 @@ class CredentialsMissing(Refused):
 
 
 class CredentialsInvalid(Refused):
-    """The token's signature, algorithm or shape is wrong."""
+    """The token's signature, algorithm or shape is wrong.
+
+    `clock_difference_s` is set where the token is refused for its time and names when it was issued: by how many
+    seconds the sender's clock is ahead of the gateway's.
+    """
 
     status = 401
     code = "credentials_invalid"
     title = "Credentials are not valid"
 
+    def __init__(self, detail: str, clock_difference_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.clock_difference_s = clock_difference_s
 
-class CredentialsExpired(Refused):
+
+class CredentialsExpired(CredentialsInvalid):
     """The token was good until its `exp`."""
 
     status = 401
@@ -178,7 +187,7 @@ class ChannelNotPlaced(GatewayError):
 
 
 class RequestRefusedBySfu(ChannelNotPlaced):
-    """Every SFU that was asked refused this request alike: the request is at fault, not the fleet."""
+    """Two SFUs, or the only one, refused this request alike: the request is at fault, not the fleet."""
 
     status = 502
     code = "refused_by_sfu"
@@ -227,6 +236,15 @@ class AllSfusFailed(ChannelNotPlaced):
     status = 503
     code = "all_failed"
     title = "Every SFU tried has failed"
+    retry_after_seconds = 5
+
+
+class ReplicaFault(ChannelNotPlaced):
+    """This replica could ask no SFU: its resolver, its network, its limits or its sealing keys are at fault."""
+
+    status = 503
+    code = "replica_fault"
+    title = "This replica cannot ask the SFUs"
     retry_after_seconds = 5
 
 

@@ -18,6 +18,7 @@ from app.channels.fallback import SnapshotPlacer
 from app.channels.observer import ObservedRegions, ObservedTenants, Observer
 from app.channels.placer import Placer
 from app.channels.service import Channels
+from app.channels.setup_watch import SetupWatch
 from app.dashboard.counters import ChannelCounter
 from app.dashboard.fleet_watch import FleetView
 from app.dashboard.history import History
@@ -76,7 +77,10 @@ async def open_resources(
     registry = Registry.from_settings(client, settings)
     await _claim_schema(stack, registry, ends_process=store is None)
     guard = AddressGuard(settings.allowed_addresses, allow_link_local=settings.registration.allow_link_local)
-    forwarder = await stack.enter_async_context(Forwarder(guard))
+    watch_setup = SetupWatch()
+    forwarder = await stack.enter_async_context(Forwarder(guard, on_created=watch_setup.created))
+    watch_setup.forwarder = forwarder
+    stack.push_async_callback(watch_setup.close)
     switch, placer = _placing(client, registry, settings, told)
     await stack.enter_async_context(switch.running())
     await stack.enter_async_context(_static_sfus(registry, forwarder, settings).kept_registered())
@@ -97,14 +101,17 @@ async def open_resources(
         stack.push_async_callback(asyncio.to_thread, tracing.close)
         observer = TracedObserver(told, tracing)
     tenants = Tenants.from_settings(settings, time.time)
+    channels = await stack.enter_async_context(
+        Channels(placer, forwarder, settings.failover, observer=observer)
+    )
     return State(
         settings=settings,
         registry=registry,
-        registration=Registration(registry, settings, guard, switch),
+        registration=Registration(registry, settings, guard, switch, forwarder),
         guard=guard,
         tenants=ObservedTenants(tenants, observer),
         regions=ObservedRegions(_region_chooser(stack, settings, switch, registry), observer),
-        channels=Channels(placer, forwarder, settings.failover, observer=observer),
+        channels=channels,
         disconnects=Disconnects(tenants, registry, forwarder, timeout_s=settings.failover.deadline_ms / 1000),
         feed=feed,
         switch=switch,

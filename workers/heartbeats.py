@@ -3,28 +3,27 @@
 One `Heartbeats` per SFU. It asks its gateways in turn, follows the interval that they answer, backs off while
 none of them answers, and signs off at the end. It logs one line per change, not per heartbeat.
 
-The HTTP library is loaded by `posting` alone: the agent has a small memory and a transport of its own.
+What is imported here, the agent has in its memory: no cryptography library, no second HTTP client.
 """
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
+from urllib.parse import urlsplit
 
-if TYPE_CHECKING:
-    import aiohttp
+from app.crypto.tokens import Key
+from app.upstream.client import Forwarder, ForwardError
 
 TOKEN_LIFE_SECONDS: Final = 60
 """The gateway takes at most 300."""
 
 JITTER: Final = 0.1
 """Each interval is longer or shorter by up to this share, so that a fleet started at once spreads out."""
-
-LONGEST_INTERVAL_MS: Final = 86_400_000
-"""A gateway that asks for more is not believed."""
 
 FIRST_RETRY_SECONDS: Final = 0.5
 """Pause after the first failure; it doubles with each further one, up to the interval."""
@@ -42,16 +41,21 @@ Measure: TypeAlias = Callable[[], Awaitable[None]]
 """Brings what `report` returns up to date; raises `HeartbeatFailed` when there is nothing to report."""
 
 
-class Signer(Protocol):
-    """Makes tokens; `app.crypto.tokens.Key` is one."""
-
-    def sign(self, claims: Mapping[str, Any], /) -> str:
-        """Return a compact JWT over `claims`."""
-        ...
-
-
 class HeartbeatFailed(Exception):
-    """No heartbeat was taken: a gateway did not answer or refused, or there is nothing to report."""
+    """No heartbeat was taken: a gateway did not answer or refused, or there is nothing to report.
+
+    Where a gateway refused, `status` and `code` are its answer's, and `clock_difference_s` is by how many seconds
+    the clock of this machine is ahead of the gateway's, where the gateway said so.
+    """
+
+    def __init__(
+        self, detail: str, status: int | None = None, code: str = "", clock_difference_s: int | None = None
+    ) -> None:
+        """`detail` must be free of secrets."""
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.clock_difference_s = clock_difference_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,32 +64,62 @@ class GatewayLink:
 
     urls: tuple[str, ...]
     post: Post
-    registration_key: Signer | None = None
+    registration_key: Key | None = None
     ping_interval_ms: float = 10_000
 
 
-def posting(session: "aiohttp.ClientSession") -> Post:
-    """Return a transport over `session`, whose timeouts apply."""
-    import aiohttp
+def posting(client: Forwarder, timeout_s: float) -> Post:
+    """Return a transport over `client`; one heartbeat to one gateway takes at most `timeout_s` seconds."""
 
     async def post(url: str, payload: Payload, headers: Mapping[str, str]) -> Any:
+        parts = urlsplit(url)
         try:
-            async with session.post(url, json=payload, headers=headers, allow_redirects=False) as response:
-                if response.status != 200:
-                    raise HeartbeatFailed(f"{url} answered {response.status}")
-                return await response.json(content_type=None)
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise HeartbeatFailed(f"{url} did not answer as a gateway: {type(error).__name__}") from error
+            status, body = await client.request(
+                "POST",
+                f"{parts.scheme}://{parts.netloc}",
+                parts.path,
+                timeout_s,
+                headers=(("Content-Type", "application/json"), *headers.items()),
+                data=json.dumps(payload).encode(),
+            )
+        except ForwardError as error:
+            raise HeartbeatFailed(f"{url} {error}") from error
+        reply = _json(body)
+        if status != 200:
+            raise _refusal(url, status, reply if isinstance(reply, dict) else {})
+        if reply is None:
+            raise HeartbeatFailed(f"{url} did not answer as a gateway")
+        return reply
 
     return post
+
+
+def _refusal(url: str, status: int, problem: dict[str, Any]) -> HeartbeatFailed:
+    """What a gateway refused. Nothing but its code and the clocks is shown: the rest could repeat what was sent."""
+    code, difference = problem.get("code"), problem.get("clockDifferenceSeconds")
+    is_code = isinstance(code, str) and len(code) <= 32 and code.replace("_", "").isalpha() and code.islower()
+    shown = str(code) if is_code else ""
+    detail = f"{url} answered {status}" + (f" ({shown})" if shown else "")
+    if not isinstance(difference, int) or isinstance(difference, bool):
+        return HeartbeatFailed(detail, status, shown)
+    direction = "behind" if difference < 0 else "ahead of"
+    detail += f": the clock of this machine is {abs(difference)} s {direction} the gateway's"
+    return HeartbeatFailed(detail, status, shown, difference)
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
 
 
 class Heartbeats:
     """Reports one SFU. `report` returns the payload without `status` and is asked anew for each heartbeat.
 
-    For whoever watches: `interval_ms` is what the gateway asked for, `is_told_to_drain` what it said last,
-    `taken_at` when it last took a heartbeat (seconds of the clock), `taken_count` and `failed_count` how many
-    were taken and not.
+    For whoever watches: `interval_ms` is the shorter one of the SFU's own interval and what the gateway asked for,
+    `is_told_to_drain` what the gateway said last, `taken_at` when it last took a heartbeat (seconds of the clock),
+    `taken_count` and `failed_count` how many were taken and not, `failure` why the last one was not.
     """
 
     def __init__(
@@ -106,6 +140,7 @@ class Heartbeats:
         self.taken_at: float | None = None
         self.taken_count = 0
         self.failed_count = 0
+        self.failure = ""
         self._report = report
         self._measure = measure
         self._link = link
@@ -166,6 +201,13 @@ class Heartbeats:
         self._follow(reply)
         return True
 
+    async def check(self) -> Any:
+        """Ask a gateway to try the SFU and register nothing; return its reply. Raises `HeartbeatFailed`.
+
+        A gateway of an older version refuses with 422 `invalid_field`, after it has accepted the credentials.
+        """
+        return await self._send("check")
+
     async def _run(self) -> None:
         while not self._stopping.is_set():
             await self.beat()
@@ -173,13 +215,13 @@ class Heartbeats:
                 async with asyncio.timeout(self._pause_seconds()):
                     await self._stopping.wait()
 
-    async def _send(self, status: Literal["up", "down"]) -> Any:
+    async def _send(self, status: Literal["up", "down", "check"]) -> Any:
         """Offer the report to each gateway, the last good one first, and return the first reply."""
         payload = {"status": status} | self._report()
         failure = HeartbeatFailed("no gateway is configured")
         for _ in self._link.urls:
             try:
-                return await self._link.post(f"{self._gateway}/v1/sfu", payload, self._headers())
+                return await self._link.post(f"{self._gateway}/v1/sfu", payload, self._headers(payload))
             except HeartbeatFailed as error:
                 failure = error
                 self._preferred = (self._preferred + 1) % len(self._link.urls)
@@ -189,11 +231,14 @@ class Heartbeats:
     def _gateway(self) -> str:
         return self._link.urls[self._preferred].rstrip("/")
 
-    def _headers(self) -> dict[str, str]:
+    def _headers(self, payload: Payload) -> dict[str, str]:
+        """Sign for this SFU and this moment: `sub` is its address, `iat` lets the gateway name a wrong clock."""
         key = self._link.registration_key
         if key is None:
             return {}
-        return {"Authorization": f"Bearer {key.sign({'exp': int(self._clock()) + TOKEN_LIFE_SECONDS})}"}
+        now = int(self._clock())
+        claims = {"sub": payload["address"], "iat": now, "exp": now + TOKEN_LIFE_SECONDS}
+        return {"Authorization": f"Bearer {key.sign(claims)}"}
 
     def _follow(self, reply: Any) -> None:
         if not isinstance(reply, dict):
@@ -205,17 +250,19 @@ class Heartbeats:
         next_ping_ms = reply.get("nextPingMs")
         if isinstance(next_ping_ms, bool) or not isinstance(next_ping_ms, int | float):
             return
-        if 0 < next_ping_ms <= LONGEST_INTERVAL_MS:
-            self.interval_ms = next_ping_ms
+        if next_ping_ms > 0:  # also excludes NaN
+            self.interval_ms = min(self._link.ping_interval_ms, next_ping_ms)
 
     def _note_success(self) -> None:
         self._failures = 0
+        self.failure = ""
         self.taken_count += 1
         self.taken_at = self._clock()
         self._tell(logging.INFO, f"{self._gateway} takes the heartbeats")
 
     def _note_failure(self, error: HeartbeatFailed) -> None:
         self._failures += 1
+        self.failure = str(error)
         self.failed_count += 1
         self._tell(logging.WARNING, f"no heartbeat, will try again: {error}")
 

@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from app.api.request_context import note, request_id_of
-from app.errors import GatewayError, InvalidField
+from app.errors import CredentialsInvalid, GatewayError, InvalidField
 
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
@@ -33,7 +33,9 @@ def render_gateway_error(request: Request, error: Exception) -> Response:
         headers["Retry-After"] = str(error.retry_after_seconds)
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    members = {"field": error.field} if isinstance(error, InvalidField) else {}
+    members: dict[str, Any] = {"field": error.field} if isinstance(error, InvalidField) else {}
+    if isinstance(error, CredentialsInvalid) and error.clock_difference_s is not None:
+        members["clockDifferenceSeconds"] = round(error.clock_difference_s)
     return problem_response(error.status, error.code, error.title, error.detail, headers, **members)
 
 

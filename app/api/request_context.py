@@ -49,8 +49,9 @@ def header_of(scope: Scope, name: bytes) -> str:
 
 def client_of(scope: Scope, trusted: TrustedProxies) -> str:
     """Return the one true address of whoever sent the request in `scope`."""
-    peer = scope["client"][0] if scope.get("client") else "0.0.0.0"  # noqa: S104 - it has no address
+    peer = str(scope["client"][0]) if scope.get("client") else "0.0.0.0"  # noqa: S104 - it has no address
+    peer = peer.partition("%")[0]  # a zone means something on this host only
     if trusted.trusts_nobody:
-        return str(peer)
+        return peer
     forwarded_for = ",".join(Headers(scope=scope).getlist("x-forwarded-for"))
     return trusted.client_of(peer, forwarded_for)

@@ -30,6 +30,15 @@ class Channel(Document):
     """Base URL of that SFU, for browsers."""
 
 
+class Checks(Document):
+    """What a replica found when it asked an SFU that wants to know."""
+
+    reachable: bool
+    """Whether something answers at its address."""
+    keyAccepted: bool | None  # noqa: N815
+    """Whether its key is the one that was sent; null when the answer does not say."""
+
+
 class HeartbeatReply(Document):
     """What an SFU is told."""
 
@@ -38,6 +47,8 @@ class HeartbeatReply(Document):
     """Milliseconds until the next heartbeat is due."""
     draining: bool
     """Whether the SFU is to take no new channels."""
+    checks: Checks | None = None
+    """In the answer to a heartbeat whose `status` is `check`."""
 
 
 class Disconnected(Document):
@@ -219,6 +230,8 @@ class Problem(Document):
     code: str
     field: str | None = None
     """The field that is not valid, with `invalid_field`."""
+    clockDifferenceSeconds: int | None = None  # noqa: N815
+    """By how much the sender's clock is ahead of the gateway's, where a token is refused for its time."""
 
 
 JsonObject = dict[str, Any]

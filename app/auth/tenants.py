@@ -2,15 +2,18 @@
 
 import base64
 import hmac
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
-from app.crypto.tokens import Claims, Key, check_times, decode_base64, read_claims
-from app.errors import CredentialsInvalid, InvalidField, IssuerMissing
+from app.crypto.claims import Claims, issuer_of
+from app.crypto.hs256 import decode_base64
+from app.crypto.tokens import Key, check_times, read_claims
+from app.errors import CredentialsInvalid, InvalidField
 from app.settings.model import DEFAULT_TENANT, Settings
 
-MAX_ISSUER_CHARACTERS = 1024
+_NAMESPACE: Final = "tenant/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +35,24 @@ class Caller:
 
     tenant: Tenant
     issuer: str
+    """`iss` as the caller wrote it."""
     claims: Claims
+    """The claims as an SFU gets them: `iss` carries the tenant (`issuer_at_sfu`)."""
+
+    @property
+    def channel_key_fingerprint(self) -> str:
+        """Tells databases apart that share an issuer: each has a channel key of its own. Empty without one."""
+        key = self.claims.get("key")
+        return hashlib.sha256(key.encode()).hexdigest()[:16] if isinstance(key, str) and key else ""
 
 
 class Tenants:
     """All tenants, found by the key that signed a token."""
 
     def __init__(self, tenants: tuple[Tenant, ...], clock: Callable[[], float]) -> None:
-        """Take the tenants and a `clock` in seconds since the epoch."""
+        """`clock` is in seconds since the epoch."""
         self._tenants = tenants
+        self._by_key = {key: tenant for tenant in reversed(tenants) for key in tenant.keys}
         self._clock = clock
 
     @classmethod
@@ -64,21 +76,20 @@ class Tenants:
         """Return who signed `token` and what for.
 
         Raises:
-            CredentialsInvalid, CredentialsExpired: nobody we know, malformed, or too late.
-            IssuerMissing: genuine, without an `iss`.
+            CredentialsInvalid, CredentialsExpired: an unknown key, malformed, or too late.
+            IssuerMissing: genuine, without an `iss` that can name a channel.
         """
-        tenant, claims, key = self._read(token)
+        claims, key = read_claims(token, self._by_key)
         check_times(claims, now=self._clock())
-        issuer = claims.get("iss")
-        if not isinstance(issuer, str) or not 0 < len(issuer) <= MAX_ISSUER_CHARACTERS:
-            raise IssuerMissing(f"iss must be a text of 1 to {MAX_ISSUER_CHARACTERS} characters")
+        tenant, issuer = self._by_key[key], issuer_of(claims)
+        claims = claims | {"iss": issuer_at_sfu(tenant.name, issuer)}
         return Caller(tenant, issuer, _without_seed(claims, key))
 
-    def claims_of(self, token: str) -> Claims:
-        """Return the claims of a token of any tenant that has not expired. Raises as `verify` does."""
-        _, claims, _ = self._read(token)
+    def claims_of(self, token: str) -> tuple[Tenant, Claims]:
+        """Return the claims of a token that has not expired, and whose it is. Raises as `verify` does."""
+        claims, key = read_claims(token, self._by_key)
         check_times(claims, now=self._clock())
-        return claims
+        return self._by_key[key], claims
 
     def named(self, name: str | None) -> Tenant:
         """Return the tenant called `name`, or for `None` the default one. Raises `InvalidField`."""
@@ -87,16 +98,18 @@ class Tenants:
                 return tenant
         raise InvalidField("tenant", "there is no tenant of this name")
 
-    def _read(self, token: str) -> tuple[Tenant, Claims, Key]:
-        failure = CredentialsInvalid("no key is configured")
-        for tenant in self._tenants:
-            try:
-                claims, key = read_claims(token, tenant.keys)
-            except CredentialsInvalid as error:
-                failure = error
-            else:
-                return tenant, claims, key
-        raise failure
+
+def issuer_at_sfu(tenant: str, issuer: str) -> str:
+    """Return the issuer under which an SFU knows a tenant's channel.
+
+    An SFU identifies a channel by the caller's address and the issuer. Two tenants may well have the same address
+    (one proxy, one host) and the same issuer (a copy of a database), and would share a call. So every tenant but
+    the default one gets a namespace. An issuer of the default tenant that begins like a namespace gets one, too:
+    no tenant can name another's channel.
+    """
+    if tenant == DEFAULT_TENANT and not issuer.startswith(_NAMESPACE):
+        return issuer
+    return f"{_NAMESPACE}{tenant}/{issuer}"
 
 
 def _without_seed(claims: Claims, key: Key) -> Claims:

@@ -5,23 +5,22 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
-from app.auth.tenants import Tenants
+from app.auth.tenants import Tenant, Tenants
+from app.crypto.claims import Claims, sessions_of
 from app.crypto.sealing import UnsealError
-from app.crypto.tokens import Key
+from app.crypto.tokens import SFU_TOKEN_LIFE_SECONDS, Key
 from app.errors import GatewayError, Refused, RegistryUnavailable
 from app.logs import logger
+from app.registry.placements import ChannelOwner
 from app.upstream.client import Forwarder, ForwardError
 
 log = logger(__name__)
 
-TOKEN_LIFE_SECONDS: Final = 60
-MAX_CHANNELS: Final = 1_000
-
 
 class DisconnectRefused(GatewayError):
-    """The body is not a token that any gateway key signed. SFUs answer the same to a bad token."""
+    """The body is not a token that any gateway key signed, or its claims are unfit. SFUs answer the same."""
 
     status = 422
     code = "credentials_invalid"
@@ -31,8 +30,8 @@ class DisconnectRefused(GatewayError):
 class ChannelDirectory(Protocol):
     """What a disconnect needs of the registry."""
 
-    async def sfu_of_channel(self, uuid: str) -> str | None:
-        """Return the address of the SFU that has a channel."""
+    async def channel_owner(self, uuid: str) -> ChannelOwner | None:
+        """Return where a channel is and whose it is."""
 
     async def key_of(self, address: str) -> Key | None:
         """Return a living SFU's key."""
@@ -47,7 +46,7 @@ class Disconnected:
     failed: tuple[str, ...]
     """Addresses of those that could not be told."""
     unknown: int
-    """Channels that nobody has; ignored, as an SFU ignores them."""
+    """Channels that no SFU has, or that another tenant has; ignored, as an SFU ignores them."""
 
 
 class Disconnects:
@@ -62,7 +61,7 @@ class Disconnects:
         timeout_s: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Take who may ask, where channels are, how SFUs are reached and for how long, a clock in seconds."""
+        """`timeout_s` bounds the request to one SFU; `clock` is in seconds since the epoch."""
         self._tenants = tenants
         self._directory = directory
         self._forwarder = forwarder
@@ -72,34 +71,37 @@ class Disconnects:
     async def forward(self, token: str, client: str) -> Disconnected:
         """Tell each SFU which of its sessions to end; `client` is the caller's address.
 
+        A tenant reaches its own channels only. The SFU is told the caller's address that the channel was created
+        from, because odoo/sfu ends sessions of channels of the same address only.
+
         Raises:
             DisconnectRefused: no gateway key signed `token`, it has expired, or it names no sessions.
-            RegistryUnavailable: Redis is away, so nobody knows where the channels are.
+            RegistryUnavailable: Redis is away, so no replica knows where the channels are.
         """
-        sessions, claims = self._read(token)
-        by_sfu: dict[str, dict[str, Any]] = defaultdict(dict)
+        tenant, sessions, claims = self._read(token)
+        parts: dict[tuple[str, str], dict[str, Any]] = defaultdict(dict)
         for uuid, ids in sessions.items():
-            address = await self._directory.sfu_of_channel(uuid)
-            if address is not None:
-                by_sfu[address][uuid] = ids
+            channel = await self._directory.channel_owner(uuid)
+            if channel is not None and channel.tenant in ("", tenant.name):
+                parts[channel.address, channel.caller or client][uuid] = ids
         told = await asyncio.gather(
-            *(self._tell(address, claims, part, client) for address, part in by_sfu.items())
+            *(self._tell(address, claims, part, caller) for (address, caller), part in parts.items())
         )
-        failed = tuple(address for address, is_told in zip(by_sfu, told, strict=True) if not is_told)
-        known = sum(len(part) for part in by_sfu.values())
-        return Disconnected(len(by_sfu) - len(failed), failed, len(sessions) - known)
+        failed = {address for (address, _), is_told in zip(parts, told, strict=True) if not is_told}
+        addresses = dict.fromkeys(address for address, _ in parts)
+        known = sum(len(part) for part in parts.values())
+        return Disconnected(
+            len(addresses) - len(failed),
+            tuple(address for address in addresses if address in failed),
+            len(sessions) - known,
+        )
 
-    def _read(self, token: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    def _read(self, token: str) -> tuple[Tenant, Mapping[str, Any], Claims]:
         try:
-            claims = self._tenants.claims_of(token)
+            tenant, claims = self._tenants.claims_of(token)
+            return tenant, sessions_of(claims), claims
         except Refused as error:
             raise DisconnectRefused(error.detail) from error
-        sessions = claims.get("sessionIdsByChannel")
-        if not isinstance(sessions, dict) or len(sessions) > MAX_CHANNELS:
-            raise DisconnectRefused(
-                f"sessionIdsByChannel must be an object of at most {MAX_CHANNELS} channels"
-            )
-        return sessions, claims
 
     async def _tell(
         self, address: str, claims: dict[str, Any], sessions: dict[str, Any], client: str
@@ -110,7 +112,7 @@ class Disconnects:
                 return False  # the SFU is gone, and its sessions with it
             own = claims | {
                 "sessionIdsByChannel": sessions,
-                "exp": int(self._clock()) + TOKEN_LIFE_SECONDS,
+                "exp": int(self._clock()) + SFU_TOKEN_LIFE_SECONDS,
             }
             await self._forwarder.disconnect(
                 address, token=key.sign(own), client=client, timeout_s=self._timeout_s

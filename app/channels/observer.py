@@ -22,6 +22,12 @@ class Observer(Protocol):
     def forward_failed(self, region: str) -> None:
         """An SFU in `region` did not create a channel that was placed on it."""
 
+    def channel_orphaned(self, region: str) -> None:
+        """An SFU in `region` created a channel after another SFU's channel had been given to the caller."""
+
+    def report_failed(self, error: Exception) -> None:
+        """The outcome of an attempt could not be reported, by a defect."""
+
     def hint_ignored(self) -> None:
         """A request named a place that nobody knows."""
 
@@ -37,6 +43,12 @@ class NullObserver:
         """Take no note."""
 
     def forward_failed(self, region: str) -> None:
+        """Take no note."""
+
+    def channel_orphaned(self, region: str) -> None:
+        """Take no note."""
+
+    def report_failed(self, error: Exception) -> None:
         """Take no note."""
 
     def hint_ignored(self) -> None:

@@ -34,3 +34,7 @@ class RetryBudget:
             return False
         self._tokens -= 1
         return True
+
+    def put_back(self) -> None:
+        """Return the retry that was taken out and not sent."""
+        self._tokens = min(_MOST, self._tokens + 1)

@@ -1,41 +1,37 @@
-"""The channel journey: select an SFU, forward, report; on failure the next best, within one deadline."""
+"""The channel journey: select an SFU, forward, report; on failure the next best, within one deadline.
+
+An SFU that has not answered within its share of the time stays asked while the next one is: the first channel
+wins. The SFU of a failed attempt is blamed when another SFU served the same request (`app.channels.attempts`).
+"""
 
 import asyncio
+import functools
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
 
 from app.auth.tenants import Caller
+from app.channels.attempts import Attempt, Attempts
 from app.channels.observer import NullObserver, Observer
+from app.channels.outcomes import Outcomes
 from app.channels.placer import Placer
 from app.channels.retry_budget import RetryBudget
-from app.channels.single_flight import SingleFlight
+from app.channels.single_flight import SingleFlight, Turn
 from app.crypto.sealing import UnsealError
-from app.errors import (
-    AllSfusFailed,
-    DeadlineExceeded,
-    NoSfuAvailable,
-    Overloaded,
-    RequestRefusedBySfu,
-)
+from app.crypto.tokens import SFU_TOKEN_LIFE_SECONDS
+from app.errors import DeadlineExceeded, InvalidField, NoSfuAvailable, Overloaded
 from app.logs import logger
-from app.registry.placements import Busy, ForwardOutcome, Outcome, Placement, PlacementRequest
+from app.registry.placements import Busy, Placement, PlacementRequest
 from app.settings.model import FailoverSettings
 from app.upstream.client import Channel, Forwarder, ForwardError
 
 log = logger(__name__)
 
-TOKEN_LIFE_SECONDS: Final = 60
-"""Life of the tokens that SFUs get; Odoo's own have 30 s, clocks may differ a little."""
-
 _LOCK_MARGIN_MS: Final = 100
 _FIRST_WAIT_S: Final = 0.005
 _LONGEST_WAIT_S: Final = 0.05
-
-
-class KeyUnreadable(ForwardError):
-    """This replica lacks the sealing key that another one has: during a rotation, and not the SFU's fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +44,8 @@ class ChannelRequest:
     groups: tuple[tuple[str, ...], ...]
     client: str
     """The address of the caller, as the SFU is to see it."""
-    query: Sequence[tuple[str, str]] = ()
+    query: str = ""
+    """As it is passed on to the SFU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +57,8 @@ class Placed:
     attempts: int
 
 
-@dataclass(slots=True)
-class _Attempts:
-    """What one request has tried so far."""
-
-    request: ChannelRequest
-    deadline: float
-    failures: list[tuple[Placement, ForwardError]] = field(default_factory=list)
-
-    @property
-    def tried(self) -> tuple[str, ...]:
-        return tuple(placement.address for placement, _ in self.failures)
-
-
 class Channels:
-    """Places channel requests on SFUs."""
+    """Places channel requests on SFUs. Leaving its context ends what requests have left open."""
 
     def __init__(
         self,
@@ -86,7 +70,6 @@ class Channels:
         monotonic: Callable[[], float] = time.monotonic,
         observer: Observer | None = None,
     ) -> None:
-        """Take who picks SFUs, how they are reached, how hard to try, and clocks in seconds."""
         self._placer = placer
         self._forwarder = forwarder
         self._failover = failover
@@ -94,162 +77,184 @@ class Channels:
         self._observer = observer or NullObserver()
         self._gate = SingleFlight()
         self._budget = RetryBudget(monotonic)
+        self._tasks: dict[asyncio.Task[None], Attempts] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        while self._tasks:
+            for attempts in self._tasks.values():
+                attempts.abandon()
+            await asyncio.wait(list(self._tasks))
 
     async def create(self, request: ChannelRequest) -> Placed:
         """Create a channel for `request` on the best SFU that will.
 
+        A caller that leaves (a cancellation) does not stop the reports: locks and reservations are given back.
+
         Raises:
             ChannelNotPlaced: its subclasses say why there is none.
             TenantLimitReached: the tenant has all the channels it may have.
+            InvalidField: the claims cannot be written into a token.
         """
-        deadline = asyncio.get_running_loop().time() + self._failover.deadline_ms / 1000
-        attempts = _Attempts(request, deadline)
+        loop = asyncio.get_running_loop()
+        attempts = Attempts(loop.time() + self._failover.deadline_ms / 1000)
         caller = request.caller
-        async with self._gate.passing((caller.tenant.name, caller.issuer), until=deadline) as turn:
+        async with self._gate.passing((caller.tenant.name, caller.issuer), until=attempts.deadline) as turn:
             self._budget.deposit()
-            for number in range(1, self._failover.max_retries + 1):
-                if number > 1 and not self._budget.withdraw():
-                    break
-                with self._observer.phase("select"):
-                    placement = await self._select(attempts, number)
-                if placement is None:
-                    break
-                if not placement.is_locked:
-                    turn.let_others_pass()
-                try:
-                    with self._observer.phase("forward"):
-                        channel = await self._forward(attempts, placement, number)
-                except ForwardError as error:
-                    await self._failed(attempts, placement, error)
-                    continue
-                self._observer.placed(placement.region, placement.reason, number)
-                await self._created(attempts, placement, channel)
-                return Placed(channel, placement, number)
-            return await self._give_up(attempts)
+            placed: asyncio.Future[Placed] = loop.create_future()
+            self._keep(loop.create_task(self._answer(placed, request, attempts, turn)), attempts)
+            try:
+                return await placed
+            except asyncio.CancelledError:
+                attempts.abandon()
+                raise
 
-    async def _select(self, attempts: _Attempts, number: int) -> Placement | None:
-        """The next SFU to try; `None` when there is none left after at least one failed."""
-        request, caller = attempts.request, attempts.request.caller
+    async def _answer(
+        self, placed: asyncio.Future[Placed], request: ChannelRequest, attempts: Attempts, turn: Turn
+    ) -> None:
+        """Place a channel apart from the caller, who may leave: `asyncio.shield` with less work per request."""
+        try:
+            result = await self._place(request, attempts, turn)
+        except BaseException as error:
+            if not placed.done():
+                placed.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            if not placed.done():
+                placed.set_result(result)
+
+    def _keep(self, task: asyncio.Task[None], attempts: Attempts) -> None:
+        self._tasks[task] = attempts
+        task.add_done_callback(self._tasks.pop)
+
+    async def _place(self, request: ChannelRequest, attempts: Attempts, turn: Turn) -> Placed:
+        caller = request.caller
+        outcomes = Outcomes(
+            self._placer,
+            self._observer,
+            attempts,
+            request.id,
+            caller.tenant.name,
+            caller.issuer,
+            caller.channel_key_fingerprint,
+            is_limited=caller.tenant.max_placements is not None,
+        )
+        try:
+            await self._ask_around(request, attempts, outcomes, turn)
+        finally:
+            await outcomes.settle()
+            if not outcomes.are_complete:
+                self._keep(asyncio.get_running_loop().create_task(outcomes.report_late()), attempts)
+        winner = attempts.winner
+        if winner is None or winner.channel is None:
+            raise attempts.why_not_placed()
+        self._observer.placed(winner.placement.region, winner.placement.reason, winner.number)
+        return Placed(winner.channel, winner.placement, len(attempts.all))
+
+    async def _ask_around(
+        self, request: ChannelRequest, attempts: Attempts, outcomes: Outcomes, turn: Turn
+    ) -> None:
+        """Ask one SFU after the other until one serves the request, or none is left, or the time is over."""
+        ask = functools.partial(self._ask, request)
+        for number in range(1, self._failover.max_retries + 1):
+            if number > 1 and not self._budget.withdraw():
+                attempts.is_out_of_budget = True
+                break
+            with self._observer.phase("select"):
+                attempt = await self._select(request, attempts, outcomes)
+            if attempt is None:
+                if number > 1:
+                    self._budget.put_back()
+                break
+            if not attempt.placement.is_locked:
+                turn.let_others_pass()
+            await outcomes.report_certain()
+            if attempts.is_over():  # an earlier attempt was served meanwhile
+                return
+            attempts.start(attempt, ask)
+            with self._observer.phase("forward"):
+                await attempts.wait(self._share_ends_at(attempts), for_attempt=attempt)
+            if attempts.is_over() or attempts.is_refused:
+                break
+        if attempts.is_any_open and not attempts.is_over():
+            with self._observer.phase("forward"):
+                await attempts.wait(attempts.deadline)
+
+    def _share_ends_at(self, attempts: Attempts) -> float:
+        """When the next SFU is asked: after half of what is left, so that a hanging SFU leaves time for it."""
+        if len(attempts.all) == self._failover.max_retries:
+            return attempts.deadline
+        return (asyncio.get_running_loop().time() + attempts.deadline) / 2
+
+    async def _select(
+        self, request: ChannelRequest, attempts: Attempts, outcomes: Outcomes
+    ) -> Attempt | None:
+        """The next SFU to ask; `None` when there is none beside those that were asked."""
+        loop, caller = asyncio.get_running_loop(), request.caller
         wait_s = _FIRST_WAIT_S
-        while (remaining := attempts.deadline - asyncio.get_running_loop().time()) > 0:
+        while (remaining := attempts.deadline - loop.time()) > 0 and not attempts.is_over():
             try:
                 answer = await self._placer.select(
                     PlacementRequest(
                         id=request.id,
                         issuer=caller.issuer,
                         tenant=caller.tenant.name,
-                        attempt=number,
+                        attempt=len(attempts.all) + 1,
                         groups=request.groups,
-                        exclude=attempts.tried,
+                        exclude=attempts.addresses,
                         lock_ms=int(remaining * 1000) + _LOCK_MARGIN_MS,
                         allow=caller.tenant.region_allow,
                         max_placements=caller.tenant.max_placements,
                         caller=request.client,
+                        channel_key_fingerprint=caller.channel_key_fingerprint,
                     )
                 )
             except (NoSfuAvailable, Overloaded):
-                if attempts.failures:
+                if attempts.all:
                     return None
                 raise
             if not isinstance(answer, Busy):
-                return answer
-            await asyncio.sleep(min(wait_s, answer.wait_ms / 1000 + 0.001, remaining))
+                return attempts.add(answer)
+            await outcomes.report_certain()
+            pause_s = min(wait_s, answer.wait_ms / 1000 + 0.001, remaining)
+            if attempts.is_any_open:
+                await attempts.wait(loop.time() + pause_s)
+            else:
+                await asyncio.sleep(pause_s)
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
-        if attempts.failures:
+        if attempts.all or attempts.is_abandoned:
             return None
         raise DeadlineExceeded("another request for the same channel took all the time there was")
 
-    async def _forward(self, attempts: _Attempts, placement: Placement, number: int) -> Channel:
-        request = attempts.request
+    async def _ask(self, request: ChannelRequest, placement: Placement) -> Channel:
+        """Ask one SFU. It has all the time of a request, however late in this one it is asked."""
+        try:
+            return await self._forward(request, placement)
+        except ForwardError as error:
+            self._observer.forward_failed(placement.region)
+            log.warning("sfu_failed", request_id=request.id, sfu=placement.address, detail=str(error))
+            raise
+
+    async def _forward(self, request: ChannelRequest, placement: Placement) -> Channel:
         try:
             key = self._placer.open_key(placement)
-        except UnsealError as error:
-            raise KeyUnreadable("has a key that this replica cannot unseal") from error
-        claims = request.caller.claims | {"exp": int(self._wall_clock()) + TOKEN_LIFE_SECONDS}
+        except UnsealError as error:  # another replica has the sealing key: during a rotation
+            raise ForwardError("has a key that this replica cannot unseal", blame="never") from error
+        claims = request.caller.claims | {"exp": int(self._wall_clock()) + SFU_TOKEN_LIFE_SECONDS}
+        try:
+            token = key.sign(claims)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise InvalidField("token", "has a claim that cannot be written again") from error
         return await self._forwarder.create_channel(
             placement.address,
-            token=key.sign(claims),
-            client=request.client,
+            token=token,
+            client=placement.caller or request.client,
             public_url=placement.public_url,
             query=request.query,
-            timeout_s=self._time_for(attempts, number),
+            timeout_s=min(self._failover.retry_timeout_ms, self._failover.deadline_ms) / 1000,
         )
-
-    def _time_for(self, attempts: _Attempts, number: int) -> float:
-        """Seconds for one attempt: half of what is left, so that a hanging SFU leaves time for the next."""
-        remaining = max(0.0, attempts.deadline - asyncio.get_running_loop().time())
-        is_last = number == self._failover.max_retries
-        return min(self._failover.retry_timeout_ms / 1000, remaining if is_last else remaining / 2)
-
-    async def _created(self, attempts: _Attempts, placement: Placement, channel: Channel) -> None:
-        if placement.is_locked or channel.uuid != placement.uuid:
-            await self._report(attempts, placement, "created", is_final=True, uuid=channel.uuid)
-        for failed, error in attempts.failures:
-            if error.status is not None:
-                await self._report(attempts, failed, _fault_of(error))
-
-    async def _failed(self, attempts: _Attempts, placement: Placement, error: ForwardError) -> None:
-        """Note a failure. One that cannot be the request's fault is reported at once.
-
-        What an SFU answered may be the request's own doing: that is known only when another SFU has answered.
-        """
-        attempts.failures.append((placement, error))
-        self._observer.forward_failed(placement.region)
-        log.warning("sfu_failed", request_id=attempts.request.id, sfu=placement.address, detail=str(error))
-        if error.status is None:
-            is_ours = isinstance(error, KeyUnreadable)
-            await self._report(attempts, placement, "unblamed" if is_ours else "failed")
-        elif _is_refusal(error.status):
-            await self._report(attempts, placement, "unblamed", is_final=True)
-            raise RequestRefusedBySfu(f"the SFU answered {error.status}")
-
-    async def _give_up(self, attempts: _Attempts) -> Placed:
-        statuses = [error.status for _, error in attempts.failures]
-        is_poisonous = len(statuses) > 1 and statuses[0] is not None and len(set(statuses)) == 1
-        last, _ = attempts.failures[-1]  # the one that this request holds
-        for placement, error in attempts.failures:
-            if error.status is not None:
-                outcome: Outcome = "unblamed" if is_poisonous else _fault_of(error)
-                await self._report(attempts, placement, outcome, is_final=placement is last)
-            elif placement is last:
-                await self._report(attempts, placement, "unblamed", is_final=True)
-        if asyncio.get_running_loop().time() >= attempts.deadline:
-            raise DeadlineExceeded(f"{len(statuses)} SFUs were tried until time ran out")
-        raise AllSfusFailed(f"{len(statuses)} SFUs were tried, each of them failed")
-
-    async def _report(
-        self,
-        attempts: _Attempts,
-        placement: Placement,
-        result: Outcome,
-        *,
-        is_final: bool = False,
-        uuid: str = "",
-    ) -> None:
-        caller = attempts.request.caller
-        numbers = (number for number, (each, _) in enumerate(attempts.failures, 1) if each is placement)
-        outcome = ForwardOutcome(
-            attempt=next(numbers, len(attempts.failures) + 1),
-            id=attempts.request.id,
-            tenant=caller.tenant.name,
-            issuer=caller.issuer,
-            address=placement.address,
-            result=result,
-            is_final=is_final,
-            uuid=uuid,
-            is_local=placement.is_local,
-            generation=placement.generation,
-            caller=placement.caller,
-            is_limited=caller.tenant.max_placements is not None,
-        )
-        with self._observer.phase("report"):
-            await self._placer.record_outcome(outcome)
-
-
-def _is_refusal(status: int) -> bool:
-    """A 4xx that is about the request, not about the key we signed with."""
-    return 400 <= status < 500 and status not in (401, 403, 408, 429)
-
-
-def _fault_of(error: ForwardError) -> Outcome:
-    return "misconfigured" if error.status in (401, 403) else "failed"

@@ -99,10 +99,15 @@ def sweep(config: Config = None) -> None:
 
 
 @cli.command()
-def agent() -> None:
+def agent(
+    check: Annotated[
+        bool, typer.Option("--check", help="Check SFU, key, clock, URLs and gateway; register nothing.")
+    ] = False,
+) -> None:
     """Report an unchanged SFU beside it to the gateway. Its settings are environment variables: docs/sfu.md."""
+    arguments = ["--check"] if check else []
     # A new process image leaves behind what the command line has loaded: a sidecar is to stay small.
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "workers.agent"])  # noqa: S606 - no shell wanted
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "workers.agent", *arguments])  # noqa: S606 - no shell
 
 
 @cli.command()
@@ -113,6 +118,9 @@ def conformance(
     ] = "",
     address: Annotated[
         str, typer.Option(help="Address that the played SFU registers; default: one that leads nowhere.")
+    ] = "",
+    admin_token: Annotated[
+        str, typer.Option(envvar="SFU_GATEWAY_ADMIN_TOKEN", help="The gateway's, to forget the played SFU.")
     ] = "",
     sfu: Annotated[str, typer.Option(help="Base URL of an SFU, to play Odoo against.")] = "",
     key: Annotated[str, typer.Option(envvar="AUTH_KEY", help="The SFU's, base64.")] = "",
@@ -125,7 +133,8 @@ def conformance(
 
     runs = []
     if gateway:
-        runs.append(hold_gateway(gateway, _key_option("--registration-key", registration_key), address))
+        key_option = _key_option("--registration-key", registration_key)
+        runs.append(hold_gateway(gateway, key_option, address, admin_token))
     if sfu:
         runs.append(hold_sfu(sfu, _key_option("--key", key)))
     if not runs:
@@ -155,8 +164,10 @@ def demo(
     """Run a gateway, a sweeper and simulated SFUs in this process, on an embedded store."""
     import asyncio
 
-    from workers.demo import run_demo
-
+    try:
+        from workers.demo import run_demo
+    except ModuleNotFoundError as error:
+        fail(f"the demo needs {error.name}: pip install 'sfu-gateway[demo]'", Exit.FAILED)
     try:
         asyncio.run(
             run_demo(sfus=sfus, port=port, calls_per_minute=calls, duration_s=duration, say=typer.echo)

@@ -3,18 +3,12 @@
 Keys travel as base64 text in either alphabet, padded or not; they become `Key` once, at the edge.
 """
 
-import base64
-import binascii
-import json
 import math
-import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-from joserfc import jws, jwt
-from joserfc.errors import JoseError, SecurityWarning
-from joserfc.jwk import OctKey
-
+from app.crypto.claims import Claims, decode_claims, encode_claims
+from app.crypto.hs256 import decode_base64, sign, verified_payload
 from app.errors import CredentialsExpired, CredentialsInvalid, CredentialsMissing
 
 MAX_TOKEN_BYTES: Final = 8 * 1024
@@ -23,29 +17,31 @@ MAX_TOKEN_BYTES: Final = 8 * 1024
 RECOMMENDED_KEY_BYTES: Final = 32
 """RFC 7518 section 3.2: an HS256 key has at least the size of the hash."""
 
-_HEADER: Final = {"typ": "JWT", "alg": "HS256"}
-_TO_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-_OURS: Final = jws.JWSRegistry(algorithms=["HS256"], strict_check_header=False)  # of a header that is ours
-_THEIRS: Final = jws.JWSRegistry(algorithms=["HS256"])
+MAX_REGISTRATION_LIFE_SECONDS: Final = 300
+"""A heartbeat's token is made for the moment; a stolen one is worthless soon."""
 
-Claims: TypeAlias = dict[str, Any]
+CLOCK_TOLERANCE_SECONDS: Final = 30
+"""How much further ahead than `MAX_REGISTRATION_LIFE_SECONDS` the `exp` of a heartbeat may be."""
+
+SFU_TOKEN_LIFE_SECONDS: Final = MAX_REGISTRATION_LIFE_SECONDS + CLOCK_TOLERANCE_SECONDS + 60
+"""Life of the tokens that SFUs get. Registration accepts an SFU whose clock is ahead by up to
+`MAX_REGISTRATION_LIFE_SECONDS` and the tolerance; a token has to be good on that clock, too."""
 
 
 class Key:
     """An HS256 key. Its text form never shows the secret, so it may end up in a log by accident."""
 
-    __slots__ = ("_imported", "secret")
+    __slots__ = ("secret",)
 
     def __init__(self, secret: bytes) -> None:
-        """Take the raw `secret`; an empty one raises `ValueError`."""
+        """Raises `ValueError` for an empty `secret`."""
         if not secret:
             raise ValueError("the key is empty")
         self.secret = secret
-        self._imported: OctKey | None = None
 
     @classmethod
     def from_base64(cls, text: str) -> "Key":
-        """Read base64 `text` (RFC 4648 section 4 or 5, padding optional). Raises `ValueError`."""
+        """Read base64 `text` (RFC 4648 section 4 or 5), padding and white space ignored. Raises `ValueError`."""
         return cls(decode_base64(text))
 
     @property
@@ -53,30 +49,17 @@ class Key:
         """Whether the key has fewer bytes than HS256 should have."""
         return len(self.secret) < RECOMMENDED_KEY_BYTES
 
-    @property
-    def _jwk(self) -> OctKey:
-        """The library's form, made when it is first needed: keys that only register never sign."""
-        if self._imported is None:
-            with warnings.catch_warnings():
-                # Odoo lets people choose short keys; the settings warn about them once, by name.
-                warnings.simplefilter("ignore", SecurityWarning)
-                self._imported = OctKey.import_key(self.secret)
-        return self._imported
-
-    def sign(self, claims: Mapping[str, Any]) -> str:
-        """Return a compact JWT over `claims`, base64url without padding."""
-        payload = _TO_JSON.encode(dict(claims))
-        return jws.serialize_compact(_HEADER, payload, self._jwk, registry=_OURS)
+    def sign(self, claims: Mapping[str, Any], /) -> str:
+        """Return a compact JWT over `claims`, base64url without padding. Raises `ValueError`: not to be written."""
+        return sign(encode_claims(dict(claims)), self.secret)
 
     def claims_of(self, token: str) -> Claims:
-        """Return the claims of a `token` signed with this key. Raises `CredentialsInvalid`."""
+        """Return the claims of a `token` of any length signed with this key. Raises `CredentialsInvalid`."""
         try:
-            claims = jwt.decode(token, self._jwk, registry=_THEIRS).claims
-        except (JoseError, ValueError, TypeError, RecursionError) as error:
-            raise CredentialsInvalid("the token is malformed or was signed with another key") from error
-        if not isinstance(claims, dict):
-            raise CredentialsInvalid("the token carries no claims")
-        return claims
+            payload = verified_payload(token, self.secret)
+        except ValueError:
+            raise CredentialsInvalid("the token is malformed or was signed with another key") from None
+        return decode_claims(payload)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Key) and self.secret == other.secret
@@ -100,19 +83,6 @@ def bearer_token(authorization: str | None) -> str:
     return words[1]
 
 
-def decode_base64(text: str) -> bytes:
-    """Decode base64 `text` in the standard or url-safe alphabet, padded or not.
-
-    Raises:
-        ValueError: a character outside both alphabets, or an impossible length.
-    """
-    cleaned = text.strip().rstrip("=").replace("-", "+").replace("_", "/")
-    try:
-        return base64.b64decode(cleaned + "=" * (-len(cleaned) % 4), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ValueError("not base64") from error
-
-
 def verify(token: str, keys: Iterable[Key], *, now: float, leeway_seconds: float = 0) -> Claims:
     """Return the claims of a `token` signed with any of `keys` and not yet expired at `now`.
 
@@ -129,36 +99,64 @@ def verify(token: str, keys: Iterable[Key], *, now: float, leeway_seconds: float
 
 
 def check_times(claims: Claims, *, now: float, leeway_seconds: float = 0) -> None:
-    """Hold `exp` and `nbf` of genuine `claims` against `now`; raises as `verify` does."""
-    expires = _number(claims, "exp")
+    """Hold `exp` and `nbf` of genuine `claims` against `now`; raises as `verify` does.
+
+    The refusal says by how much the times differ, and where the token has an `iat`, by how much the clocks do.
+    """
+    expires = number_claim(claims, "exp")
     if expires is None:
         raise CredentialsInvalid("the token has no expiry (exp)")
     if expires <= now - leeway_seconds:
-        raise CredentialsExpired("the token has expired")
+        difference = clock_difference(claims, now)
+        raise CredentialsExpired(
+            f"the token expired {now - expires:.0f} s ago{_clocks(difference)}", difference
+        )
     if "nbf" in claims:
-        not_before = _number(claims, "nbf")
-        if not_before is None or not_before > now + leeway_seconds:
-            raise CredentialsInvalid("the token is not valid yet (nbf)")
+        not_before = number_claim(claims, "nbf")
+        if not_before is None:
+            raise CredentialsInvalid("nbf is not a time")
+        if not_before > now + leeway_seconds:
+            difference = clock_difference(claims, now)
+            raise CredentialsInvalid(
+                f"the token is not valid for another {not_before - now:.0f} s (nbf){_clocks(difference)}",
+                difference,
+            )
+
+
+def clock_difference(claims: Claims, now: float) -> float | None:
+    """Return by how many seconds the clock of the token's sender is ahead of `now`; `None` without an `iat`."""
+    issued_at = number_claim(claims, "iat")
+    return None if issued_at is None else issued_at - now
+
+
+def _clocks(difference: float | None) -> str:
+    if difference is None:
+        return ": compare the clocks of its sender and of the gateway"
+    direction = "behind" if difference < 0 else "ahead of"
+    return f": its sender's clock is {abs(difference):.0f} s {direction} the gateway's"
 
 
 def read_claims(token: str, keys: Iterable[Key]) -> tuple[Claims, Key]:
     """Return the claims of a `token` signed with any of `keys`, and that key. Looks at no time.
 
     Raises:
-        CredentialsInvalid: too long, malformed, another algorithm or key.
+        CredentialsInvalid: too long, malformed, another algorithm or key, claims that cannot be passed on.
     """
     if len(token) > MAX_TOKEN_BYTES:
         raise CredentialsInvalid(f"the token is longer than {MAX_TOKEN_BYTES} bytes")
-    failure = CredentialsInvalid("no key is configured")
+    failure = "no key is configured"
     for key in keys:
         try:
-            return key.claims_of(token), key
-        except CredentialsInvalid as error:
-            failure = error
-    raise failure
+            payload = verified_payload(token, key.secret)
+        except ValueError:
+            failure = "the token is malformed or was signed with another key"
+        else:
+            return decode_claims(payload), key
+    raise CredentialsInvalid(failure)
 
 
-def _number(claims: Claims, name: str) -> float | None:
+def number_claim(claims: Claims, name: str) -> float | None:
+    """Return a claim that is a finite number, else `None`."""
     value = claims.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None

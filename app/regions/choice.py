@@ -54,7 +54,7 @@ class RegionChooser:
         if tenant.region_allow is not None:
             fleet &= frozenset(tenant.region_allow)
         hint = resolve_hint(hints, self._table, fleet)
-        return RegionChoice(self._groups(hint, tenant.region_allow), hint)
+        return RegionChoice(self._groups(hint, tenant.region_allow, fleet), hint)
 
     async def _fleet_with(self, *named: str | None) -> frozenset[str]:
         """The fleet's regions; one that is named here and new to this replica is looked up."""
@@ -72,9 +72,16 @@ class RegionChooser:
         except RegistryUnavailable:
             return False
 
-    def _groups(self, hint: RegionHint, allowed: tuple[str, ...] | None) -> tuple[tuple[str, ...], ...]:
+    def _groups(
+        self, hint: RegionHint, allowed: tuple[str, ...] | None, fleet: frozenset[str] = frozenset()
+    ) -> tuple[tuple[str, ...], ...]:
         preferred: Iterable[str] = (hint.region,) if hint.region else ()
-        if self._fallback == "nearest":
-            preferred = dict.fromkeys((*preferred, *self._table.fallback_regions(hint)))
-        groups = [(name,) for name in preferred if allowed is None or name in allowed]
+        if hint.country is not None:
+            # A country says where people are, and names no region: the nearest region in which an SFU is selectable
+            # is what it means. Those that this replica knows come first, so that most choices are the first group.
+            order = self._table.fallback_regions(hint)
+            preferred = (*filter(fleet.__contains__, order), *order)
+        elif self._fallback == "nearest":
+            preferred = (*preferred, *self._table.fallback_regions(hint))
+        groups = [(name,) for name in dict.fromkeys(preferred) if allowed is None or name in allowed]
         return (*groups, (ANYWHERE,) if allowed is None else allowed)

@@ -1,5 +1,6 @@
 """The heartbeat journey: authenticate, validate, hand to the registry (roadmap, phase 1)."""
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -8,18 +9,35 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.crypto.tokens import Key, bearer_token, verify
-from app.errors import CredentialsInvalid, InvalidField, MalformedBody, RegistryUnavailable, RouteClosed
+from app.crypto.tokens import (
+    CLOCK_TOLERANCE_SECONDS,
+    MAX_REGISTRATION_LIFE_SECONDS,
+    SFU_TOKEN_LIFE_SECONDS,
+    Key,
+    bearer_token,
+    clock_difference,
+    verify,
+)
+from app.errors import (
+    CredentialsInvalid,
+    InvalidField,
+    MalformedBody,
+    RateLimited,
+    RegistryUnavailable,
+    RouteClosed,
+)
 from app.registry.availability import RegistryAvailability
 from app.registry.registry import Registry
 from app.registry.sfus import SfuReport
 from app.settings.model import NAME_PATTERN, Settings
 from app.upstream.addresses import AddressGuard, parse_address
+from app.upstream.client import Forwarder, ForwardError
 
-MAX_TOKEN_LIFE_SECONDS: Final = 300
-"""A heartbeat's token is made for the moment; a stolen one is worthless soon."""
+_CHECK_TIMEOUT_S: Final = 1.5
+"""Shorter than the agent waits for the gateway, so that it gets the answer."""
 
-_CLOCK_TOLERANCE_SECONDS: Final = 30
+_MAX_CHECKS: Final = 8
+"""Checks that a replica makes at once: each holds a request for as long as an SFU takes."""
 
 Count = Annotated[int, Field(ge=0, le=10**9)]
 Usage = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -30,7 +48,8 @@ class HeartbeatBody(BaseModel):
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
-    status: Literal["up", "down"]
+    status: Literal["up", "down", "check"]
+    """`check` registers nothing: the gateway tries the SFU and says what it found."""
     address: str
     key: str
     region: Annotated[str, Field(pattern=NAME_PATTERN)] = "default"
@@ -43,6 +62,8 @@ class HeartbeatBody(BaseModel):
     maxSessions: Annotated[int, Field(gt=0, le=10**9)] | None = None  # noqa: N815
     publicUrl: str | None = None  # noqa: N815
     draining: bool = False
+    instance: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None
+    """Random id of the process that reports; another one under the same address and key is another process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +74,17 @@ class Reply:
     is_draining: bool
     change: Literal["registered", "signed_off"] | None = None
     """What is new about the SFU's life; nothing is, after an ordinary heartbeat."""
+    checked: "Checked | None" = None
+    """The answer to a check."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What this replica found when it asked the SFU."""
+
+    is_reachable: bool
+    is_key_accepted: bool | None
+    """`None` when the SFU's answer does not say."""
 
 
 class Registration:
@@ -64,14 +96,17 @@ class Registration:
         settings: Settings,
         guard: AddressGuard,
         switch: RegistryAvailability,
+        forwarder: Forwarder,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Take where SFUs are registered, who may register, whether Redis is there, a `clock` in seconds."""
+        """`forwarder` tries SFUs that ask for a check; `clock` is in seconds since the epoch."""
         self._registry = registry
         self._settings = settings
         self._guard = guard
         self._switch = switch
+        self._forwarder = forwarder
+        self._checks = asyncio.Semaphore(_MAX_CHECKS)
         self._clock = clock
 
     def authenticate(self, authorization: str | None) -> None:
@@ -88,8 +123,13 @@ class Registration:
             raise RouteClosed("set registration.key to let SFUs register")
         now = self._clock()
         claims = verify(bearer_token(authorization), registration.key, now=now)
-        if claims["exp"] > now + MAX_TOKEN_LIFE_SECONDS + _CLOCK_TOLERANCE_SECONDS:
-            raise CredentialsInvalid(f"the token lives longer than {MAX_TOKEN_LIFE_SECONDS} s")
+        ahead = claims["exp"] - now
+        if ahead > MAX_REGISTRATION_LIFE_SECONDS + CLOCK_TOLERANCE_SECONDS:
+            raise CredentialsInvalid(
+                f"exp is {ahead:.0f} s ahead of the gateway's clock, more than {MAX_REGISTRATION_LIFE_SECONDS} s: "
+                "make tokens that live shorter, or compare the clocks of SFU and gateway",
+                clock_difference(claims, now),
+            )
 
     async def take(self, body: HeartbeatBody) -> Reply:
         """Register, renew or remove the SFU that sent `body`.
@@ -101,6 +141,8 @@ class Registration:
         """
         self._guard.check(body.address)
         key = _key(body.key)
+        if body.status == "check":
+            return Reply(self._settings.next_ping_ms, False, checked=await self._check(body.address, key))
         if self._switch.refuses_heartbeats:
             raise RegistryUnavailable("the registry does not answer")
         asked_at = self._switch.now()
@@ -109,6 +151,23 @@ class Registration:
         except RegistryUnavailable as error:
             self._switch.trip(error, asked_at)
             raise
+
+    async def _check(self, address: str, key: Key) -> Checked:
+        """Ask the SFU at `address` to disconnect nobody: whether it answers, and whether to this key."""
+        if self._checks.locked():
+            raise RateLimited(f"this replica makes {_MAX_CHECKS} checks at once; send this one again")
+        claims = {"sessionIdsByChannel": {}, "exp": int(self._clock()) + SFU_TOKEN_LIFE_SECONDS}
+        try:
+            async with self._checks:
+                await self._forwarder.disconnect(
+                    address, token=key.sign(claims), client="192.0.2.1", timeout_s=_CHECK_TIMEOUT_S
+                )
+        except ForwardError as error:
+            if error.blame == "never":  # it says nothing of the SFU: fails open
+                return Checked(is_reachable=True, is_key_accepted=None)
+            is_refused = error.status in (401, 403, 422)
+            return Checked(error.status is not None, False if is_refused else None)
+        return Checked(is_reachable=True, is_key_accepted=True)
 
     async def _tell_registry(self, body: HeartbeatBody, key: Key) -> Reply:
         if body.status == "down":
@@ -126,6 +185,7 @@ class Registration:
                 memory=min(body.memoryUsage, 1.0),
                 public_url=parse_address("publicUrl", body.publicUrl) if body.publicUrl else "",
                 is_draining=body.draining,
+                instance=body.instance or "",
             )
         )
         change: Literal["registered"] | None = "registered" if answer.is_new else None

@@ -7,7 +7,7 @@ the operator said that it is there; failover and the breaker deal with it.
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from app.background import in_background
@@ -17,27 +17,11 @@ from app.registry.registry import Registry
 from app.registry.sfus import SfuReport
 from app.settings.model import StaticSfuSettings
 from app.upstream.client import Forwarder, ForwardError
+from app.upstream.stats import read_stats, sessions_in
 
 log = logger(__name__)
 
 _STATS_TIMEOUT_S: Final = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What `/v1/stats` of an SFU tells."""
-
-    channels: int
-    sessions: int
-
-
-def read_figures(stats: object) -> Figures:
-    """Sum up `/v1/stats`: one entry per channel, each with `sessionsStats.count`. Raises `ForwardError`."""
-    try:
-        counts = [int(entry["sessionsStats"]["count"]) for entry in stats]  # type: ignore[attr-defined]
-    except (TypeError, KeyError, ValueError, OverflowError) as error:
-        raise ForwardError("answered statistics of another shape") from error
-    return Figures(len(counts), sum(counts))
 
 
 class StaticSfus:
@@ -95,8 +79,8 @@ class StaticSfus:
 
     async def _measured(self, report: SfuReport) -> SfuReport:
         try:
-            figures = read_figures(await self._forwarder.stats(report.address, _STATS_TIMEOUT_S))
+            channels = read_stats(await self._forwarder.stats(report.address, _STATS_TIMEOUT_S))
         except ForwardError as error:
             log.warning("static_sfu_silent", sfu=report.address, detail=str(error))
             return replace(report, is_fresh=False)
-        return replace(report, channels=figures.channels, sessions=figures.sessions)
+        return replace(report, channels=len(channels), sessions=sessions_in(channels))

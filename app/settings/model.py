@@ -180,11 +180,12 @@ class FailoverSettings(Section):
     """`[failover]`: what happens when an SFU fails to create a channel (roadmap, phase 3)."""
 
     max_retries: Annotated[int, Field(ge=1, le=20)] = 3
-    """Up to this many different SFUs are tried for one request."""
+    """Up to this many different SFUs are asked for one request."""
     retry_timeout_ms: Milliseconds = 5_000
     """One attempt takes at most this long, from connecting to the last byte."""
     deadline_ms: Milliseconds = 2_500
-    """The whole request takes at most this long: Odoo hangs up after 3 s."""
+    """The whole request takes at most this long: Odoo hangs up after 3 s. After half of what is left, the next SFU
+    is asked as well."""
 
 
 class HealthSettings(Section):

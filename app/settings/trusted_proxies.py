@@ -82,12 +82,17 @@ class TrustedProxies:
 
 
 def _without_port(entry: str) -> str | None:
-    """An address from a header entry: `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]:4711`."""
+    """An address from a header entry: `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]:4711`.
+
+    One with a zone (`fe80::1%eth0`) is none: a zone means something on one host only, and may hold any text.
+    """
     host = entry
     if entry.startswith("["):
         host = entry[1:].partition("]")[0]
     elif entry.count(":") == 1:
         host = entry.partition(":")[0]
+    if "%" in host:
+        return None
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:

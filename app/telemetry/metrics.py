@@ -91,6 +91,11 @@ class Metrics:
         self._forward_failures = self._counter(
             "forward_failures", "Attempts at which an SFU created no channel, by its region.", "region"
         )
+        self._orphaned_channels = self._counter(
+            "orphaned_channels",
+            "Channels that an SFU created after another one had served the request.",
+            "region",
+        )
         self._ignored_hints = self._counter(
             "ignored_region_hints", "Channel requests that named a region or country nobody knows."
         )
@@ -180,6 +185,14 @@ class Metrics:
     def forward_failed(self, region: str) -> None:
         """An SFU created no channel."""
         self._forward_failures.labels(self.region(region)).inc()
+
+    def channel_orphaned(self, region: str) -> None:
+        """An SFU created a channel too late."""
+        self._orphaned_channels.labels(self.region(region)).inc()
+
+    def report_failed(self, error: Exception) -> None:
+        """An outcome could not be reported, by a defect."""
+        self.crashed(error)
 
     def hint_ignored(self) -> None:
         """A request named a place that nobody knows."""

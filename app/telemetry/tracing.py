@@ -118,6 +118,14 @@ class TracedObserver:
         """Pass on."""
         self._inner.forward_failed(region)
 
+    def channel_orphaned(self, region: str) -> None:
+        """Pass on."""
+        self._inner.channel_orphaned(region)
+
+    def report_failed(self, error: Exception) -> None:
+        """Pass on."""
+        self._inner.report_failed(error)
+
     def hint_ignored(self) -> None:
         """Pass on."""
         self._inner.hint_ignored()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import functools
 import ssl
 from collections import deque
@@ -26,8 +27,36 @@ SFUs are asked rarely, would take a file descriptor each for nothing."""
 MAX_ORIGINS: Final = 16_384
 """SFUs whose addresses are kept parsed and checked; the one that was learned first makes room."""
 
+OWN_ERRNOS: Final = frozenset(
+    {
+        errno.EMFILE,  # no file descriptors left in this process, ENFILE: on this machine
+        errno.ENFILE,
+        errno.ENOBUFS,
+        errno.ENOMEM,
+        errno.EADDRNOTAVAIL,  # no local port left
+        errno.EADDRINUSE,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,  # this machine has no route
+        errno.EACCES,  # a local packet filter
+        errno.EPERM,
+    }
+)
+"""Why a connection cannot be opened, when the cause is on the gateway's side."""
+
 _REAP_SECONDS: Final = 1.0
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+class NameNotResolved(OSError):
+    """Nothing was sent: the resolver gave no address in time, or none that is permitted. The cause says why."""
+
+
+class NotConnected(OSError):
+    """Nothing was sent: no connection could be opened. The cause says why."""
+
+
+class GatewayStops(ConnectionAbortedError):
+    """The pool has been closed."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,8 +70,6 @@ class Origin:
     """What follows method and path in each request to it, up to the headers of that request alone."""
     idle: deque[SfuConnection] = field(default_factory=deque)
     """The one that was used last is at the right."""
-    last_good: str = ""
-    """The IP address of its last new connection."""
     is_known: bool = True
 
 
@@ -86,7 +113,8 @@ class ConnectionPool:
 
         Raises:
             TimeoutError: no whole answer until then.
-            OSError: no connection, or it ended before an answer.
+            NameNotResolved, NotConnected, GatewayStops: nothing was sent.
+            ConnectionDropped: the connection ended before an answer.
             MalformedAnswer, AnswerTooLong: as `SfuConnection.ask`.
         """
         if deadline <= self._loop.time():
@@ -100,8 +128,7 @@ class ConnectionPool:
                 # If it did, no harm: it gives the same issuer the same channel, and who has been disconnected
                 # once is not disconnected further. So one that was not answered at all is sent once more.
                 pass
-        async with asyncio.timeout_at(deadline):
-            connection = await self._connect(origin, deadline)
+        connection = await self._connect(origin, deadline)
         return await self._exchange(origin, connection, request, max_bytes, deadline)
 
     async def close(self) -> None:
@@ -161,27 +188,36 @@ class ConnectionPool:
         self._reaper = self._loop.call_later(_REAP_SECONDS, self._reap) if is_any_left else None
 
     async def _connect(self, origin: Origin, deadline: float) -> SfuConnection:
-        addresses = await self._resolver.resolve(origin.host)
-        if len(addresses) > 1:
-            addresses = tuple(sorted(addresses, key=lambda ip: ip != origin.last_good))
+        addresses = await self._resolve(origin, deadline)
+        causes = []
         for number, ip in enumerate(addresses, 1):
             is_last = number == len(addresses)
             now = self._loop.time()
             try:
                 async with asyncio.timeout_at(deadline if is_last else (now + deadline) / 2):
                     connection = await self._connect_to(origin, ip)
-            except OSError:
-                if is_last:
-                    self._resolver.forget(origin.host)
-                    raise
+            except GatewayStops:
+                raise
+            except OSError as error:
+                causes.append(error)
             else:
-                origin.last_good = ip
+                self._resolver.succeeded(origin.host, ip)
                 return connection
-        raise AssertionError("a resolver returns at least one address")
+        self._resolver.failed(origin.host)
+        # Of a host with IPv6 and IPv4 addresses, the refused connection tells more than the missing route.
+        cause = next((error for error in causes if error.errno not in OWN_ERRNOS), causes[-1])
+        raise NotConnected(str(cause)) from cause
+
+    async def _resolve(self, origin: Origin, deadline: float) -> tuple[str, ...]:
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._resolver.resolve(origin.host)
+        except OSError as error:
+            raise NameNotResolved(str(error)) from error
 
     async def _connect_to(self, origin: Origin, ip: str) -> SfuConnection:
         if self._is_closed:
-            raise ConnectionAbortedError("the gateway stops")
+            raise GatewayStops("the gateway stops")
         _, connection = await self._loop.create_connection(
             functools.partial(SfuConnection, functools.partial(self._lost, origin)),
             ip,

@@ -1,77 +1,180 @@
-"""Names of SFUs to IP addresses that the gateway may connect to, remembered for a short while."""
+"""Names to IP addresses, each of them checked against the guard.
+
+The resolver is a part of the machine and not of any SFU: a name service that is away, slow or wrong must not take
+an SFU out that is still at its address. So addresses that were good stay good until better ones are known.
+"""
 
 import asyncio
 import ipaddress
 import socket
+import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from app.upstream.addresses import AddressGuard
 
 TTL_SECONDS: Final = 30.0
-"""How long an answer is believed. The system's resolver does not say how long it is good for."""
+"""An answer is used without a question for this long. The system's resolver does not say how long it is good."""
+
+STALE_SECONDS: Final = 300.0
+"""An answer of this age is still used at once, and looked up again in the background. Of an older one, and of one
+that led to no connection, a new answer is waited for."""
+
+PATIENCE_SECONDS: Final = 0.5
+"""How long a new answer is waited for while an older one is there."""
+
+RETRY_SECONDS: Final = 5.0
+"""Pause after a failed look-up of a name whose older answer is there."""
+
+PROVEN_SECONDS: Final = 3600.0
+"""For so long an address that accepted a connection is tried after all that the resolver answers now."""
 
 MAX_NAMES: Final = 16_384
 """Names remembered; the one that was learned first makes room."""
 
+MAX_LOOKUPS: Final = 256
+"""Look-ups under way at once; each has a thread of its own, so that slow ones do not delay the others."""
+
 Lookup: TypeAlias = Callable[[str], Awaitable[Sequence[str]]]
 """A name's IP addresses, in the order in which to try them; raises `OSError`."""
 
+_NO_SUCH_NAME: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
-async def system_lookup(host: str) -> list[str]:
-    """Ask the system's resolver, in a thread. Raises `OSError`."""
-    found = await asyncio.get_running_loop().getaddrinfo(
-        host, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
-    )
-    return [_text(*entry[4]) for entry in found]
+
+class ResolverFailed(OSError):
+    """The resolver gave no answer: nothing is known about the name, and its SFU is not to blame."""
+
+
+class NotPermitted(OSError):
+    """The guard permits none of the addresses that a name leads to."""
+
+
+class _SystemLookup:
+    """The system's resolver. It blocks, so each look-up runs in a thread of its own.
+
+    The threads of an executor, and uvloop's four, would be shared: as many slow names as there are threads would
+    stop the look-ups of all others. The threads are daemons, so that a hanging one does not delay the exit.
+    """
+
+    def __init__(self) -> None:
+        self._running = 0
+
+    async def __call__(self, host: str) -> list[str]:
+        if self._running >= MAX_LOOKUPS:
+            raise ResolverFailed(f"{MAX_LOOKUPS} look-ups are under way")
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[str]] = loop.create_future()
+
+        def look_up() -> None:
+            found: list[str] | OSError
+            try:
+                found = _getaddrinfo(host)
+            except OSError as error:
+                found = error
+            except UnicodeError as error:  # the name cannot be written in the DNS
+                found = OSError(str(error))
+            try:
+                loop.call_soon_threadsafe(deliver, found)
+            except RuntimeError:
+                return  # the loop has ended meanwhile
+
+        def deliver(found: list[str] | OSError) -> None:
+            self._running -= 1
+            if answer.done():
+                return
+            if isinstance(found, OSError):
+                answer.set_exception(found)
+            else:
+                answer.set_result(found)
+
+        self._running += 1
+        try:
+            threading.Thread(target=look_up, name="lookup", daemon=True).start()
+        except RuntimeError as error:
+            self._running -= 1
+            raise ResolverFailed("no thread for a look-up") from error
+        return await answer
+
+
+def _getaddrinfo(host: str) -> list[str]:
+    entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    return [_text(*entry[4]) for entry in entries]
 
 
 def _text(host: str | int, _port: int | bytes = 0, _flow: int = 0, scope: int = 0) -> str:
     return f"{host}%{scope}" if scope else str(host)
 
 
+@dataclass(slots=True)
+class _Answer:
+    """What is known of one name. Times are seconds of the clock."""
+
+    addresses: tuple[str, ...]
+    at: float
+    ask_again_at: float
+    is_suspect: bool = False
+    """Whether none of the addresses accepted a connection."""
+    proven: str = ""
+    """The address that accepted the last connection."""
+    proven_at: float = 0.0
+
+
 class GuardedResolver:
     """Resolves names, and refuses those that lead where the gateway must not go.
 
-    Whoever connects does so to one of the addresses returned, so to the very one that was checked: the name
-    is not resolved again. Callers that ask for one name at a time share one look-up, which goes on when one
-    of them leaves.
+    The caller connects to one of the addresses returned, so to the very one that was checked: the name is not
+    resolved again. Callers that ask for one name at a time share one look-up, which goes on when one of them
+    leaves.
     """
 
     def __init__(
         self,
         guard: AddressGuard,
         *,
-        lookup: Lookup = system_lookup,
+        lookup: Lookup | None = None,
         clock: Callable[[], float] = time.monotonic,
+        patience_s: float = PATIENCE_SECONDS,
     ) -> None:
-        """Take the `guard` that decides, who resolves names, and a clock in seconds."""
+        """`lookup` is by default the system's resolver; `clock` is in seconds."""
         self._guard = guard
-        self._lookup = lookup
+        self._lookup = lookup or _SystemLookup()
         self._clock = clock
-        self._known: dict[str, tuple[float, tuple[str, ...]]] = {}
+        self._patience_s = patience_s
+        self._known: dict[str, _Answer] = {}
         self._asking: dict[str, asyncio.Task[tuple[str, ...]]] = {}
 
     async def resolve(self, host: str) -> tuple[str, ...]:
         """Return the permitted addresses of `host`, a name or an IP address, at least one.
 
         Raises:
-            OSError: it leads nowhere, or to no permitted address.
+            ResolverFailed: the resolver does not answer, and no earlier answer is known.
+            OSError: the name does not exist, or leads to no permitted address.
         """
-        until, addresses = self._known.get(host, (0.0, ()))
-        if addresses and self._clock() < until:
-            return addresses
-        asking = self._asking.get(host)
-        if asking is None:
-            asking = asyncio.create_task(self._permitted(host))
-            self._asking[host] = asking
-            asking.add_done_callback(lambda done: self._answered(host, done))
-        return await asyncio.shield(asking)
+        known = self._known.get(host)
+        if known is None:
+            return await asyncio.shield(self._ask(host))
+        now = self._clock()
+        if now >= known.ask_again_at:
+            asking = self._ask(host)
+            if known.is_suspect or now - known.at >= STALE_SECONDS:
+                await asyncio.wait({asking}, timeout=self._patience_s)
+                known = self._known.get(host, known)
+        return _in_order(known, now)
 
-    def forget(self, host: str) -> None:
-        """Look `host` up anew the next time: where it led, nobody answers."""
-        self._known.pop(host, None)
+    def succeeded(self, host: str, address: str) -> None:
+        """Note that `address` of `host` accepted a connection."""
+        known = self._known.get(host)
+        if known is not None:
+            known.proven, known.proven_at, known.is_suspect = address, self._clock(), False
+
+    def failed(self, host: str) -> None:
+        """Note that no address of `host` accepted a connection: the next request waits for a new answer."""
+        known = self._known.get(host)
+        if known is not None:
+            known.is_suspect = True
+            known.ask_again_at = min(known.ask_again_at, self._clock())
 
     async def close(self) -> None:
         """Let go of what is being looked up."""
@@ -80,21 +183,55 @@ class GuardedResolver:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
 
+    def _ask(self, host: str) -> asyncio.Task[tuple[str, ...]]:
+        """Look `host` up, unless that is under way."""
+        asking = self._asking.get(host)
+        if asking is None:
+            asking = asyncio.create_task(self._permitted(host))
+            self._asking[host] = asking
+            asking.add_done_callback(lambda done: self._answered(host, done))
+        return asking
+
     async def _permitted(self, host: str) -> tuple[str, ...]:
-        found = [host] if _is_ip_address(host) else await self._lookup(host)
+        try:
+            found = [host] if _is_ip_address(host) else await self._lookup(host)
+        except socket.gaierror as error:
+            if error.errno in _NO_SUCH_NAME:
+                raise
+            raise ResolverFailed(f"the resolver does not answer for {host}") from error
         permitted = tuple(text for text in found if self._guard.permits(ipaddress.ip_address(text)))
         if not permitted:
-            raise OSError(f"{host} leads to no permitted address")
+            raise NotPermitted(f"{host} leads to no permitted address")
         return permitted
 
     def _answered(self, host: str, done: asyncio.Task[tuple[str, ...]]) -> None:
         del self._asking[host]
+        now, known = self._clock(), self._known.get(host)
         if done.cancelled() or done.exception() is not None:  # read, though all may have left who asked
+            if known is not None:
+                known.ask_again_at = now + RETRY_SECONDS
             return
-        self._known.pop(host, None)
+        if known is not None:
+            known.addresses, known.at, known.ask_again_at = done.result(), now, now + TTL_SECONDS
+            known.is_suspect = False
+            return
         if len(self._known) >= MAX_NAMES:
             del self._known[next(iter(self._known))]
-        self._known[host] = (self._clock() + TTL_SECONDS, done.result())
+        self._known[host] = _Answer(done.result(), now, now + TTL_SECONDS)
+
+
+def _in_order(known: _Answer, now: float) -> tuple[str, ...]:
+    """The addresses of a name, the proven one first.
+
+    Where the resolver does not name the proven one any more, it comes last: a name that moved must not lead to
+    whoever has its former address, and a wrong answer must not take an SFU out.
+    """
+    addresses, proven = known.addresses, known.proven
+    if not proven or addresses == (proven,):
+        return addresses
+    if proven in addresses:
+        return (proven, *(address for address in addresses if address != proven))
+    return addresses if now - known.proven_at > PROVEN_SECONDS else (*addresses, proven)
 
 
 def _is_ip_address(host: str) -> bool:

@@ -145,13 +145,13 @@ class Deployment:
         """Start a gateway and wait until it is ready."""
         return self.replica_in({}, **settings)
 
-    def replica_in(self, environment: dict[str, str], **settings: str) -> Replica:
-        """Start a gateway with more environment variables than its settings."""
+    def replica_in(self, environment: dict[str, str], before: Sequence[str] = (), **settings: str) -> Replica:
+        """Start a gateway with more environment variables than its settings, `before` in front of its command."""
         port = free_port()
         more = {f"SFU_GATEWAY_{name.upper()}": value for name, value in settings.items()}
         process = self._start(
             Process(
-                [sys.executable, "-m", "app", "serve"],
+                [*before, sys.executable, "-m", "app", "serve"],
                 log=self._log("replica"),
                 env=self._environment(SFU_GATEWAY_PORT=str(port), **more) | environment,
                 ready=answers(f"http://{HOST}:{port}/readyz"),

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ SECRETS = text_of(KEY), text_of(REGISTRATION_KEY)
 
 @pytest.fixture
 async def sfu() -> AsyncIterator[SimulatedSfu]:
-    async with running_sfu(SfuConfig(key=KEY, people=EMPTY_SNAPSHOT)) as (running, _):
+    async with running_sfu(SfuConfig(key=KEY, people=EMPTY_SNAPSHOT, proxy=True)) as (running, _):
         yield running
 
 
@@ -202,7 +203,8 @@ async def test_refusals_are_logged_once_and_without_secrets(
 ) -> None:
     fake_gateway.status, fake_gateway.reply = 401, {"code": "credentials_invalid", "detail": SECRETS[0]}
     with agent_for(sfu, tmp_path, fake_gateway.url) as agent:
-        await eventually(lambda: len(fake_gateway.heartbeats) >= 3)
+        await eventually(lambda: len(fake_gateway.checked) >= 3)
+        assert fake_gateway.heartbeats == []
         assert agent.output.count("answered 401 (credentials_invalid)") == 1
         assert shows_no_secret(agent)
 
@@ -247,6 +249,62 @@ async def test_it_stays_small(sfu: SimulatedSfu, fake_gateway: FakeGateway, tmp_
 def cpu_seconds(process: psutil.Process) -> float:
     times = process.cpu_times()
     return times.user + times.system
+
+
+async def test_a_wrong_auth_key_refuses_to_register(
+    sfu: SimulatedSfu, gateway: Gateway, tmp_path: Path
+) -> None:
+    with agent_for(sfu, tmp_path, gateway.url, AUTH_KEY=text_of(ODOO_KEY)) as agent:
+        await eventually(lambda: "AUTH_KEY is not this SFU's" in agent.output)
+        assert await gateway.entry_of(sfu) == {}
+
+
+async def test_an_address_that_the_gateway_cannot_reach_refuses_to_register(
+    sfu: SimulatedSfu, gateway: Gateway, tmp_path: Path
+) -> None:
+    own = {"SFU_ADDRESS": NOBODY_LISTENS, "SFU_LOCAL_URL": sfu.address}
+    with agent_for(sfu, tmp_path, gateway.url, **own) as agent:
+        expected = f"the gateway cannot reach the SFU at {NOBODY_LISTENS}: set SFU_ADDRESS"
+        await eventually(lambda: expected in agent.output)
+        assert (await gateway.health())["sfus"] == []
+
+
+async def test_agent_check_says_what_is_wrong_and_registers_nothing(
+    sfu: SimulatedSfu, gateway: Gateway, tmp_path: Path
+) -> None:
+    env = {
+        "SFU_GATEWAY_URL": gateway.url,
+        "SFU_GATEWAY_REGISTRATION__KEY": text_of(REGISTRATION_KEY),
+        "SFU_ADDRESS": sfu.address,
+    }
+
+    async def check(key: Key) -> tuple[int | None, str]:
+        command = Process(
+            [COMMAND, "agent", "--check"], log=tmp_path / "check.log", env=env | {"AUTH_KEY": text_of(key)}
+        )
+        with command:
+            status = await asyncio.to_thread(command.wait, 20)
+        return status, command.output
+
+    status, output = await check(KEY)
+    assert (status, output.count("ok ")) == (0, 5)
+    status, output = await check(ODOO_KEY)
+    assert status == 1
+    assert "FAIL  AUTH_KEY" in output
+    assert "FAIL  gateway" in output
+    assert (await gateway.health())["sfus"] == []
+
+
+async def test_an_agent_with_a_wrong_clock_is_told_by_how_much(
+    sfu: SimulatedSfu, gateway: Gateway, tmp_path: Path
+) -> None:
+    """The clock cannot be set back here, so the played agent makes the token of an agent whose clock is."""
+    now = time.time()
+    token = REGISTRATION_KEY.sign({"sub": sfu.address, "iat": now - 3600, "exp": now - 3540})
+    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as client:
+        answer = await client.post("/v1/sfu", json={}, headers={"Authorization": f"Bearer {token}"})
+    assert answer.json()["code"] == "credentials_expired"
+    assert -3610 < answer.json()["clockDifferenceSeconds"] < -3590
 
 
 async def test_the_commands_of_the_docs_work(sfu: SimulatedSfu, gateway: Gateway, tmp_path: Path) -> None:

@@ -8,12 +8,17 @@ from aiohttp import web
 
 
 class FakeGateway:
-    """Keeps every heartbeat and its headers. Set `reply` and `status` to say what it answers."""
+    """Keeps every heartbeat and its headers, checks apart. Set `reply` and `status` to say what it answers.
+
+    `checks` is what it finds when an agent asks it to try an SFU; `None` plays a gateway that does not know checks.
+    """
 
     def __init__(self) -> None:
         self.url = ""
         self.heartbeats: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.checked: list[dict[str, Any]] = []
+        self.checks: dict[str, Any] | None = {"reachable": True, "keyAccepted": True}
         self.status = 200
         self.reply: dict[str, Any] = {"status": "ok", "nextPingMs": 10_000, "draining": False}
 
@@ -23,9 +28,20 @@ class FakeGateway:
 
     async def answer(self, request: web.Request) -> web.Response:
         """Take one heartbeat."""
-        self.heartbeats.append(await request.json())
+        beat = await request.json()
+        if beat["status"] == "check":
+            return self._check(beat)
+        self.heartbeats.append(beat)
         self.headers.append(dict(request.headers))
         return web.json_response(self.reply, status=self.status)
+
+    def _check(self, beat: dict[str, Any]) -> web.Response:
+        self.checked.append(beat)
+        if self.status != 200:
+            return web.json_response(self.reply, status=self.status)
+        if self.checks is None:
+            return web.json_response({"code": "invalid_field", "field": "status"}, status=422)
+        return web.json_response(self.reply | {"checks": self.checks})
 
 
 @contextlib.asynccontextmanager

@@ -116,7 +116,9 @@ async def scripted_server(
             await asyncio.wait(tasks)
 
 
-def answer(body: bytes = b'{"uuid": "x", "url": "u"}', *headers: bytes, status: bytes = b"200 OK") -> bytes:
+def answer(
+    body: bytes = b'{"uuid": "x", "url": "http://sfu"}', *headers: bytes, status: bytes = b"200 OK"
+) -> bytes:
     """Return a whole answer with `body` and its length."""
     lines = (b"HTTP/1.1 " + status, b"Content-Length: %d" % len(body), *headers)
     return b"\r\n".join(lines) + b"\r\n\r\n" + body

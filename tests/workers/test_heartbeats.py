@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator
 from random import Random
 from typing import Any
 
-import aiohttp
 import pytest
 
 from app.crypto.tokens import Key, verify
+from app.upstream.addresses import AddressGuard
+from app.upstream.client import Forwarder
 from tests.support.gateway import FakeGateway, running_gateway
 from tests.support.simulated import Clock
 from tests.support.waiting import eventually
@@ -28,8 +29,8 @@ def heartbeats(post: Post, *urls: str, key: Key | None = None, interval_ms: floa
 
 @pytest.fixture
 async def post() -> AsyncIterator[Post]:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
-        yield posting(session)
+    async with Forwarder(AddressGuard()) as client:
+        yield posting(client, 2)
 
 
 @pytest.fixture
@@ -50,8 +51,10 @@ async def test_a_heartbeat_is_signed_with_the_registration_key_for_less_than_fiv
     await heartbeats(post, gateway.url, key=REGISTRATION_KEY).beat()
     scheme, _, token = gateway.headers[0]["Authorization"].partition(" ")
     now = Clock()()
+    claims = verify(token, [REGISTRATION_KEY], now=now)
     assert scheme == "Bearer"
-    assert now < verify(token, [REGISTRATION_KEY], now=now)["exp"] <= now + 300
+    assert now < claims["exp"] <= now + 300
+    assert (claims["sub"], claims["iat"]) == ("http://sfu1:8070", now)
 
 
 async def test_the_next_gateway_is_asked_when_one_does_not_answer(gateway: FakeGateway, post: Post) -> None:
@@ -88,6 +91,31 @@ async def test_the_interval_and_the_drain_of_the_reply_are_followed(gateway: Fak
     gateway.reply = {"status": "ok", "draining": False}
     await sender.beat()
     assert (sender.interval_ms, sender.is_told_to_drain) == (2500, False)
+
+
+async def test_the_shorter_interval_is_kept_the_sfu_s_own_or_the_gateway_s(
+    gateway: FakeGateway, post: Post
+) -> None:
+    sender = heartbeats(post, gateway.url, interval_ms=3_000)
+    for next_ping_ms, kept in ((10_000, 3_000), (2_000, 2_000), (10**12, 3_000)):
+        gateway.reply = {"status": "ok", "nextPingMs": next_ping_ms}
+        await sender.beat()
+        assert sender.interval_ms == kept
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(-3600, "is 3600 s behind the gateway's"), (90, "is 90 s ahead of the gateway's")]
+)
+async def test_a_refusal_for_time_names_the_clock(
+    gateway: FakeGateway, post: Post, seconds: int, shown: str
+) -> None:
+    gateway.status, gateway.reply = 401, {"code": "credentials_expired", "clockDifferenceSeconds": seconds}
+    sender = heartbeats(post, gateway.url)
+    assert not await sender.beat()
+    assert sender.failure.endswith(f"answered 401 (credentials_expired): the clock of this machine {shown}")
+    gateway.status = 200
+    assert await sender.beat()
+    assert sender.failure == ""
 
 
 @pytest.mark.parametrize("reply", [[], {"nextPingMs": "soon"}, {"nextPingMs": 0}])

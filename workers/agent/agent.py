@@ -1,5 +1,7 @@
 """The sidecar of an unchanged Odoo SFU: `python -m workers.agent`, or `sfu-gateway agent`.
 
+Before the first heartbeat, and again when the SFU was started anew, it checks that calls can succeed: `checks.py`.
+
 It asks the SFU for its figures, measures CPU and memory, and sends the heartbeats that the SFU itself does
 not send (roadmap phase 1). It keeps nothing: whatever was restarted or lost, the next heartbeat mends it.
 
@@ -14,18 +16,19 @@ it back would turn it into the SFU's own wish, and `resume` would have no effect
 """
 
 import asyncio
-import json
 import logging
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from random import Random
-from typing import Any, Final
+from typing import Final
 
-from workers.agent.client import MAX_ANSWER_BYTES, RequestFailed, fetch
+from app.upstream.addresses import AddressGuard
+from app.upstream.client import Forwarder, ForwardError
+from app.upstream.stats import ChannelStats, sessions_in
+from workers.agent.checks import check_all, check_gateway
 from workers.agent.server import Page, Pages, serving
 from workers.agent.settings import (
     SETTINGS_EXIT_CODE,
@@ -33,29 +36,23 @@ from workers.agent.settings import (
     AgentSettingsError,
     load_agent_settings,
 )
+from workers.agent.sfu import LocalSfu, ProcessWatch, WrongKey
 from workers.agent.usage import Cgroup, Usage, UsageMeter, cgroup_at, shared_cgroup
-from workers.heartbeats import GatewayLink, HeartbeatFailed, Heartbeats, Payload
+from workers.heartbeats import GatewayLink, HeartbeatFailed, Heartbeats, Payload, posting
 
 GATEWAY_TIMEOUT_SECONDS: Final = 2.0
 """For one heartbeat to one gateway; two that hang still leave time to sign off at a third."""
 
-SFU_TIMEOUT_SECONDS: Final = 2.0
-"""For one request to the SFU. A gateway gives it about as long to create a channel."""
-
-MAX_STATS_BYTES: Final = 8 << 20
-
-FIRST_MEASURE_SECONDS: Final = 0.2
+FIRST_MEASURE_SECONDS: Final = 0.3
 """The first heartbeat's CPU usage is the mean over this long; reporting 0 would draw calls to a busy SFU."""
 
+FIRST_MEASURES: Final = 5
+"""Where an SFU has just started, the machine is busy for a moment. While the mean is above `BUSY`, it is taken anew,
+up to so often, and the lowest counts: a first report of 1 would keep the SFU out for an interval."""
+
+BUSY: Final = 0.8
+
 logger = logging.getLogger("sfu-agent")
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What the SFU says about itself."""
-
-    channels: int
-    sessions: int
 
 
 class Agent:
@@ -64,46 +61,79 @@ class Agent:
     def __init__(
         self,
         settings: AgentSettings,
+        client: Forwarder,
         *,
         new_meter: Callable[[], UsageMeter],
         random: Random,
         clock: Callable[[], float] = time.time,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        watch: ProcessWatch | None = None,
     ) -> None:
-        """Take what measures usage, `random` for the jitter, and a `clock` in seconds since the epoch.
+        """`clock` is in seconds since the epoch; `random` makes the jitter.
 
         `new_meter` is called when the SFU has answered once: then it runs, and can be found.
         """
         self.sfu_is_up = False
-        link = GatewayLink(
-            settings.gateway_urls, post_heartbeat, settings.registration_key, settings.ping_interval_ms
-        )
+        self.sfu = LocalSfu(client, settings, clock=clock)
+        post = posting(client, GATEWAY_TIMEOUT_SECONDS)
+        link = GatewayLink(settings.gateway_urls, post, settings.registration_key, settings.ping_interval_ms)
         self.heartbeats = Heartbeats(self._report, link, clock=clock, random=random, measure=self._measure)
         self._settings = settings
         self._new_meter = new_meter
         self._meter: UsageMeter | None = None
         self._clock = clock
-        self._figures = Figures(0, 0)
+        self._pause = pause
+        self._watch = watch or ProcessWatch(settings)
+        self._is_checked = False
+        self._channels: tuple[ChannelStats, ...] = ()
         self._usage = Usage(0.0, 0.0)
 
     def pages(self) -> Pages:
         """Return what the agent's own port shows."""
         return {"/livez": self._livez, "/readyz": self._readyz, "/metrics": self._metrics}
 
-    async def _measure(self) -> None:
-        """Look at the SFU. Raises `HeartbeatFailed` when it does not answer as one."""
-        url = self._settings.local_url
+    async def look(self) -> None:
+        """Ask the SFU for its figures. Raises `HeartbeatFailed` when it does not answer as one."""
         try:
-            await _get(f"{url}/v1/noop")
-            self._figures = read_figures(await _get(f"{url}/v1/stats", MAX_STATS_BYTES))
-        except RequestFailed as error:
+            channels = await self.sfu.channels()
+        except ForwardError as error:
             self.sfu_is_up = False
             raise HeartbeatFailed(f"the SFU does not answer, so it is not reported: {error}") from error
         self.sfu_is_up = True
+        if self._watch.look(channels):
+            logger.warning("the SFU was started again in place: the calls that it had are gone")
+            self._is_checked = False
+        self._channels = channels
+
+    async def _measure(self) -> None:
+        """Bring the report up to date. Raises `HeartbeatFailed` when the SFU must not be reported."""
+        await self.look()
+        if not self._is_checked:
+            await self._check()
+            self._is_checked = True
+            self._channels = self.sfu.without_own(self._channels)
         if self._meter is None:
             self._meter = self._new_meter()
             logger.info("measuring %s", self._meter.describe())
-            await asyncio.sleep(FIRST_MEASURE_SECONDS)
-        self._usage = self._meter.read()
+            self._usage = await first_usage(self._meter, self._pause)
+        else:
+            self._usage = self._meter.read()
+
+    async def _check(self) -> None:
+        """Keep an SFU out to which no call can succeed. Raises `HeartbeatFailed`."""
+        try:
+            await self.sfu.check_key()
+        except (WrongKey, ForwardError) as error:
+            raise HeartbeatFailed(f"the SFU is not reported: {error}") from error
+        await check_gateway(self.heartbeats, self._settings.address)
+        try:
+            findings = await self.sfu.check_setup()
+        except ForwardError as error:
+            logger.warning("the SFU gave no channel to the agent: %s", error)
+            return
+        for finding in findings:
+            if finding.problem:
+                logger.warning("%s: %s", finding.name, finding.problem)
 
     def _report(self) -> Payload:
         settings = self._settings
@@ -112,10 +142,11 @@ class Agent:
             "address": settings.address,
             "region": settings.region,
             "key": settings.auth_key.get_secret_value(),
-            "channels": self._figures.channels,
-            "sessions": self._figures.sessions,
+            "channels": len(self._channels),
+            "sessions": sessions_in(self._channels),
             "cpuUsage": self._usage.cpu,
             "memoryUsage": self._usage.memory,
+            "instance": self._watch.instance,
             **{name: value for name, value in optional.items() if value is not None},
         }
 
@@ -126,7 +157,8 @@ class Agent:
         if not self.sfu_is_up:
             return Page(HTTPStatus.SERVICE_UNAVAILABLE, "the SFU does not answer\n")
         if not self.heartbeats.are_taken:
-            return Page(HTTPStatus.SERVICE_UNAVAILABLE, "no gateway takes the heartbeats\n")
+            why = self.heartbeats.failure or "none was sent yet"
+            return Page(HTTPStatus.SERVICE_UNAVAILABLE, f"no gateway takes the heartbeats: {why}\n")
         return Page(HTTPStatus.OK, "ok\n")
 
     def _metrics(self) -> Page:
@@ -144,33 +176,31 @@ class Agent:
         return Page(HTTPStatus.OK, "".join(families), "text/plain; version=0.0.4; charset=utf-8")
 
 
-def read_figures(stats: bytes) -> Figures:
-    """Sum up `/v1/stats`: one entry per channel, each with `sessionsStats.count`. Raises `RequestFailed`."""
-    try:
-        counts = [int(entry["sessionsStats"]["count"]) for entry in json.loads(stats)]
-    except (TypeError, KeyError, ValueError, RecursionError):
-        raise RequestFailed("/v1/stats is not that of an SFU") from None
-    return Figures(len(counts), sum(counts))
+async def first_usage(meter: UsageMeter, pause: Callable[[float], Awaitable[None]]) -> Usage:
+    """Return the usage for the first report: the lowest of a few means, unless the first one is low already."""
+    await pause(FIRST_MEASURE_SECONDS)
+    usage = meter.read()
+    for _ in range(FIRST_MEASURES - 1):
+        if usage.cpu <= BUSY:
+            break
+        await pause(FIRST_MEASURE_SECONDS)
+        usage = min(usage, meter.read(), key=lambda measured: measured.cpu)
+    return usage
 
 
-async def post_heartbeat(url: str, payload: Payload, headers: Mapping[str, str]) -> Any:
-    """Send a heartbeat and return the reply (`workers.heartbeats.Post`). Raises `HeartbeatFailed`."""
-    try:
-        answer = await fetch(
-            "POST",
-            url,
-            timeout_s=GATEWAY_TIMEOUT_SECONDS,
-            headers={"Content-Type": "application/json", **headers},
-            body=json.dumps(payload).encode(),
-        )
-    except RequestFailed as error:
-        raise HeartbeatFailed(f"{url}: {error}") from error
-    reply = _json(answer.body)
-    if answer.status != HTTPStatus.OK:
-        raise HeartbeatFailed(f"{url} answered {answer.status}{_code_of(reply)}")
-    if reply is None:
-        raise HeartbeatFailed(f"{url} did not answer as a gateway")
-    return reply
+def new_agent(settings: AgentSettings, client: Forwarder) -> Agent:
+    """Return the agent that `settings` describe."""
+    return Agent(
+        settings,
+        client,
+        new_meter=lambda: UsageMeter(_cgroup(settings)),
+        random=Random(),  # noqa: S311 - jitter, no secret
+    )
+
+
+def new_client() -> Forwarder:
+    """Return the client for the SFU and the gateways: the operator named them, so they may be link-local."""
+    return Forwarder(AddressGuard(allow_link_local=True))
 
 
 async def run(settings: AgentSettings) -> None:
@@ -178,30 +208,45 @@ async def run(settings: AgentSettings) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    agent = Agent(
-        settings,
-        new_meter=lambda: UsageMeter(_cgroup(settings)),
-        random=Random(),  # noqa: S311 - jitter, no secret
-    )
-    async with serving(agent.pages(), settings.agent_bind, settings.agent_port):
-        logger.info("speaking for %s", settings.address)
-        agent.heartbeats.start()
-        await stopping.wait()
-        await agent.heartbeats.sign_off()
+    async with new_client() as client:
+        agent = new_agent(settings, client)
+        async with serving(agent.pages(), settings.agent_bind, settings.agent_port):
+            logger.info("speaking for %s", settings.address)
+            agent.heartbeats.start()
+            await stopping.wait()
+            await agent.heartbeats.sign_off()
 
 
-def main() -> None:
-    """Run the agent. Exits with 3 for wrong settings, which it names, and with 1 when its port is taken."""
+async def check(settings: AgentSettings, say: Callable[[str], object]) -> bool:
+    """Check everything that a call needs, say what was found, and return whether the SFU could join."""
+    is_good = True
+    async with new_client() as client:
+        agent = new_agent(settings, client)
+        async for finding in check_all(agent.sfu, agent.heartbeats, agent.look, settings.address):
+            verdict = ("warn" if finding.is_warning else "FAIL") if finding.problem else "ok"
+            is_good = is_good and verdict != "FAIL"
+            say(f"{verdict:<5} {finding.name}" + (f"\n      -> {finding.problem}" if finding.problem else ""))
+    return is_good
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the agent, or with `--check` only check.
+
+    Exits with 3 for wrong settings, which it names, with 1 when its port is taken or a check has failed.
+    """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         settings = load_agent_settings()
     except AgentSettingsError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(SETTINGS_EXIT_CODE) from None
+    if "--check" in (sys.argv[1:] if arguments is None else arguments):
+        raise SystemExit(0 if asyncio.run(check(settings, print)) else 1)
     try:
         asyncio.run(run(settings))
     except OSError as error:
-        sys.stderr.write(f"SFU_AGENT_PORT: cannot listen on port {settings.agent_port}: {error.strerror}\n")
+        where = f"{settings.agent_bind} port {settings.agent_port}"
+        sys.stderr.write(f"SFU_AGENT_BIND, SFU_AGENT_PORT: cannot listen on {where}: {error.strerror}\n")
         raise SystemExit(1) from None
 
 
@@ -213,27 +258,6 @@ def _cgroup(settings: AgentSettings) -> Cgroup | None:
             return shared_cgroup()
         case root:
             return cgroup_at(root)
-
-
-async def _get(url: str, max_bytes: int = MAX_ANSWER_BYTES) -> bytes:
-    answer = await fetch("GET", url, timeout_s=SFU_TIMEOUT_SECONDS, max_bytes=max_bytes)
-    if answer.status != HTTPStatus.OK:
-        raise RequestFailed(f"{url} answered {answer.status}")
-    return answer.body
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _code_of(problem: Any) -> str:
-    """The gateway's error code. Nothing else of a refusal is shown: it could repeat what was sent."""
-    code = problem.get("code") if isinstance(problem, dict) else None
-    is_code = isinstance(code, str) and len(code) <= 32 and code.replace("_", "").isalpha() and code.islower()
-    return f" ({code})" if is_code else ""
 
 
 def _family(name: str, kind: str, text: str, value: float) -> str:

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.crypto.tokens import Key
 from app.upstream.addresses import sfu_address
-from workers.agent.token import SigningKey
 
 SETTINGS_EXIT_CODE: Final = 3
 
@@ -40,13 +40,13 @@ def _gateway_url(text: str) -> str:
 
 
 def _auth_key(value: SecretStr) -> SecretStr:
-    SigningKey.from_base64(value.get_secret_value())
+    Key.from_base64(value.get_secret_value())
     return value
 
 
 def _first_key(value: object) -> object:
     """The gateway's own variable may name several keys, for rotation; the first one signs."""
-    return SigningKey.from_base64(value.split(",")[0]) if isinstance(value, str) else value
+    return Key.from_base64(value.split(",")[0]) if isinstance(value, str) else value
 
 
 def _own_port(value: object) -> object:
@@ -77,9 +77,9 @@ class AgentSettings(BaseSettings):
     ]
     """The gateway's base URL; several, comma-separated, are replicas of one gateway, tried in turn."""
     ping_interval_ms: Annotated[int, Field(alias="SFU_GATEWAY_PING_INTERVAL", gt=0, le=86_400_000)] = 10_000
-    """Interval of heartbeats until the gateway names another, in milliseconds."""
+    """Longest interval of heartbeats, in milliseconds; the gateway may ask for a shorter one."""
     registration_key: Annotated[
-        SigningKey | None,
+        Key | None,
         NoDecode,
         BeforeValidator(_first_key),
         Field(alias="SFU_GATEWAY_REGISTRATION__KEY"),
@@ -106,12 +106,12 @@ class AgentSettings(BaseSettings):
     ] = None
     """Directory of the SFU's control group, v1 or v2, as the agent sees it; `none` measures the machine.
     Default: the agent's own where it shares one with the SFU, else the machine."""
-    agent_bind: Annotated[str, Field(alias="SFU_AGENT_BIND")] = "0.0.0.0"  # noqa: S104 - probes come from outside
-    """Address of the agent's own `/livez`, `/readyz` and `/metrics`."""
+    agent_bind: Annotated[str, Field(alias="SFU_AGENT_BIND")] = "127.0.0.1"
+    """Address of the agent's own `/livez`, `/readyz` and `/metrics`. Probes of Kubernetes need `0.0.0.0` or `::`."""
     agent_port: Annotated[int, BeforeValidator(_own_port), Field(alias="SFU_AGENT_PORT", ge=0, le=65_535)] = (
-        8072
+        8079
     )
-    """Their port; 0 turns them off."""
+    """Their port; 0 turns them off. Not 8072, where Odoo has its longpolling."""
 
     @model_validator(mode="after")
     def _addressable(self) -> Self:

@@ -22,6 +22,10 @@ class Violated(Exception):
     """The peer did something else than the clause says. The message says what."""
 
 
+class WrongKey(Violated):
+    """The key that was given is not the peer's, so that clauses which need it cannot be decided."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of one clause. `detail` says what was wrong, and is empty where nothing was."""
@@ -39,11 +43,15 @@ class Clause(Generic[P]):
     id: str
     text: str
     check: Check[P]
+    needs_key: bool = True
+    """Whether a peer whose key is not known cannot show that it keeps the clause."""
 
     async def decide(self, peer: P) -> Outcome:
-        """Check the clause; an unreachable peer violates it."""
+        """Check the clause; an unreachable peer violates it. Raises `WrongKey`."""
         try:
             await self.check(peer)
+        except WrongKey:
+            raise
         except Violated as violation:
             return Outcome(self.id, self.text, passed=False, detail=str(violation))
         except httpx.HTTPError as error:
@@ -61,11 +69,11 @@ class Clauses(Generic[P]):
     def __iter__(self) -> Iterator[Clause[P]]:
         return iter(self._clauses)
 
-    def clause(self, clause_id: str, text: str) -> Callable[[Check[P]], Check[P]]:
+    def clause(self, clause_id: str, text: str, *, needs_key: bool = True) -> Callable[[Check[P]], Check[P]]:
         """Make the decorated function, which raises `Violated`, the check of a new clause."""
 
         def add(check: Check[P]) -> Check[P]:
-            self._clauses.append(Clause(clause_id, text, check))
+            self._clauses.append(Clause(clause_id, text, check, needs_key))
             return check
 
         return add
@@ -74,10 +82,22 @@ class Clauses(Generic[P]):
 async def decide_all(
     clauses: Iterable[Clause[P]], playing: Callable[[], AbstractAsyncContextManager[P]]
 ) -> AsyncIterator[Outcome]:
-    """Decide one clause after the other, each with a peer of its own, so that none depends on another."""
+    """Decide one clause after the other, each with a peer of its own, so that none depends on another.
+
+    When a clause finds that the key is wrong, that one is violated; those that need the key are not decided.
+    """
+    wrong_key = ""
     for clause in clauses:
+        if wrong_key and clause.needs_key:
+            yield Outcome(clause.id, clause.text, passed=False, detail=f"not decided: see {wrong_key}")
+            continue
         async with playing() as peer:
-            yield await clause.decide(peer)
+            try:
+                outcome = await clause.decide(peer)
+            except WrongKey as violation:
+                wrong_key = clause.id
+                outcome = Outcome(clause.id, clause.text, passed=False, detail=str(violation))
+        yield outcome
 
 
 def require(condition: object, violation: str) -> None:

@@ -48,7 +48,8 @@ class PlayedSfu:
 
     def token(self, key: Key | None = None, **claims: Any) -> str:
         """Return a token that is good unless `key` or `claims` say otherwise; a claim of None is left out."""
-        every = {"exp": int(self._clock()) + TOKEN_LIFE_SECONDS} | claims
+        now = int(self._clock())
+        every = {"sub": self.address, "iat": now, "exp": now + TOKEN_LIFE_SECONDS} | claims
         present = {name: value for name, value in every.items() if value is not None}
         return (key or self._registration_key).sign(present)
 
@@ -88,7 +89,7 @@ async def playing_sfu(
 
     `address` is what it registers; the default is a host name that does not exist.
     """
-    address = address or f"http://conformance-{secrets.token_hex(6)}.invalid:8070"
+    address = address or new_address()
     async with new_client(url) as client:
         sfu = PlayedSfu(client, address, registration_key, clock)
         try:
@@ -102,6 +103,19 @@ async def _sign_off(sfu: PlayedSfu) -> None:
         await sfu.send(sfu.report(status="down"))
     except httpx.HTTPError:
         return  # the clause has failed already; a gateway that is away forgets by itself
+
+
+async def forget(url: str, address: str, admin_token: str) -> None:
+    """Have the gateway remove every trace of a played SFU. Fails open: it forgets by itself after a while."""
+    headers = {"Authorization": f"Bearer {admin_token}"}
+    async with new_client(url) as client:
+        with contextlib.suppress(httpx.HTTPError):
+            await client.post("/v1/admin/sfus/forget", json={"address": address}, headers=headers)
+
+
+def new_address() -> str:
+    """Return an address that leads nowhere."""
+    return f"http://conformance-{secrets.token_hex(6)}.invalid:8070"
 
 
 def object_of(answer: httpx.Response) -> dict[str, Any]:

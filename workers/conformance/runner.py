@@ -8,15 +8,26 @@ from app.crypto.tokens import Key
 from workers.conformance import gateway as conformance_gateway
 from workers.conformance import sfu as conformance_sfu
 from workers.conformance.clause import Outcome, decide_all
-from workers.conformance.played_sfu import playing_sfu
+from workers.conformance.played_sfu import forget, new_address, playing_sfu
 
 
-def hold_gateway(url: str, registration_key: Key, address: str = "") -> AsyncIterator[Outcome]:
-    """Play an SFU against the gateway at `url`; `address` is what it registers, by default one of no use."""
-    return decide_all(
-        conformance_gateway.CLAUSES,
-        lambda: playing_sfu(url, registration_key, address),
-    )
+async def hold_gateway(
+    url: str, registration_key: Key, address: str = "", admin_token: str = ""
+) -> AsyncIterator[Outcome]:
+    """Play an SFU against the gateway at `url`; `address` is what it registers, by default one of no use.
+
+    All clauses use one address, so that the gateway lists one SFU at most. With the `admin_token` it forgets that
+    one, too; else it shows it as down until `health.lost_ttl_s` has passed.
+    """
+    address = address or new_address()
+    try:
+        async for outcome in decide_all(
+            conformance_gateway.CLAUSES, lambda: playing_sfu(url, registration_key, address)
+        ):
+            yield outcome
+    finally:
+        if admin_token:
+            await forget(url, address, admin_token)
 
 
 def hold_sfu(url: str, key: Key) -> AsyncIterator[Outcome]:

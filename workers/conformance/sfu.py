@@ -13,7 +13,15 @@ from urllib.parse import urlsplit
 import httpx
 
 from app.crypto.tokens import Key
-from workers.conformance.clause import Clauses, Violated, json_of, new_client, require, require_status
+from workers.conformance.clause import (
+    Clauses,
+    Violated,
+    WrongKey,
+    json_of,
+    new_client,
+    require,
+    require_status,
+)
 from workers.conformance.played_sfu import unsigned
 
 TOKEN_LIFE_SECONDS: Final = 30
@@ -51,10 +59,12 @@ class PlayedOdoo:
         return await self._client.get(path)
 
     async def ask(
-        self, token: str | None = None, *, scheme: str = "Bearer", query: str = ""
+        self, token: str | None = None, *, scheme: str = "Bearer", query: str = "", forwarded_for: str = ""
     ) -> httpx.Response:
         """Ask for a channel, with a good token unless there is another one."""
         headers = {"Authorization": f"{scheme} {token or self.token()}"}
+        if forwarded_for:
+            headers["X-Forwarded-For"] = forwarded_for
         return await self._client.get(f"/v1/channel{query}", headers=headers)
 
     async def channel(self, token: str | None = None) -> tuple[str, str]:
@@ -66,14 +76,18 @@ class PlayedOdoo:
                 return uuid, url
         raise Violated("`uuid` and `url` are not both texts")
 
-    async def stats(self) -> dict[str, int]:
-        """Return how many people are in each channel, by uuid. Raises `Violated`."""
+    async def entries(self) -> list[Any]:
+        """Return what `/v1/stats` says of each channel. Raises `Violated`."""
         answer = await self.get("/v1/stats")
         require_status(answer, 200)
         document = json_of(answer)
-        if not isinstance(document, list):
-            raise Violated("is not a JSON array")
-        return dict(_count_of(entry) for entry in document)
+        if not isinstance(document, list) or not all(isinstance(entry, dict) for entry in document):
+            raise Violated("is not a JSON array of objects")
+        return document
+
+    async def stats(self) -> dict[str, int]:
+        """Return how many people are in each channel, by uuid. Raises `Violated`."""
+        return dict(_count_of(entry) for entry in await self.entries())
 
     async def disconnect(self, token: str) -> httpx.Response:
         """Send people out of channels: the body is the bare token."""
@@ -89,7 +103,22 @@ async def playing_odoo(
         yield PlayedOdoo(client, key, clock)
 
 
-@CLAUSES.clause("SFU-1", '`GET /v1/noop` is answered 200 with `{"result": "ok"}`.')
+@CLAUSES.clause(
+    "KEY-1",
+    "A disconnect that names no channel, signed with the SFU's key, is answered 200: the key that was given is the "
+    "SFU's.",
+)
+async def _key(odoo: PlayedOdoo) -> None:
+    answer = await odoo.disconnect(odoo.token(iss=None, sessionIdsByChannel={}))
+    if answer.status_code in (401, 403, 422):
+        raise WrongKey(
+            f"answered {answer.status_code}: --key (AUTH_KEY) is not this SFU's, or the clocks differ by more than "
+            f"{TOKEN_LIFE_SECONDS} s"
+        )
+    require_status(answer, 200)
+
+
+@CLAUSES.clause("SFU-1", '`GET /v1/noop` is answered 200 with `{"result": "ok"}`.', needs_key=False)
 async def _noop(odoo: PlayedOdoo) -> None:
     answer = await odoo.get("/v1/noop")
     require_status(answer, 200)
@@ -153,7 +182,7 @@ async def _other_channel(odoo: PlayedOdoo) -> None:
     require(first != second, "it got the same channel")
 
 
-@CLAUSES.clause("SFU-9", "Without a token: 401.")
+@CLAUSES.clause("SFU-9", "Without a token: 401.", needs_key=False)
 async def _no_token(odoo: PlayedOdoo) -> None:
     require_status(await odoo.get("/v1/channel"), 401)
 
@@ -163,7 +192,9 @@ async def _no_issuer(odoo: PlayedOdoo) -> None:
     require_status(await odoo.ask(odoo.token(iss=None)), 403)
 
 
-@CLAUSES.clause("SFU-11", "A token signed with another key: 401, or 500 as odoo/sfu 1.3 answers.")
+@CLAUSES.clause(
+    "SFU-11", "A token signed with another key: 401, or 500 as odoo/sfu 1.3 answers.", needs_key=False
+)
 async def _wrong_key(odoo: PlayedOdoo) -> None:
     require_status(await odoo.ask(odoo.token(Key(secrets.token_bytes(32)))), 401, 500)
 
@@ -186,12 +217,43 @@ async def _disconnect(odoo: PlayedOdoo) -> None:
 
 
 @CLAUSES.clause(
-    "SFU-15", "`POST /v1/disconnect` with a token that is malformed or signed with another key: 422."
+    "SFU-15",
+    "`POST /v1/disconnect` with a token that is malformed or signed with another key: 422.",
+    needs_key=False,
 )
 async def _bad_disconnect(odoo: PlayedOdoo) -> None:
     forged = odoo.token(Key(secrets.token_bytes(32)), sessionIdsByChannel={})
     for token in ("not-a-token", forged):
         require_status(await odoo.disconnect(token), 422)
+
+
+@CLAUSES.clause(
+    "SFU-16",
+    "The first entry of `X-Forwarded-For` is the caller: `GET /v1/stats` shows it as `remoteAddress` of the channel, "
+    "and another entry with the same issuer gets another channel. Required from the second gateway on.",
+)
+async def _forwarded_for(odoo: PlayedOdoo) -> None:
+    uuids = []
+    for caller in ("192.0.2.1", "192.0.2.2"):
+        answer = await odoo.ask(forwarded_for=caller)
+        require_status(answer, 200)
+        uuids.append(uuid_of(answer))
+        seen = [
+            entry.get("remoteAddress") for entry in await odoo.entries() if entry.get("uuid") == uuids[-1]
+        ]
+        require(
+            seen in ([caller], [None]),
+            f"the caller {caller} is seen as {seen[0] if seen else 'nobody'}: set PROXY=1 (odoo/sfu)",
+        )
+    require(uuids[0] != uuids[1], "two callers got one channel: set PROXY=1 (odoo/sfu)")
+
+
+def uuid_of(answer: httpx.Response) -> str:
+    """Return the `uuid` of a channel. Raises `Violated`."""
+    match json_of(answer):
+        case {"uuid": str(uuid)} if uuid:
+            return uuid
+    raise Violated("`uuid` is no text")
 
 
 def _count_of(entry: Any) -> tuple[str, int]:

@@ -9,7 +9,8 @@ from typing import Any, Final, TypeAlias
 
 from aiohttp import web
 
-from app.crypto.tokens import Claims, Key
+from app.crypto.claims import Claims
+from app.crypto.tokens import Key
 from workers.simulator.channels import ChannelBook
 from workers.simulator.tokens import REFUSED_STATUS, Dialect, TokenRefused, claims_of
 

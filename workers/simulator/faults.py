@@ -105,6 +105,17 @@ class Refuse(Fault):
         return web.Response()
 
 
+class Reset(Fault):
+    """Takes the request and resets its connection."""
+
+    fault: Literal["reset"] = "reset"
+
+    async def answer(self, request: web.BaseRequest, serve: Serve) -> web.StreamResponse:
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response()
+
+
 class Drip(Fault):
     """The right answer, `bytes_per_second` bytes a second."""
 
@@ -150,7 +161,7 @@ class Redirect(Fault):
 
 
 AnyFault: TypeAlias = Annotated[
-    NoFault | Delay | Hang | Status | Garbage | NoUuid | Refuse | Drip | Huge | Redirect,
+    NoFault | Delay | Hang | Status | Garbage | NoUuid | Refuse | Reset | Drip | Huge | Redirect,
     Field(discriminator="fault"),
 ]
 

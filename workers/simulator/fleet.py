@@ -16,17 +16,18 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
-import aiohttp
 import uvloop
 
 from app.crypto.tokens import Key
-from workers.heartbeats import GatewayLink, Post, posting
+from app.upstream.addresses import AddressGuard
+from app.upstream.client import Forwarder
+from workers.heartbeats import GatewayLink, Payload, Post, posting
 from workers.simulator.channels import People
 from workers.simulator.sfu import SfuConfig, SimulatedSfu
 from workers.simulator.tokens import Dialect
@@ -112,7 +113,10 @@ class Fleet:
         config = self.config
         if not config.gateway_urls:
             return None
-        post = self._post or posting(await resources.enter_async_context(_heartbeat_session()))
+        post = self._post
+        if post is None:
+            client = await resources.enter_async_context(Forwarder(AddressGuard(allow_link_local=True)))
+            post = _few_at_once(posting(client, HEARTBEAT_TIMEOUT_SECONDS))
         return GatewayLink(config.gateway_urls, post, config.registration_key, config.ping_interval_ms)
 
     def _random(self, index: int) -> Random:
@@ -146,12 +150,15 @@ def _new_keys() -> Iterator[Key]:
         yield Key(secrets.token_bytes(KEY_BYTES))
 
 
-def _heartbeat_session() -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=HEARTBEAT_CONNECTIONS),
-        timeout=aiohttp.ClientTimeout(total=HEARTBEAT_TIMEOUT_SECONDS),
-        cookie_jar=aiohttp.DummyCookieJar(),
-    )
+def _few_at_once(post: Post) -> Post:
+    """Limit a fleet's heartbeats that are under way, and so its connections."""
+    places = asyncio.Semaphore(HEARTBEAT_CONNECTIONS)
+
+    async def wait_and_post(url: str, payload: Payload, headers: Mapping[str, str]) -> Any:
+        async with places:
+            return await post(url, payload, headers)
+
+    return wait_and_post
 
 
 async def run(config: FleetConfig, *, show_keys: bool = False) -> None:

@@ -4,7 +4,7 @@ Beside the SFU's API it answers control requests, which no fault affects:
 
     GET  /_sim/state        its address, region, figures, fault, and how many requests came by path
     POST /_sim/fault        {"fault": "delay", "ms": 300, "route": "/v1/channel", "seconds": 5}
-                            none | delay (ms) | hang | status (status) | garbage | no-uuid | refuse
+                            none | delay (ms) | hang | status (status) | garbage | no-uuid | refuse | reset
                             | drip (bytes_per_second) | huge (size_bytes) | redirect (location);
                             route and seconds are optional for all of them
     POST /_sim/figures      {"channels": 3, "sessions": 9, "cpuUsage": 0.5, "memoryUsage": 0.4}; null lets go
@@ -17,6 +17,7 @@ reaches the control routes either: give it `seconds`, or keep a connection open.
 import asyncio
 import base64
 import functools
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -71,9 +72,9 @@ _Control: TypeAlias = Callable[[bytes], Awaitable[None]]
 class SimulatedSfu:
     """An SFU in this process; any number of them share one event loop.
 
-    `start` it, then use `address`. It keeps its port over `stop`, `kill` and another `start`, and forgets its
-    channels, as a restarted SFU does. `draining` is the SFU's own wish, told to the gateway; what the gateway
-    told the SFU is `heartbeats.is_told_to_drain`.
+    `start` it, then use `address`. It keeps its port over `stop`, `kill` and another `start`, forgets its channels
+    as a restarted SFU does, and has another `instance` then. `draining` is the SFU's own wish, told to the gateway;
+    what the gateway told the SFU is `heartbeats.is_told_to_drain`.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class SimulatedSfu:
         """Take `random` for people and jitter, `clock` in seconds since the epoch, and whom to report to."""
         self.config = config
         self.draining = False
+        self.instance = secrets.token_hex(8)
         self.fault: Fault = NoFault()
         capacity = config.max_sessions or DEFAULT_CAPACITY
         self.channels = ChannelBook(config.people, clock=clock, random=random, capacity=capacity)
@@ -146,6 +148,7 @@ class SimulatedSfu:
         self._listener.abort()
         self.fault = NoFault()
         self.channels.clear()
+        self.instance = secrets.token_hex(8)
 
     def silence(self) -> None:
         """Send no more heartbeats, and go on serving."""
@@ -189,6 +192,7 @@ class SimulatedSfu:
             "maxSessions": self.config.max_sessions,
             "publicUrl": self.config.public_url,
             "draining": self.draining,
+            "instance": self.instance,
         }
         return {
             "address": self.address,

@@ -10,7 +10,9 @@ import json
 import math
 from typing import Any, Final, Literal, TypeAlias
 
-from app.crypto.tokens import Claims, Key, decode_base64
+from app.crypto.claims import Claims
+from app.crypto.hs256 import decode_base64
+from app.crypto.tokens import Key
 from app.errors import CredentialsInvalid
 
 Dialect: TypeAlias = Literal["odoo", "strict"]

@@ -10,6 +10,7 @@ from app.api.state import State
 from app.channels.service import ChannelRequest
 from app.crypto.tokens import bearer_token
 from app.logs import pseudonym
+from app.upstream.query import query_without
 
 _HINTS = frozenset({"region", "country"})
 
@@ -33,7 +34,7 @@ async def create_channel(request: Request[State]) -> Response:
             caller=caller,
             groups=choice.groups,
             client=client,
-            query=[(name, value) for name, value in query.multi_items() if name not in _HINTS],
+            query=query_without(request.scope["query_string"], _HINTS),
         )
     )
     note(request.scope, sfu=placed.placement.address, reason=placed.placement.reason, tries=placed.attempts)

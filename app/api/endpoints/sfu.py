@@ -1,5 +1,7 @@
 """`POST /v1/sfu`: SFUs register, report and sign off (roadmap, phase 1)."""
 
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -19,7 +21,11 @@ async def take_heartbeat(request: Request[State]) -> Response:
         raise
     if reply.change is not None:
         audit(request, reply.change)
-    return JSONResponse({"status": "ok", "nextPingMs": reply.next_ping_ms, "draining": reply.is_draining})
+    answer: dict[str, Any] = {"status": "ok", "nextPingMs": reply.next_ping_ms, "draining": reply.is_draining}
+    if reply.checked is not None:
+        checked = reply.checked
+        answer["checks"] = {"reachable": checked.is_reachable, "keyAccepted": checked.is_key_accepted}
+    return JSONResponse(answer)
 
 
 async def _taken(request: Request[State]) -> Reply:

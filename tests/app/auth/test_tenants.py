@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.auth.tenants import Tenants
+from app.auth.tenants import Tenants, issuer_at_sfu
 from app.crypto.tokens import Key
 from app.errors import CredentialsExpired, CredentialsInvalid, InvalidField, IssuerMissing
 from app.settings.model import BalancingSettings, Settings, TenantSettings
@@ -74,6 +74,30 @@ def test_an_issuer_may_have_1024_characters() -> None:
     assert tenants().verify(token(iss="é" * 1024)).issuer == "é" * 1024
 
 
+@pytest.mark.parametrize("character", ["\n", "\x00", "\x7f"])
+def test_an_issuer_with_control_characters_is_refused(character: str) -> None:
+    with pytest.raises(IssuerMissing, match="control characters"):
+        tenants().verify(token(iss=f"https://odoo{character}.example"))
+
+
+# Namespaces
+
+
+def test_an_sfu_sees_the_issuer_of_the_default_tenant_as_odoo_wrote_it() -> None:
+    assert tenants(OTHER).verify(token()).claims["iss"] == ISSUER
+
+
+def test_an_sfu_sees_the_issuer_of_another_tenant_under_its_name() -> None:
+    caller = tenants(OTHER).verify(token(THEIRS))
+    assert (caller.issuer, caller.claims["iss"]) == (ISSUER, f"tenant/other/{ISSUER}")
+
+
+def test_no_two_tenants_have_one_issuer_at_an_sfu_whatever_they_call_themselves() -> None:
+    issuers = [ISSUER, f"tenant/other/{ISSUER}", f"tenant/default/{ISSUER}", "tenant/", "tenant/other/"]
+    seen = [issuer_at_sfu(tenant, issuer) for tenant in ("default", "other", "tenant") for issuer in issuers]
+    assert len(set(seen)) == len(seen)
+
+
 # keySeed (odoo/odoo#287431)
 
 
@@ -82,7 +106,8 @@ def test_a_seed_becomes_the_channel_key_that_browsers_derive_from_the_gateways_k
     seed = b"\xfb\xff seed of this channel"
     claims = tenants(OTHER).verify(token(key, keySeed=base64.b64encode(seed).decode())).claims
     derived = hmac.digest(key.secret, seed, "sha256")
-    assert claims == {"iss": ISSUER, "exp": NOW + 30, "key": base64.b64encode(derived).decode()}
+    assert claims["key"] == base64.b64encode(derived).decode()
+    assert claims.keys() == {"iss", "exp", "key"}
 
 
 def test_a_seed_takes_precedence_over_a_key() -> None:
@@ -130,6 +155,7 @@ def test_a_tenant_is_found_by_its_name() -> None:
 
 def test_a_disconnect_token_needs_no_issuer() -> None:
     known = tenants(OTHER)
-    assert known.claims_of(token(THEIRS, iss=None, sessionIdsByChannel={}))["sessionIdsByChannel"] == {}
+    tenant, claims = known.claims_of(token(THEIRS, iss=None, sessionIdsByChannel={}))
+    assert (tenant.name, claims["sessionIdsByChannel"]) == ("other", {})
     with pytest.raises(CredentialsExpired):
         known.claims_of(token(THEIRS, exp=NOW))

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from app.auth.tenants import Tenant, Tenants
-from app.channels.disconnects import MAX_CHANNELS, Disconnected, DisconnectRefused, Disconnects
-from app.crypto.tokens import Key
+from app.channels.disconnects import Disconnected, DisconnectRefused, Disconnects
+from app.crypto.claims import MAX_DISCONNECT_CHANNELS
+from app.crypto.tokens import SFU_TOKEN_LIFE_SECONDS, Key
 from app.errors import RegistryUnavailable
+from app.registry.placements import ChannelOwner
 from app.settings.model import Settings
 from app.upstream.addresses import AddressGuard
 from app.upstream.client import Forwarder
@@ -77,9 +79,49 @@ async def test_the_token_is_signed_anew_with_other_claims_kept_and_the_caller_is
 ) -> None:
     await gateway.forward({"first": [1]}, future=True)
     [call] = gateway.sfus[0].calls
-    expires = int(Clock().now) + 60
+    expires = int(Clock().now) + SFU_TOKEN_LIFE_SECONDS
     assert call.claims == {"sessionIdsByChannel": {"first": [1]}, "exp": expires, "future": True}
     assert call.remote_address == CLIENT
+
+
+@dataclass
+class Directory:
+    """A registry that knows whose channels are whose."""
+
+    key: Key
+    channels: dict[str, ChannelOwner]
+
+    async def channel_owner(self, uuid: str) -> ChannelOwner | None:
+        """Where a channel is."""
+        return self.channels.get(uuid)
+
+    async def key_of(self, _: str) -> Key | None:
+        """The one key."""
+        return self.key
+
+
+async def test_a_tenant_reaches_its_own_channels_only_and_under_the_address_they_began_with() -> None:
+    theirs = Key(b"the key of another tenant: 32 by")
+    config = SfuConfig(Key(b"the key of the one SFU there is!"), people=EMPTY_SNAPSHOT, proxy=True)
+    tenants = Tenants((Tenant("default", (GATEWAY_KEY,)), Tenant("acme", (theirs,))), Clock())
+    async with running_sfu(config) as (sfu, _), Forwarder(AddressGuard()) as forwarder:
+        sfu.api._clock = Clock()  # noqa: SLF001
+        directory = Directory(
+            config.key,
+            {
+                "ours": ChannelOwner("default", sfu.address, "198.51.100.1"),
+                "ours too": ChannelOwner("default", sfu.address, "198.51.100.2"),
+                "theirs": ChannelOwner("acme", sfu.address, "198.51.100.3"),
+            },
+        )
+        disconnects = Disconnects(tenants, directory, forwarder, timeout_s=3, clock=Clock())
+        sessions = {"ours": [1], "ours too": [2], "theirs": [3]}
+        claims = {"sessionIdsByChannel": sessions, "exp": int(Clock().now) + 20}
+        assert await disconnects.forward(GATEWAY_KEY.sign(claims), CLIENT) == Disconnected(1, (), 1)
+        told = {call.remote_address: call.claims["sessionIdsByChannel"] for call in sfu.calls}
+        assert told == {"198.51.100.1": {"ours": [1]}, "198.51.100.2": {"ours too": [2]}}
+        assert await disconnects.forward(theirs.sign(claims), CLIENT) == Disconnected(1, (), 2)
+        assert sfu.calls[-1].claims["sessionIdsByChannel"] == {"theirs": [3]}
 
 
 async def test_nothing_to_disconnect_tells_nobody(gateway: Gateway) -> None:
@@ -112,7 +154,10 @@ async def test_an_sfu_whose_key_cannot_be_unsealed_cannot_be_told(gateway: Gatew
     assert (await gateway.forward({"first": [1], "second": [2]})).failed == (first.address,)
 
 
-@pytest.mark.parametrize("sessions", [None, [], "first", 5, {str(n): [] for n in range(MAX_CHANNELS + 1)}])
+@pytest.mark.parametrize(
+    "sessions",
+    [None, [], "first", 5, {str(n): [] for n in range(MAX_DISCONNECT_CHANNELS + 1)}, {"first": [None]}],
+)
 async def test_what_names_no_sessions_is_refused(gateway: Gateway, sessions: object) -> None:
     with pytest.raises(DisconnectRefused):
         await gateway.forward(sessions)

@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.crypto.tokens import MAX_TOKEN_BYTES, Key, bearer_token, decode_base64, verify
+from app.crypto.hs256 import decode_base64
+from app.crypto.tokens import (
+    CLOCK_TOLERANCE_SECONDS,
+    MAX_REGISTRATION_LIFE_SECONDS,
+    MAX_TOKEN_BYTES,
+    SFU_TOKEN_LIFE_SECONDS,
+    Key,
+    bearer_token,
+    verify,
+)
 from app.errors import CredentialsExpired, CredentialsInvalid, CredentialsMissing
 
 KEY = Key(b"a key of thirty-two bytes, about")
@@ -19,7 +28,11 @@ OTHER = Key(b"another key of thirty-two bytes!")
 NOW = 1_750_000_000
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=10,
 )
@@ -96,6 +109,10 @@ def test_no_genuine_token_whatever_is_worse_than_invalid(payload: object, header
         pytest.param(signed({"exp": NOW + 9}, {}), id="no alg"),
         pytest.param(signed({"exp": NOW + 9}, {"alg": ["HS256"]}), id="a list of alg"),
         pytest.param(signed({"exp": NOW + 9}, {"alg": "HS256", "crit": ["x"]}), id="unknown crit"),
+        pytest.param(signed({"exp": NOW + 9}, {"alg": "HS256", "crit": []}), id="empty crit"),
+        pytest.param(
+            signed({"exp": NOW + 9}, {"alg": "HS256", "crit": ["b64"], "b64": False}), id="crit b64"
+        ),
         pytest.param(signed({"exp": NOW + 9}, []), id="a header that is a list"),
         pytest.param(hs256([NOW + 9]), id="claims that are a list"),
         pytest.param(hs256(b'{"exp":' + b"9" * 5000 + b"}"), id="a number of 5000 digits"),
@@ -159,12 +176,33 @@ def test_leeway_is_granted_on_both_sides() -> None:
         verify(token, [KEY], now=NOW + 5, leeway_seconds=5)
 
 
-@pytest.mark.parametrize(
-    "exp", ["NaN", "Infinity", "-Infinity", "1e999", "true", "null", '"9999999999"', "[]"]
-)
+@pytest.mark.parametrize("exp", ["true", "null", '"9999999999"', "[]", "9" * 400])
 def test_an_exp_that_is_no_time_is_none(exp: str) -> None:
     with pytest.raises(CredentialsInvalid, match="no expiry"):
         verify(hs256(f'{{"exp":{exp}}}'.encode()), [KEY], now=0)
+
+
+def test_an_old_token_is_told_how_old_it_is_and_by_how_much_the_clocks_differ() -> None:
+    with pytest.raises(CredentialsExpired, match="expired 90 s ago: compare the clocks") as unknown:
+        verify(KEY.sign({"exp": NOW - 90}), [KEY], now=NOW)
+    assert unknown.value.clock_difference_s is None
+    with pytest.raises(CredentialsExpired, match="its sender's clock is 150 s behind the gateway's") as known:
+        verify(KEY.sign({"iat": NOW - 150, "exp": NOW - 90}), [KEY], now=NOW)
+    assert known.value.clock_difference_s == -150
+
+
+def test_a_token_of_the_future_is_told_by_how_much_the_clocks_differ() -> None:
+    token = KEY.sign({"iat": NOW + 40, "nbf": NOW + 40, "exp": NOW + 100})
+    with pytest.raises(
+        CredentialsInvalid, match=r"40 s \(nbf\): its sender's clock is 40 s ahead of"
+    ) as caught:
+        verify(token, [KEY], now=NOW)
+    assert caught.value.clock_difference_s == 40
+
+
+def test_tokens_for_sfus_outlive_every_clock_difference_that_registration_tolerates() -> None:
+    latest_clock = NOW + MAX_REGISTRATION_LIFE_SECONDS + CLOCK_TOLERANCE_SECONDS
+    assert verify(KEY.sign({"exp": NOW + SFU_TOKEN_LIFE_SECONDS}), [KEY], now=latest_clock + 30)
 
 
 def test_exp_is_required() -> None:
@@ -172,7 +210,7 @@ def test_exp_is_required() -> None:
         verify(KEY.sign({"iss": "odoo"}), [KEY], now=NOW)
 
 
-@pytest.mark.parametrize("nbf", [True, None, "now", math.nan])
+@pytest.mark.parametrize("nbf", [True, None, "now"])
 def test_an_nbf_that_is_no_time_never_comes(nbf: object) -> None:
     with pytest.raises(CredentialsInvalid, match="nbf"):
         verify(hs256({"exp": NOW + 9, "nbf": nbf}), [KEY], now=NOW)
@@ -199,13 +237,21 @@ def test_a_key_is_base64_in_either_alphabet_padded_or_not(secret: bytes) -> None
         assert Key.from_base64(f" {text}\n") == Key(secret)
 
 
+@given(st.binary(min_size=1), st.integers(1, 80))
+def test_white_space_inside_a_key_is_ignored_as_openssl_breaks_its_lines(secret: bytes, width: int) -> None:
+    text = base64.b64encode(secret).decode()
+    lines = [text[start : start + width] for start in range(0, len(text), width)]
+    for space in ("\n", "\r\n", " ", "\t"):
+        assert Key.from_base64(space.join(lines)) == Key(secret)
+
+
 @given(st.text())
 def test_no_text_whatever_is_worse_than_no_base64(text: str) -> None:
     with suppress(ValueError):
         assert Key.from_base64(text).secret == decode_base64(text)
 
 
-@pytest.mark.parametrize("text", ["", "=", "A", "AAAAA", "AA AA", "ключ", "AA\x00A", "A=AA"])
+@pytest.mark.parametrize("text", ["", " \n", "=", "A", "AAAAA", "ключ", "AA\x00A", "A=AA"])
 def test_a_key_that_is_empty_or_no_base64_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"empty|not base64"):
         Key.from_base64(text)

@@ -93,7 +93,19 @@ async def test_hints_have_their_order() -> None:
 
 async def test_a_country_means_the_nearest_region_of_the_fleet() -> None:
     choice = await choose(country="FR", fleet={"eu-central", "us-east"})
-    assert choice.groups == (("eu-central",), (ANYWHERE,))
+    assert choice.groups[:2] == (("eu-central",), ("us-east",))
+    assert choice.hint.region == "eu-central"
+
+
+async def test_a_country_walks_the_regions_by_distance_until_one_has_a_selectable_sfu() -> None:
+    """The registry may know regions that this replica has not seen, and those it has seen may be full by now."""
+    choice = await choose(country="US")
+    order = [group[0] for group in choice.groups]
+    assert order.index("us-central") < order.index("us-east") < order.index("eu-west")
+    assert order[-1] == ANYWHERE
+    seen = await choose(country="US", fleet={"eu-west", "us-east"})
+    assert seen.groups[:3] == (("us-east",), ("eu-west",), ("us-central",))
+    assert set(seen.groups) == set(choice.groups)
 
 
 async def test_the_nearest_fallback_walks_regions_by_distance_and_then_takes_any() -> None:

@@ -1,5 +1,6 @@
 """`POST /v1/sfu`: who may register, what a heartbeat may say, what is answered."""
 
+import asyncio
 import base64
 import json
 import time
@@ -17,6 +18,8 @@ from app.errors import InvalidField, MalformedBody
 from app.registration.service import HeartbeatBody, read_heartbeat
 from app.settings.model import RegistrationSettings, Settings
 from tests.support.apps import running_app
+from tests.support.simulated import running_sfu
+from workers.simulator.faults import Delay, Refuse, Status
 
 KEY = Key(b"the gateway's own key, 32 bytes.")
 REGISTRATION = Key(b"the registration key, 32 bytes..")
@@ -98,6 +101,73 @@ async def test_an_sfu_that_wants_to_drain_hears_that_it_does(client: httpx.Async
 async def test_usage_above_one_counts_as_one(client: httpx.AsyncClient) -> None:
     assert (await beat(client, cpuUsage=3.7)).status_code == 200
     assert (await fleet(client))[0]["cpuUsage"] == 1
+
+
+# Checks
+
+
+async def check(client: httpx.AsyncClient, address: str, key: Key) -> dict[str, Any]:
+    answer = await beat(client, status="check", address=address, key=base64.b64encode(key.secret).decode())
+    assert answer.status_code == 200
+    document: dict[str, Any] = answer.json()["checks"]
+    return document
+
+
+async def test_a_check_tries_the_sfu_and_its_key_and_registers_nothing(client: httpx.AsyncClient) -> None:
+    async with running_sfu() as (sfu, _):
+        right = await check(client, sfu.address, sfu.config.key)
+        wrong = await check(client, sfu.address, Key(b"some other key"))
+        assert (right, wrong) == (
+            {"reachable": True, "keyAccepted": True},
+            {"reachable": True, "keyAccepted": False},
+        )
+        assert sfu.channels.by_uuid == {}
+        await sfu.set_fault(Status(status=500))
+        assert await check(client, sfu.address, KEY) == {"reachable": True, "keyAccepted": None}
+        await sfu.set_fault(Refuse())
+        assert await check(client, sfu.address, KEY) == {"reachable": False, "keyAccepted": None}
+    assert await fleet(client) == []
+
+
+async def test_checks_are_bounded(client: httpx.AsyncClient) -> None:
+    async with running_sfu() as (sfu, _):
+        await sfu.set_fault(Delay(ms=300))
+        answers = await asyncio.gather(
+            *(beat(client, status="check", address=sfu.address) for _ in range(12))
+        )
+    assert {answer.status_code for answer in answers} == {200, 429}
+
+
+@pytest.mark.parametrize(
+    ("iat", "exp", "difference"), [(-3600, -3540, -3600), (3600, 3660, 3600), (400, 460, 400)]
+)
+async def test_a_refusal_for_time_says_by_how_much_the_clocks_differ(
+    client: httpx.AsyncClient, iat: int, exp: int, difference: int
+) -> None:
+    now = int(time.time())
+    headers = bearer(iat=now + iat, exp=now + exp)
+    problem = (await client.post("/v1/sfu", json=HEARTBEAT, headers=headers)).json()
+    assert problem["status"] == 401
+    assert abs(problem["clockDifferenceSeconds"] - difference) <= 2
+    assert "clock" in problem["detail"]
+
+
+async def test_a_key_may_have_line_breaks_as_openssl_writes_them(client: httpx.AsyncClient) -> None:
+    text = base64.encodebytes(bytes(range(64))).decode()
+    assert "\n" in text.strip()
+    assert (await beat(client, key=text)).status_code == 200
+    assert (await beat(client, key=text.replace("\n", ""))).status_code == 200
+
+
+@pytest.mark.parametrize("instance", ["9f86d081884c7d65", "sfu-1.a_b", None])
+async def test_an_sfu_may_name_its_process(client: httpx.AsyncClient, instance: str | None) -> None:
+    assert (await beat(client, instance=instance)).status_code == 200
+
+
+@pytest.mark.parametrize("instance", ["", "two words", "x" * 65, 7, ["a"]])
+async def test_an_instance_that_is_no_name_is_refused(client: httpx.AsyncClient, instance: object) -> None:
+    problem = (await beat(client, instance=instance)).json()
+    assert (problem["status"], problem["field"]) == (422, "instance")
 
 
 async def test_an_address_is_leased_to_its_key(client: httpx.AsyncClient) -> None:

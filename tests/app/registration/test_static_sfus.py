@@ -7,14 +7,14 @@ import pytest
 from pydantic import SecretStr
 
 from app.crypto.tokens import Key
-from app.registration.static_sfus import Figures, StaticSfus, read_figures
+from app.registration.static_sfus import StaticSfus
 from app.registry.client import close_client, connect, embedded_client
 from app.registry.registry import Registry
 from app.registry.scripts import RedisClient
 from app.registry.sfus import SfuReport
 from app.settings.model import RedisSettings, Settings, StaticSfuSettings
 from app.upstream.addresses import AddressGuard
-from app.upstream.client import Forwarder, ForwardError
+from app.upstream.client import Forwarder
 from tests.support.logs import captured_logs
 from tests.support.ports import HOST, free_port
 from tests.support.simulated import KEY, bearing, running_sfu, token
@@ -119,29 +119,3 @@ async def test_a_store_that_is_away_is_no_reason_to_stop(forwarder: Forwarder) -
         async with static(registry, forwarder, sfu_at("http://127.0.0.1:1")).kept_registered():
             await eventually(lambda: text.getvalue().count("store_unavailable") >= 3)
     await close_client(store)
-
-
-# Statistics
-
-
-def test_figures_are_the_sums_over_all_channels() -> None:
-    stats = [{"uuid": "a", "sessionsStats": {"count": 2}}, {"uuid": "b", "sessionsStats": {"count": 3}}]
-    assert read_figures(stats) == Figures(channels=2, sessions=5)
-    assert read_figures([]) == Figures(0, 0)
-
-
-@pytest.mark.parametrize(
-    "stats",
-    [
-        *(None, 5, "text", {"uuid": "a"}, [5], ["text"], [{}], [{"sessionsStats": None}]),
-        *(
-            [{"sessionsStats": {}}],
-            [{"sessionsStats": {"count": "many"}}],
-            [{"sessionsStats": {"count": None}}],
-        ),
-        *([{"sessionsStats": {"count": float("inf")}}], [{"sessionsStats": {"count": float("nan")}}]),
-    ],
-)
-def test_statistics_of_another_shape_are_an_error(stats: object) -> None:
-    with pytest.raises(ForwardError, match="another shape"):
-        read_figures(stats)

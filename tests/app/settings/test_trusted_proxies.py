@@ -77,6 +77,10 @@ def test_entries_are_believed_as_far_as_our_networks_wrote_them(peer: str, chain
         ("2001:DB8::1", "2001:db8::1"),
         ("unknown", PEER),
         ("_hidden", PEER),
+        ("::1%é", PEER),
+        ("fe80::1%eth0", PEER),
+        ("[fe80::1%25eth0]:4711", PEER),
+        ("192.0.2.1%0", PEER),
         ("", PEER),
         ("192.0.2.1\r\nX-Evil: 1", PEER),
     ],
@@ -87,13 +91,30 @@ def test_a_port_is_cut_off_and_what_is_no_address_ends_the_walk(entry: str, clie
 
 @given(st.text(), st.integers(0, 10))
 def test_no_header_whatever_gives_anything_but_an_address(chain: str, hops: int) -> None:
-    ipaddress.ip_address(TrustedProxies(hops).client_of(PEER, chain))
+    client = TrustedProxies(hops).client_of(PEER, chain)
+    ipaddress.ip_address(client)
+    assert client.isascii()
+    assert "%" not in client
+
+
+@given(st.text("0123456789abcdef:.[]%é, "))
+def test_no_header_that_looks_like_addresses_gives_anything_but_one(chain: str) -> None:
+    client = TrustedProxies(3).client_of(PEER, chain)
+    ipaddress.ip_address(client)
+    assert client.isascii()
+    assert "%" not in client
 
 
 def test_several_headers_are_one_chain() -> None:
     headers = [(b"x-forwarded-for", b"192.0.2.1"), (b"x-forwarded-for", b"192.0.2.2, 10.0.0.2")]
     scope: Scope = {"type": "http", "client": ("10.0.0.1", 4711), "headers": headers}
     assert client_of(scope, PRIVATE) == "192.0.2.2"
+
+
+def test_a_caller_on_a_link_local_address_has_no_zone() -> None:
+    scope: Scope = {"type": "http", "client": ("fe80::1%eth0", 4711), "headers": []}
+    assert client_of(scope, TrustedProxies()) == "fe80::1"
+    assert client_of(scope, TrustedProxies(1)) == "fe80::1"
 
 
 def test_a_caller_on_a_unix_socket_has_no_address() -> None:

@@ -7,12 +7,9 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
-from yarl import URL
 
 from app.upstream.addresses import AddressGuard
-from app.upstream.client import Forwarder, ForwardError, query_text
+from app.upstream.client import Forwarder, ForwardError
 from tests.app.upstream.test_client import ask
 from tests.support.scripted_server import Peer, ScriptedServer, answer, answers_always, scripted_server
 
@@ -93,27 +90,23 @@ async def test_probes_and_statistics_say_nothing_of_callers(
         assert request.headers == {"Host": f"127.0.0.1:{server.port}", **FIXED}
 
 
-@given(st.lists(st.tuples(st.text(max_size=20), st.text(max_size=20)), min_size=1, max_size=4))
-@example([("recordingAddress", "http://rec/?a=b&c#d e+f%41"), ("", "")])
-@example([("".join(map(chr, range(128))), "é\U0001f600\ud800")])
-def test_a_query_is_written_as_yarl_writes_it(query: list[tuple[str, str]]) -> None:
-    assert query_text(query) == f"?{URL('http://sfu').with_query(query).raw_query_string}"
-
-
-async def test_no_query_leaves_no_mark() -> None:
-    assert query_text([]) == ""
+async def test_a_query_is_passed_on_as_it_is(forwarder: Forwarder, server: ScriptedServer) -> None:
+    await ask(forwarder, server.address, query="a=%E9&b=%7e&c+d=%2B")
+    await ask(forwarder, server.address, query="")
+    assert [request.line for request in server.requests] == [
+        "GET /v1/channel?a=%E9&b=%7e&c+d=%2B HTTP/1.1",
+        "GET /v1/channel HTTP/1.1",
+    ]
 
 
 @pytest.mark.parametrize("evil", EVIL)
 async def test_a_query_cannot_say_more_than_a_query(
     forwarder: Forwarder, server: ScriptedServer, evil: str
 ) -> None:
-    await ask(forwarder, server.address, query=[(evil, evil), ("a", f"b HTTP/1.1{evil}")])
-    [request] = server.requests
-    assert request.line.startswith("GET /v1/channel?")
-    assert request.line.endswith(" HTTP/1.1")
-    assert request.line.count(" ") == 2
-    assert "X-Evil" not in request.headers
+    for query in (f"a={evil}", "a=b HTTP/1.1"):
+        with pytest.raises(ForwardError, match="cannot be written"):
+            await ask(forwarder, server.address, query=query)
+    assert server.accepted == 0
 
 
 @pytest.mark.parametrize("name", ["client", "token", "public_url"])
@@ -122,7 +115,7 @@ async def test_no_text_of_a_caller_becomes_a_header(
     forwarder: Forwarder, server: ScriptedServer, name: str, evil: str
 ) -> None:
     text = f"https://sfu.example{evil}" if name == "public_url" else f"text{evil}"
-    with pytest.raises(ForwardError, match="cannot be reached: ValueError") as caught:
+    with pytest.raises(ForwardError, match="cannot be written") as caught:
         await ask(forwarder, server.address, **{name: text})
     assert "text" not in f"{caught.value!r} {caught.value.__cause__!r}"
     assert server.accepted == 0
@@ -130,7 +123,7 @@ async def test_no_text_of_a_caller_becomes_a_header(
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:8070\r\nX: y", "http://127.0.0.1/x", "ftp://sfu1", ""])
 async def test_no_address_but_a_base_url_is_asked(forwarder: Forwarder, address: str) -> None:
-    with pytest.raises(ForwardError, match="cannot be reached"):
+    with pytest.raises(ForwardError, match="not the URL of an SFU"):
         await ask(forwarder, address)
 
 
@@ -158,7 +151,7 @@ async def test_without_time_for_an_answer_nothing_is_sent(
     forwarder: Forwarder, server: ScriptedServer, timeout_s: float
 ) -> None:
     await ask(forwarder, server.address)
-    with pytest.raises(ForwardError, match="did not answer in time"):
+    with pytest.raises(ForwardError, match="did not answer within"):
         await ask(forwarder, server.address, timeout_s=timeout_s)
     assert len(server.requests) == 1
 
@@ -213,7 +206,7 @@ async def test_a_head_that_drips_cannot_hold_a_request(forwarder: Forwarder) -> 
             await asyncio.sleep(0.02)
 
     async with scripted_server(drip) as server:
-        with pytest.raises(ForwardError, match="did not answer in time"):
+        with pytest.raises(ForwardError, match="did not answer within"):
             await ask(forwarder, server.address)
 
 

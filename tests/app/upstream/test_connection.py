@@ -185,7 +185,7 @@ async def test_a_connection_serves_again_when_both_sides_agree(
     coming = link.ask()
     link.receive(text)
     assert coming.result()[0] in (200, 204, 304)
-    assert coming.result()[1] in (b'{"uuid": "x", "url": "u"}', b"{}", b"")
+    assert coming.result()[1] in (b'{"uuid": "x", "url": "http://sfu"}', b"{}", b"")
     assert link.connection.is_reusable is is_reusable
 
 

@@ -3,22 +3,26 @@
 import base64
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
+from app.crypto.tokens import Key
 from app.registration.service import HeartbeatBody
+from app.upstream.client import Forwarder
 from tests.support.gateway import FakeGateway, running_gateway
-from tests.support.simulated import KEY, Clock, running_sfu
+from tests.support.simulated import EMPTY_SNAPSHOT, KEY, Clock, running_sfu
 from tests.support.waiting import eventually
-from workers.agent.agent import Agent, Figures, read_figures
-from workers.agent.client import RequestFailed
+from workers.agent.agent import FIRST_MEASURES, Agent, check, first_usage, new_client
 from workers.agent.settings import AgentSettings
-from workers.agent.usage import UsageMeter
+from workers.agent.sfu import ProcessWatch
+from workers.agent.usage import Usage, UsageMeter
 from workers.simulator.faults import Fault, Garbage, NoFault, Refuse, Status
-from workers.simulator.sfu import SimulatedSfu
+from workers.simulator.sfu import SfuConfig, SimulatedSfu
+from workers.simulator.tokens import Dialect
 
 KEY_TEXT = base64.b64encode(KEY.secret).decode()
 NOBODY_LISTENS = "http://127.0.0.1:9"
@@ -32,18 +36,49 @@ async def gateway() -> AsyncIterator[FakeGateway]:
 
 @pytest.fixture
 async def sfu() -> AsyncIterator[SimulatedSfu]:
-    async with running_sfu() as (running, _):
+    async with running_sfu(SfuConfig(key=KEY, people=EMPTY_SNAPSHOT, proxy=True)) as (running, _):
         yield running
 
 
-def agent_of(sfu: SimulatedSfu, gateway_url: str, clock: Clock | None = None, **variables: Any) -> Agent:
-    given = {"SFU_GATEWAY_URL": gateway_url, "AUTH_KEY": KEY_TEXT, "SFU_ADDRESS": sfu.address} | variables
-    settings = AgentSettings.model_validate(given)
-    return Agent(settings, new_meter=lambda: UsageMeter(None), random=Random(1), clock=clock or Clock())
+@pytest.fixture
+async def client() -> AsyncIterator[Forwarder]:
+    async with new_client() as client:
+        yield client
+
+
+AgentOf: TypeAlias = Callable[..., Agent]
+
+
+@pytest.fixture
+def agent_of(client: Forwarder) -> AgentOf:
+    """Makes agents that measure without waiting, of SFUs whose process nobody sees."""
+
+    def make(sfu: SimulatedSfu, gateway_url: str, clock: Clock | None = None, **variables: Any) -> Agent:
+        settings = settings_of(sfu, gateway_url, **variables)
+        return Agent(
+            settings,
+            client,
+            new_meter=lambda: UsageMeter(None),
+            random=Random(1),
+            clock=clock or time.time,
+            pause=no_pause,
+            watch=ProcessWatch(settings, find=lambda _: None),
+        )
+
+    return make
+
+
+async def no_pause(_: float) -> None:
+    """Wait for nothing."""
+
+
+def settings_of(sfu: SimulatedSfu, gateway_url: str, **variables: Any) -> AgentSettings:
+    given = {"SFU_GATEWAY_URL": gateway_url, "AUTH_KEY": KEY_TEXT, "SFU_ADDRESS": sfu.address}
+    return AgentSettings.model_validate(given | variables)
 
 
 async def test_the_report_is_a_heartbeat_that_the_gateway_takes(
-    sfu: SimulatedSfu, gateway: FakeGateway
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
 ) -> None:
     for number in range(2):
         sfu.channels.create("198.51.100.7", f"call {number}").sessions |= {1, 2, 3}
@@ -68,10 +103,13 @@ async def test_the_report_is_a_heartbeat_that_the_gateway_takes(
         "sessions": 6,
         "maxSessions": 500,
         "publicUrl": "https://sfu1.example.com",
+        "instance": agent._watch.instance,  # noqa: SLF001
     }
 
 
-async def test_the_operator_s_drain_is_noted_and_not_echoed(sfu: SimulatedSfu, gateway: FakeGateway) -> None:
+async def test_the_operator_s_drain_is_noted_and_not_echoed(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
+) -> None:
     agent = agent_of(sfu, gateway.url)
     gateway.reply = {"status": "ok", "nextPingMs": 2500, "draining": True}
     await agent.heartbeats.beat()
@@ -81,9 +119,9 @@ async def test_the_operator_s_drain_is_noted_and_not_echoed(sfu: SimulatedSfu, g
     assert all("draining" not in beat for beat in gateway.heartbeats)
 
 
-@pytest.mark.parametrize("next_ping_ms", [True, 0, -1, 10**9, float("inf"), float("nan"), "7", None])
+@pytest.mark.parametrize("next_ping_ms", [True, 0, -1, "7", None, [], {}])
 async def test_an_interval_that_makes_no_sense_is_not_followed(
-    sfu: SimulatedSfu, gateway: FakeGateway, next_ping_ms: Any
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway, next_ping_ms: Any
 ) -> None:
     agent = agent_of(sfu, gateway.url)
     gateway.reply = {"nextPingMs": next_ping_ms}
@@ -97,7 +135,7 @@ async def test_an_interval_that_makes_no_sense_is_not_followed(
     ids=lambda fault: f"{fault.fault} {fault.route}",
 )
 async def test_an_sfu_that_does_not_answer_is_not_reported_until_it_does(
-    sfu: SimulatedSfu, gateway: FakeGateway, fault: Fault
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway, fault: Fault
 ) -> None:
     agent = agent_of(sfu, gateway.url)
     await sfu.set_fault(fault)
@@ -108,7 +146,9 @@ async def test_an_sfu_that_does_not_answer_is_not_reported_until_it_does(
     assert len(gateway.heartbeats) == 1
 
 
-async def test_signing_off_needs_no_answer_of_the_sfu(sfu: SimulatedSfu, gateway: FakeGateway) -> None:
+async def test_signing_off_needs_no_answer_of_the_sfu(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
+) -> None:
     agent = agent_of(sfu, gateway.url)
     agent.heartbeats.start()
     await eventually(lambda: gateway.heartbeats)
@@ -118,7 +158,7 @@ async def test_signing_off_needs_no_answer_of_the_sfu(sfu: SimulatedSfu, gateway
 
 
 async def test_one_line_is_logged_per_change_and_none_per_heartbeat(
-    sfu: SimulatedSfu, gateway: FakeGateway, caplog: pytest.LogCaptureFixture
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     agent = agent_of(sfu, gateway.url, SFU_GATEWAY_REGISTRATION__KEY=KEY_TEXT)
     with caplog.at_level(logging.INFO):
@@ -148,35 +188,35 @@ async def beat_twice(agent: Agent) -> None:
 
 @pytest.mark.parametrize("code", [KEY_TEXT, "x" * 33, "", 7, None])
 async def test_what_is_no_error_code_is_not_logged(
-    sfu: SimulatedSfu, gateway: FakeGateway, caplog: pytest.LogCaptureFixture, code: Any
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway, caplog: pytest.LogCaptureFixture, code: Any
 ) -> None:
     gateway.status, gateway.reply = 400, {"code": code}
     await agent_of(sfu, gateway.url).heartbeats.beat()
     assert caplog.messages == [f"no heartbeat, will try again: {gateway.url}/v1/sfu answered 400"]
 
 
-async def test_a_gateway_that_is_none_is_a_failure(sfu: SimulatedSfu) -> None:
+async def test_a_gateway_that_is_none_is_a_failure(agent_of: AgentOf, sfu: SimulatedSfu) -> None:
     async with running_sfu() as (other, _):
         assert not await agent_of(sfu, other.address).heartbeats.beat()
     assert not await agent_of(sfu, NOBODY_LISTENS).heartbeats.beat()
 
 
 async def test_the_second_gateway_is_used_at_once_when_the_first_is_away(
-    sfu: SimulatedSfu, gateway: FakeGateway
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
 ) -> None:
     assert await agent_of(sfu, f"{NOBODY_LISTENS},{gateway.url}").heartbeats.beat()
     assert len(gateway.heartbeats) == 1
 
 
 async def test_ready_means_that_the_sfu_answers_and_a_gateway_takes_it(
-    sfu: SimulatedSfu, gateway: FakeGateway
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
 ) -> None:
     agent = agent_of(sfu, gateway.url)
     ready = agent.pages()["/readyz"]
     assert ready().text == "the SFU does not answer\n"
     gateway.status = 503
     await agent.heartbeats.beat()
-    assert ready().text == "no gateway takes the heartbeats\n"
+    assert ready().text == f"no gateway takes the heartbeats: {gateway.url}/v1/sfu answered 503\n"
     gateway.status = 200
     await agent.heartbeats.beat()
     assert ready().status == 200
@@ -186,8 +226,10 @@ async def test_ready_means_that_the_sfu_answers_and_a_gateway_takes_it(
     assert agent.pages()["/livez"]().status == 200
 
 
-async def test_metrics_tell_of_the_sfu_and_of_the_heartbeats(sfu: SimulatedSfu, gateway: FakeGateway) -> None:
-    clock = Clock()
+async def test_metrics_tell_of_the_sfu_and_of_the_heartbeats(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
+) -> None:
+    clock = Clock(time.time())
     agent = agent_of(sfu, gateway.url, clock)
     assert "last_heartbeat_age" not in metrics_of(agent)
     await beat_twice(agent)
@@ -208,19 +250,9 @@ def metrics_of(agent: Agent) -> dict[str, str]:
     return dict(line.split(" ", 1) for line in lines if not line.startswith("#"))
 
 
-def test_figures_are_the_channels_and_the_people_in_them() -> None:
-    stats = b'[{"sessionsStats": {"count": 2}}, {"sessionsStats": {"count": 3}, "uuid": "new"}]'
-    assert read_figures(stats) == Figures(channels=2, sessions=5)
-    assert read_figures(b"[]") == Figures(0, 0)
-
-
-@pytest.mark.parametrize("stats", [b"", b"{", b"7", b"[1]", b'[{"sessionsStats": {}}]', b"[" * 100_000])
-def test_statistics_of_another_shape_are_no_figures(stats: bytes) -> None:
-    with pytest.raises(RequestFailed):
-        read_figures(stats)
-
-
-async def test_heartbeats_go_on_while_an_sfu_comes_and_goes(sfu: SimulatedSfu, gateway: FakeGateway) -> None:
+async def test_heartbeats_go_on_while_an_sfu_comes_and_goes(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
+) -> None:
     gateway.reply = {"nextPingMs": 20}
     agent = agent_of(sfu, gateway.url, SFU_GATEWAY_PING_INTERVAL="20")
     async with contextlib.AsyncExitStack() as stack:
@@ -232,3 +264,191 @@ async def test_heartbeats_go_on_while_an_sfu_comes_and_goes(sfu: SimulatedSfu, g
         before = len(gateway.heartbeats)
         await sfu.set_fault(NoFault())
         await eventually(lambda: len(gateway.heartbeats) > before)
+
+
+# What is checked before the SFU joins
+
+
+OTHER_KEY = Key(b"a key that is not this SFU's own")
+OTHER_TEXT = base64.b64encode(OTHER_KEY.secret).decode()
+
+
+@pytest.mark.parametrize("dialect", ["odoo", "strict"])
+async def test_an_sfu_with_another_key_is_not_reported(
+    agent_of: AgentOf, gateway: FakeGateway, dialect: Dialect
+) -> None:
+    async with running_sfu(SfuConfig(key=OTHER_KEY, people=EMPTY_SNAPSHOT, dialect=dialect)) as (sfu, _):
+        agent = agent_of(sfu, gateway.url)
+        assert not await agent.heartbeats.beat()
+        assert "AUTH_KEY is not this SFU's: it answered 422" in agent.heartbeats.failure
+        assert KEY_TEXT not in agent.heartbeats.failure
+        assert (gateway.heartbeats, gateway.checked, sfu.channels.by_uuid) == ([], [], {})
+        assert "AUTH_KEY is not this SFU's" in agent.pages()["/readyz"]().text
+        assert await agent_of(sfu, gateway.url, AUTH_KEY=OTHER_TEXT).heartbeats.beat()
+
+
+async def test_an_sfu_whose_clock_is_far_ahead_is_told_from_one_with_another_key(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
+) -> None:
+    sfu.api._clock = Clock(time.time() + 3600)  # noqa: SLF001
+    agent = agent_of(sfu, gateway.url)
+    assert not await agent.heartbeats.beat()
+    assert "the SFU's clock is more than 390 s ahead" in agent.heartbeats.failure
+
+
+async def test_an_sfu_without_the_route_that_checks_keys_joins(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
+) -> None:
+    await sfu.set_fault(Status(status=404, route="/v1/disconnect"))
+    assert await agent_of(sfu, gateway.url).heartbeats.beat()
+
+
+@pytest.mark.parametrize(
+    ("checks", "failure"),
+    [
+        ({"reachable": False, "keyAccepted": None}, "the gateway cannot reach the SFU at"),
+        ({"reachable": True, "keyAccepted": False}, "the gateway reaches another SFU at"),
+    ],
+)
+async def test_an_sfu_that_the_gateway_cannot_use_is_not_reported_until_it_can(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway, checks: dict[str, Any], failure: str
+) -> None:
+    agent = agent_of(sfu, gateway.url)
+    gateway.checks = checks
+    assert not await agent.heartbeats.beat()
+    assert failure in agent.heartbeats.failure
+    assert gateway.heartbeats == []
+    gateway.checks = {"reachable": True, "keyAccepted": None}
+    assert await agent.heartbeats.beat()
+    assert await agent.heartbeats.beat()
+    assert [beat["status"] for beat in gateway.checked] == ["check", "check"]
+
+
+async def test_a_gateway_that_knows_no_checks_is_joined(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
+) -> None:
+    gateway.checks = None
+    assert await agent_of(sfu, gateway.url).heartbeats.beat()
+
+
+async def test_the_agent_s_own_channel_is_one_and_is_not_reported(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
+) -> None:
+    for _ in range(2):
+        agent = agent_of(sfu, gateway.url)
+        await beat_twice(agent)
+    assert len(sfu.channels.by_uuid) == 1
+    assert [beat["channels"] for beat in gateway.heartbeats] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("is_behind_proxy", "public_url", "warned"),
+    [
+        (True, "https://sfu1.example.com", []),
+        (True, "", []),
+        (False, "", ["PROXY"]),
+        (False, "https://sfu1.example.com", ["public URL", "PROXY"]),
+    ],
+)
+async def test_an_sfu_without_proxy_is_warned_about(
+    agent_of: AgentOf,
+    gateway: FakeGateway,
+    caplog: pytest.LogCaptureFixture,
+    is_behind_proxy: bool,
+    public_url: str,
+    warned: list[str],
+) -> None:
+    config = SfuConfig(key=KEY, people=EMPTY_SNAPSHOT, proxy=is_behind_proxy)
+    async with running_sfu(config) as (sfu, _):
+        given = {"SFU_PUBLIC_URL": public_url} if public_url else {}
+        assert await agent_of(sfu, gateway.url, **given).heartbeats.beat()
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert [warning.partition(":")[0] for warning in warnings] == warned
+    assert all("PROXY" in warning for warning in warnings)
+
+
+async def test_a_check_says_everything_at_once_and_registers_nothing(
+    sfu: SimulatedSfu, gateway: FakeGateway
+) -> None:
+    lines: list[str] = []
+    assert await check(settings_of(sfu, gateway.url), lines.append)
+    assert [line.partition("\n")[0] for line in lines] == [
+        "ok    SFU",
+        "ok    AUTH_KEY",
+        "ok    public URL",
+        "ok    PROXY",
+        "ok    gateway",
+    ]
+    assert gateway.heartbeats == []
+
+
+async def test_a_check_that_fails_says_why(sfu: SimulatedSfu, gateway: FakeGateway) -> None:
+    gateway.status, gateway.reply = 401, {"code": "credentials_expired", "clockDifferenceSeconds": -3600}
+    lines: list[str] = []
+    assert not await check(settings_of(sfu, gateway.url, AUTH_KEY=OTHER_TEXT), lines.append)
+    assert [line.split()[:2] for line in lines] == [["ok", "SFU"], ["FAIL", "AUTH_KEY"], ["FAIL", "gateway"]]
+    assert "is 3600 s behind the gateway's" in lines[-1]
+    sfu.kill()
+    lines.clear()
+    assert not await check(settings_of(sfu, gateway.url), lines.append)
+    assert lines[0].startswith("FAIL  SFU")
+
+
+# A restart in place
+
+
+async def test_an_sfu_that_was_started_again_is_another_instance_and_is_checked_again(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = agent_of(sfu, gateway.url)
+    call = sfu.channels.create("198.51.100.7", "call")
+    call.sessions |= {1, 2}
+    await beat_twice(agent)
+    sfu.kill()
+    await sfu.start()
+    await beat_twice(agent)
+    instances = [beat["instance"] for beat in gateway.heartbeats]
+    assert instances[0] == instances[1] != instances[2] == instances[3]
+    assert len(gateway.checked) == 2
+    assert "the SFU was started again in place: the calls that it had are gone" in caplog.messages
+
+
+async def test_an_sfu_whose_calls_end_one_by_one_is_the_same_instance(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
+) -> None:
+    agent = agent_of(sfu, gateway.url)
+    calls = [sfu.channels.create("198.51.100.7", f"call {number}") for number in range(3)]
+    for call in calls:
+        call.sessions.add(1)
+    await agent.heartbeats.beat()
+    for call in calls:
+        call.sessions.clear()
+        await agent.heartbeats.beat()
+        del sfu.channels.by_uuid[call.uuid]
+        await agent.heartbeats.beat()
+    assert len({beat["instance"] for beat in gateway.heartbeats}) == 1
+
+
+# The first report
+
+
+class PlayedMeter:
+    """A meter with these CPU usages."""
+
+    def __init__(self, *usages: float) -> None:
+        self._usages = list(usages)
+
+    def read(self) -> Usage:
+        """The next one."""
+        return Usage(self._usages.pop(0), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("usages", "reported"),
+    [([0.3], 0.3), ([1.0, 0.4], 0.4), ([1.0, 0.9, 1.0, 0.95, 1.0], 0.9), ([1.0] * FIRST_MEASURES, 1.0)],
+)
+async def test_the_first_report_is_not_that_of_a_machine_that_has_just_started(
+    usages: list[float], reported: float
+) -> None:
+    meter: Any = PlayedMeter(*usages)
+    assert (await first_usage(meter, no_pause)).cpu == reported

@@ -31,9 +31,10 @@ def test_three_variables_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_of(monkeypatch)
     assert settings.gateway_urls == ("http://gateway:8071",)
     assert settings.address == settings.local_url == "http://203.0.113.7:8070"
-    assert (settings.ping_interval_ms, settings.region, settings.agent_port) == (10_000, "default", 8072)
+    assert (settings.ping_interval_ms, settings.region, settings.agent_port) == (10_000, "default", 8079)
     assert settings.registration_key is None
     assert settings.cgroup is None
+    assert settings.agent_bind == "127.0.0.1"
 
 
 def test_several_gateways_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +67,7 @@ def test_an_empty_variable_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_port_that_kubernetes_names_for_a_service_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert settings_of(monkeypatch, SFU_AGENT_PORT="tcp://10.0.0.1:8072").agent_port == 8072
+    assert settings_of(monkeypatch, SFU_AGENT_PORT="tcp://10.0.0.1:8072").agent_port == 8079
 
 
 def test_none_turns_the_control_group_off(monkeypatch: pytest.MonkeyPatch) -> None:

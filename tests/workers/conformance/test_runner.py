@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -32,6 +33,7 @@ from workers.simulator.tokens import Dialect
 
 COMMAND = Path(sys.executable).with_name("sfu-gateway")
 REGISTRATION_KEY = Key(b"the key that lets SFUs register!")
+ADMIN_TOKEN = "the-token-of-this-test"
 NOBODY_LISTENS = "http://127.0.0.1:9"
 OK = {"status": "ok", "nextPingMs": 10_000, "draining": False}
 
@@ -45,6 +47,7 @@ def gateway_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "SFU_GATEWAY_PORT": url.rpartition(":")[2],
         "SFU_GATEWAY_KEY": text_of(Key(b"the key that Odoo signs with: 32")),
         "SFU_GATEWAY_REGISTRATION__KEY": text_of(REGISTRATION_KEY),
+        "SFU_GATEWAY_ADMIN_TOKEN": ADMIN_TOKEN,
     }
     log = tmp_path_factory.mktemp("conformance") / "gateway.log"
     with Process([COMMAND, "serve"], log=log, env=env, ready=answers(f"{url}/readyz"), ready_seconds=20):
@@ -74,8 +77,42 @@ async def test_the_played_sfu_is_gone_afterwards(gateway_url: str) -> None:
 
 @pytest.mark.parametrize("dialect", ["odoo", "strict"])
 async def test_an_sfu_of_each_dialect_keeps_every_clause(dialect: Dialect) -> None:
-    async with running_sfu(SfuConfig(key=KEY, people=EMPTY_SNAPSHOT, dialect=dialect)) as (sfu, _):
+    async with running_sfu(SfuConfig(key=KEY, people=EMPTY_SNAPSHOT, dialect=dialect, proxy=True)) as (
+        sfu,
+        _,
+    ):
         assert violated(await all_of(hold_sfu(sfu.address, KEY))) == []
+
+
+@pytest.mark.parametrize("dialect", ["odoo", "strict"])
+async def test_a_key_that_is_not_the_sfu_s_is_named_and_nothing_else_is_blamed(dialect: Dialect) -> None:
+    config = SfuConfig(key=KEY, people=EMPTY_SNAPSHOT, dialect=dialect, proxy=True)
+    async with running_sfu(config) as (sfu, _):
+        outcomes = await all_of(hold_sfu(sfu.address, Key(b"a key of another SFU, not of this")))
+    blamed = {outcome.id: outcome.detail for outcome in outcomes if not outcome.passed}
+    assert "--key (AUTH_KEY) is not this SFU's" in blamed.pop("KEY-1")
+    assert set(blamed.values()) == {"not decided: see KEY-1"}
+    assert {"SFU-1", "SFU-9", "SFU-11", "SFU-15"}.isdisjoint(blamed)
+
+
+async def test_an_sfu_that_ignores_the_forwarded_address_breaks_that_clause_alone() -> None:
+    async with running_sfu(SfuConfig(key=KEY, people=EMPTY_SNAPSHOT)) as (sfu, _):
+        [violation] = violated(await all_of(hold_sfu(sfu.address, KEY)))
+    assert violation == "SFU-16: the caller 192.0.2.1 is seen as 127.0.0.1: set PROXY=1 (odoo/sfu)"
+
+
+async def test_a_run_leaves_one_sfu_at_most_and_with_the_admin_token_none(gateway_url: str) -> None:
+    async with httpx.AsyncClient(base_url=gateway_url, trust_env=False) as client:
+        before = await played(client)
+        await all_of(hold_gateway(gateway_url, REGISTRATION_KEY, admin_token=ADMIN_TOKEN))
+        assert await played(client) == before
+        await all_of(hold_gateway(gateway_url, REGISTRATION_KEY))
+        assert len(await played(client)) == len(before) + 1
+
+
+async def played(client: httpx.AsyncClient) -> list[str]:
+    """Addresses of the played SFUs that a gateway lists."""
+    return [sfu["address"] for sfu in (await client.get("/v1/health")).json()["sfus"]]
 
 
 async def test_who_does_not_answer_keeps_nothing() -> None:
@@ -222,6 +259,7 @@ def with_constant_uuid(_: Asked, answered: Answered) -> Answered:
 
 
 BROKEN_SFUS: dict[str, Sabotage | Fault] = {
+    "KEY-1": Status(status=404, route="/v1/disconnect"),
     "SFU-1": Status(status=204, route="/v1/noop"),
     "SFU-2": instead(lambda asked: asked.path == "/v1/stats", json_answer([{"uuid": "7c0e"}])),
     "SFU-3": NoUuid(route="/v1/channel"),
@@ -237,6 +275,7 @@ BROKEN_SFUS: dict[str, Sabotage | Fault] = {
     "SFU-13": turning(500, channel()),
     "SFU-14": Status(status=404, route="/v1/disconnect"),
     "SFU-15": turning(422, Answered(200)),
+    "SFU-16": changing(with_constant_uuid),
 }
 
 
@@ -310,7 +349,7 @@ def test_the_command_decides_both_sides_and_its_status_says_whether_all_is_kept(
     gateway_url: str, tmp_path: Path
 ) -> None:
     fleet = Process(
-        [sys.executable, "-m", "workers.simulator", "--sfus", "1", "--show-keys"],
+        [sys.executable, "-m", "workers.simulator", "--sfus", "1", "--show-keys", "--proxy"],
         log=tmp_path / "fleet.log",
         cwd=Path(__file__).parents[3],
         ready=prints(r"\}\n$"),

@@ -78,11 +78,12 @@ async def sessions_of_a_fleet(seed: int) -> list[int]:
         return [sfu.figures().sessions for sfu in fleet.sfus]
 
 
-async def test_the_first_heartbeat_has_the_roadmap_s_payload_and_nothing_else(gateway: FakeGateway) -> None:
+async def test_the_first_heartbeat_has_the_roadmap_s_payload_and_the_instance(gateway: FakeGateway) -> None:
     async with Fleet(reporting_to(gateway)) as fleet:
         [sfu] = fleet.sfus
         await eventually(lambda: gateway.heartbeats)
     beat = gateway.heartbeats[0]
+    assert beat.pop("instance")
     assert {"cpuUsage", "memoryUsage"} <= beat.keys()
     assert 0 <= beat.pop("cpuUsage") <= 1
     assert 0 <= beat.pop("memoryUsage") <= 1
@@ -94,6 +95,15 @@ async def test_the_first_heartbeat_has_the_roadmap_s_payload_and_nothing_else(ga
         "channels": 0,
         "sessions": 0,
     }
+
+
+async def test_a_restart_is_another_instance(gateway: FakeGateway) -> None:
+    async with Fleet(reporting_to(gateway)) as fleet:
+        [sfu] = fleet.sfus
+        await eventually(lambda: gateway.heartbeats)
+        sfu.kill()
+        await sfu.start()
+        await eventually(lambda: len({beat["instance"] for beat in gateway.heartbeats}) == 2)
 
 
 async def test_fixed_figures_capacity_and_the_wish_to_drain_are_reported(gateway: FakeGateway) -> None:

@@ -1,0 +1,104 @@
+"""What the registry is told of the attempts of one channel request: each attempt once, whatever happens."""
+
+from dataclasses import dataclass
+
+from app.channels.attempts import Attempt, Attempts
+from app.channels.observer import Observer
+from app.channels.placer import Placer
+from app.logs import logger
+from app.registry.placements import ForwardOutcome, Outcome
+
+log = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """Reports one request's attempts. Every selected SFU has a reservation, so every attempt has a report."""
+
+    placer: Placer
+    observer: Observer
+    attempts: Attempts
+    request_id: str
+    tenant: str
+    issuer: str
+    channel_key_fingerprint: str = ""
+    is_limited: bool = False
+    """Whether the tenant has a limit."""
+
+    async def report_certain(self) -> None:
+        """Report the attempts that have failed and need no witness, while the request goes on."""
+        for attempt in self.attempts.unreported:
+            if attempt.error is not None and attempt.error.blame != "with-witness":
+                await self._report_ended(attempt)
+
+    async def settle(self) -> None:
+        """Report the outcomes of a request that is over.
+
+        Where no SFU served it, or its caller has left, open attempts are ended, and the last report ends the lock.
+        """
+        attempts = self.attempts
+        if attempts.winner is None or attempts.is_abandoned:
+            await attempts.cancel_open()
+        winner = attempts.winner
+        if winner is not None and winner.channel is not None:
+            winner.is_reported = True
+            channel, placement = winner.channel, winner.placement
+            is_news = placement.is_locked or channel.uuid != placement.uuid
+            if is_news or len(attempts.all) > 1:  # a later attempt has moved the placement elsewhere
+                await self._report(winner, "created", is_final=True, uuid=channel.uuid)
+        unreported = attempts.unreported
+        for attempt in unreported:
+            await self._report_ended(attempt, is_final=winner is None and attempt is unreported[-1])
+
+    @property
+    def are_complete(self) -> bool:
+        """Whether nothing is left for `report_late`."""
+        return not self.attempts.is_any_open and not self.attempts.unreported
+
+    async def report_late(self) -> None:
+        """Report attempts that end after the caller has been answered."""
+        while not self.are_complete:
+            if not self.attempts.unreported:
+                await self.attempts.next_end()
+            for attempt in self.attempts.unreported:
+                await self._report_ended(attempt)
+
+    async def _report_ended(self, attempt: Attempt, *, is_final: bool = False) -> None:
+        attempt.is_reported = True
+        if attempt.channel is not None:
+            self.observer.channel_orphaned(attempt.placement.region)
+            log.warning("channel_orphaned", request_id=self.request_id, sfu=attempt.placement.address)
+        outcome = attempt.outcome(is_served=self.attempts.winner is not None)
+        await self._report(attempt, outcome, is_final=is_final)
+
+    async def _report(self, attempt: Attempt, outcome: Outcome, *, is_final: bool, uuid: str = "") -> None:
+        """Report an outcome.
+
+        Fails open and counts: the other attempts are still to be reported, and a channel that exists is an answer.
+        """
+        placement, detail = attempt.placement, str(attempt.error or "")
+        named = {"request_id": self.request_id, "sfu": placement.address}
+        if outcome in ("failed", "misconfigured"):
+            log.warning("sfu_blamed", **named, outcome=outcome, detail=detail)
+        report = ForwardOutcome(
+            id=self.request_id,
+            tenant=self.tenant,
+            issuer=self.issuer,
+            address=placement.address,
+            result=outcome,
+            is_final=is_final,
+            uuid=uuid,
+            is_local=placement.is_local,
+            attempt=attempt.number,
+            error=detail,
+            generation=placement.generation,
+            caller=placement.caller,
+            channel_key_fingerprint=self.channel_key_fingerprint,
+            is_limited=self.is_limited,
+        )
+        try:
+            with self.observer.phase("report"):
+                await self.placer.record_outcome(report)
+        except Exception as defect:
+            self.observer.report_failed(defect)
+            log.exception("report_failed", **named)

@@ -1,0 +1,163 @@
+"""R28, R34, R36: SFUs that answer badly or late, and requests that every SFU rejects."""
+
+import asyncio
+from typing import Any, Final, Literal
+
+import pytest
+
+from tests.chaos.conftest import start
+from tests.chaos.load import Answers, Load
+from tests.chaos.rows import Row, Scale
+from tests.chaos.test_sfus import channel_requests, urls
+from tests.journeys.deployment import Deployment, Replica, RunningFleet
+
+DEADLINE_MS: Final = 2_500
+STATUSES: Final = (401, 404, 500, 429, 400, 402, 403, 405, 409, 410, 413, 421, 422, 426, 501, 502, 503, 504)
+"""The first four, one of each kind, are tried in short runs, too."""
+
+Place = Literal["beside others", "alone in its region", "beside drained and full ones"]
+
+
+def _status(status: int) -> dict[str, Any]:
+    return {"fault": "status", "status": status, "route": "/v1/channel"}
+
+
+async def _set_fault(fleet: RunningFleet, address: str, fault: dict[str, Any]) -> None:
+    await asyncio.to_thread(fleet.control, address, "fault", fault)
+
+
+async def _admin(replica: Replica, action: str, address: str) -> None:
+    answer = await asyncio.to_thread(replica.admin, action, address=address)
+    assert answer.status_code == 200, answer.text
+
+
+def _ejected(replica: Replica) -> list[str]:
+    """What `/v1/health` shows of SFUs that are out by failures."""
+    return [
+        f"{sfu['address']} {sfu['status']} {sfu['breaker']}"
+        for sfu in replica.health()["sfus"]
+        if sfu["status"] != "up" or sfu["breaker"] != "closed"
+    ]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "beside others",
+        pytest.param(
+            "alone in its region",
+            marks=pytest.mark.xfail(
+                strict=False, reason="the last SFU of a region is never ejected (breaker.max_ejected_percent)"
+            ),
+        ),
+        "beside drained and full ones",
+    ],
+)
+async def test_an_sfu_that_answers_with_any_error_fails_no_request(
+    deployment: Deployment, scale: Scale, place: Place
+) -> None:
+    row = Row(
+        f"R28 ({place})",
+        "one SFU answers any 4xx, any 5xx",
+        "0 failed requests; at most 6 tries at it until it changes; its state and reason are shown",
+    )
+    statuses = STATUSES[: scale.count(len(STATUSES), 4)]
+    names = [f"region-{number}" for number in range(len(statuses))]
+    regions = [*names, "eu-west", "eu-west"] if place == "alone in its region" else ["eu-west"]
+    options = ("--regions", ",".join(regions))
+    replicas, fleet = start(deployment, replicas=2, sfus=len(statuses) + 2, options=options)
+    *victims, full, _healthy = fleet.addresses
+    if place == "beside drained and full ones":
+        figures = {"channels": 250_000, "sessions": 1_000_000, "cpuUsage": 0.5, "memoryUsage": 0.5}
+        await asyncio.to_thread(fleet.control, full, "figures", figures)
+        for victim in victims:
+            await _admin(replicas[0], "drain", victim)
+    answers, tries, unexplained = Answers(), 0, 0
+    for victim, region, status in zip(victims, names, statuses, strict=True):
+        if place == "beside drained and full ones":
+            await _admin(replicas[0], "resume", victim)
+        await _set_fault(fleet, victim, _status(status))
+        before = await channel_requests(fleet, victim)
+        suffix = f"/r/{region}" if place == "alone in its region" else ""
+        name = f"https://odoo.example:channel:{status}-{{}}".format
+        async with Load([url + suffix for url in urls(replicas)], 50, name).running() as load:
+            await asyncio.sleep(scale.seconds(10, 2))
+        answers.all.extend(load.answers.all)
+        asked = await channel_requests(fleet, victim) - before
+        tries = max(tries, asked)
+        log = "".join(replica.process.output for replica in replicas)
+        unexplained += asked > 0 and not any(
+            victim in line and f"answered {status}" in line
+            for line in log.splitlines()
+            if "sfu_blamed" in line
+        )
+        if place == "beside drained and full ones":
+            await _admin(replicas[0], "drain", victim)
+        await _set_fault(fleet, victim, {"fault": "none"})
+    figure = (
+        f"{len(answers.failed)} of {len(answers.all)} failed ({answers.statuses()}); "
+        f"at most {tries} tries at it; {unexplained} of {len(statuses)} without a reason in the log"
+    )
+    kept = not answers.failed and not unexplained
+    row.record(figure, kept=kept and tries <= 6, required=kept)
+
+
+async def test_requests_that_every_sfu_rejects_eject_nobody(deployment: Deployment, scale: Scale) -> None:
+    row = Row(
+        "R34",
+        "requests that every SFU rejects, in every way",
+        "nobody ejected; each answered within the deadline",
+    )
+    replicas, fleet = start(deployment, replicas=2, sfus=4)
+    ways: list[dict[str, Any]] = [
+        *map(_status, (400, 401, 404, 422, 500, 503)),
+        {"fault": "garbage", "route": "/v1/channel"},
+        {"fault": "no-uuid", "route": "/v1/channel"},
+        {"fault": "reset", "route": "/v1/channel"},
+        {"fault": "hang", "route": "/v1/channel"},
+    ]
+    answers, ejected = Answers(), list[str]()
+    for number, fault in enumerate(ways):
+        for address in fleet.addresses:
+            await _set_fault(fleet, address, fault)
+        name = f"https://odoo.example:channel:{number}-{{}}".format
+        async with Load(urls(replicas), scale.count(50, 25), name).running() as load:
+            await asyncio.sleep(scale.seconds(3, 1))
+        answers.all.extend(load.answers.all)
+        ejected += await asyncio.to_thread(_ejected, replicas[0])
+    unanswered = [answer for answer in answers.all if answer.status == 0]
+    slowest = answers.latency_ms(1)
+    figure = f"{len(answers.all)} requests ({answers.statuses()}); {len(ejected)} ejected; slowest {slowest:.0f} ms"
+    kept = not ejected and not unanswered
+    row.record(figure, kept=kept and slowest <= DEADLINE_MS + 100, required=kept)
+
+
+@pytest.mark.parametrize(("sfus", "delay_ms"), [(1, 2_000), (3, 1_500)])
+async def test_sfus_slower_than_their_share_of_the_deadline_fail_no_request(
+    deployment: Deployment, scale: Scale, sfus: int, delay_ms: int
+) -> None:
+    row = Row(
+        f"R36 ({sfus} of {sfus} SFUs need {delay_ms} ms)",
+        "SFUs slower than their share of the deadline, but within it",
+        "0 failed requests; nobody ejected",
+    )
+    replicas, fleet = start(deployment, replicas=2, sfus=sfus)
+    for address in fleet.addresses:
+        await _set_fault(fleet, address, {"fault": "delay", "ms": delay_ms, "route": "/v1/channel"})
+    async with Load(urls(replicas), 20).running() as load:
+        await asyncio.sleep(scale.seconds(30, 4))
+    ejected = await asyncio.to_thread(_ejected, replicas[0])
+    await asyncio.sleep(DEADLINE_MS / 1000)  # until the last attempt has ended, whose caller has its answer
+    ejected += await asyncio.to_thread(_ejected, replicas[0])
+    figure = (
+        f"{len(load.answers.failed)} of {len(load.answers.all)} failed; {len(ejected)} ejected; "
+        f"{_orphans(replicas):.0f} orphaned channels"
+    )
+    row.record(figure, kept=not load.answers.failed and not ejected)
+
+
+def _orphans(replicas: list[Replica]) -> float:
+    lines = [line for replica in replicas for line in replica.client.get("/metrics").text.splitlines()]
+    return sum(
+        float(line.split()[-1]) for line in lines if line.startswith("sfu_gateway_orphaned_channels_total")
+    )
