@@ -21,16 +21,23 @@
         ├── NoSfuAvailable           503     no_sfu            (retry helps)
         ├── Overloaded               503     overloaded        (retry helps)
         ├── ReplicaBusy              503     overloaded        (retry helps)
-        ├── AllSfusFailed                503     all_failed        (retry helps)
+        ├── AllSfusFailed            503     all_failed        (retry helps)
         ├── ReplicaFault             503     replica_fault     (retry helps)
         ├── DeadlineExceeded         503     deadline          (retry helps)
-        └── RegistryUnavailable         503     store_unavailable (retry helps)
+        └── RegistryUnavailable      503     store_unavailable (retry helps)
 
 One handler (`app.api.problems`) renders them all as RFC 9457 problem documents. Codes are stable: callers may
 branch on them. Details never carry a key, a token or any other secret.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+SETTINGS_EXIT_CODE: Final = 3
+"""How a process ends that cannot work with its settings, or with the data that is in Redis."""
+
+
+class SettingsError(Exception):
+    """One or more settings are wrong. The message names each; it never shows a value."""
 
 
 class GatewayError(Exception):

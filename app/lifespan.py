@@ -21,7 +21,7 @@ from app.channels.service import Channels
 from app.dashboard.counters import ChannelCounter
 from app.dashboard.fleet_watch import FleetView
 from app.dashboard.history import History
-from app.errors import RegistryUnavailable
+from app.errors import RegistryUnavailable, SettingsError
 from app.events.feed import EventFeed
 from app.logs import logger
 from app.regions.choice import RegionChooser
@@ -36,7 +36,6 @@ from app.registry.registry import Registry
 from app.registry.schema_version import SCHEMA_EXIT_CODE, SchemaRefused, SchemaWatch
 from app.registry.scripts import RedisClient
 from app.registry.snapshot import Snapshot
-from app.settings.loader import SettingsError
 from app.settings.model import Settings
 from app.sweeper import Sweeper, patience_of
 from app.telemetry.fleet_gauges import FleetGauges, Limits

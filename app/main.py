@@ -18,11 +18,11 @@ from app.api.problems import render_disconnect, render_gateway_error, render_htt
 from app.api.routes import ROUTES
 from app.api.state import State
 from app.dashboard.counters import ChannelCounter
-from app.errors import GatewayError
+from app.errors import SETTINGS_EXIT_CODE, GatewayError, SettingsError
 from app.lifespan import check_optional_parts, open_resources
 from app.logs import configure_logging
 from app.registry.scripts import RedisClient
-from app.settings.loader import SETTINGS_EXIT_CODE, SettingsError, load_serving_settings
+from app.settings.loader import load_serving_settings
 from app.settings.model import Settings
 from app.telemetry.metrics import Metrics
 from app.telemetry.tracing import tracing_of

@@ -14,9 +14,9 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from tests.support.engines import Engine, RedisServer, ServerName, any_binary, required_binary
+from tests.support.engines import RedisServer, ServerName, any_binary, required_binary
 from tests.support.ports import HOST, free_port
-from tests.support.processes import Process, ProcessFailed, Readiness, accepts, answers, prints
+from tests.support.processes import Process, ProcessFailed, Readiness, accepts, prints
 from tests.support.proxy import FaultProxy, Faults
 from tests.support.topologies import cluster, sentinel_set
 from tests.support.waiting import eventually, eventually_sync
@@ -36,38 +36,12 @@ print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pi
 
 
 class TestWaiting:
-    async def test_eventually_returns_the_first_truthy_value(self) -> None:
-        values = iter([0, "", "found", "too late"])
-        assert await eventually(lambda: next(values)) == "found"
-
-    async def test_eventually_awaits_what_is_awaitable(self) -> None:
-        async def answer() -> int:
-            return 42
-
-        assert await eventually(answer) == 42
-
     async def test_eventually_gives_up_with_the_last_value(self) -> None:
         with pytest.raises(AssertionError, match=r"not within 0\.05 s; last seen: \[\]"):
             await eventually(list[int], timeout_seconds=0.05)
 
-    def test_eventually_sync_does_both_alike(self) -> None:
-        values = iter([None, "found"])
-        assert eventually_sync(lambda: next(values)) == "found"
-        with pytest.raises(AssertionError, match=r"not within 0\.05 s; last seen: \[\]"):
-            eventually_sync(list[int], timeout_seconds=0.05)
-
 
 class TestPorts:
-    def test_a_free_port_can_be_listened_on(self) -> None:
-        port = free_port()
-        with socket.create_server((HOST, port)) as server:
-            assert server.getsockname() == (HOST, port)
-
-    def test_a_port_in_use_is_passed_over(self) -> None:
-        with socket.create_server((HOST, free_port())) as server:
-            used = server.getsockname()[1]
-            assert used not in {free_port() for _ in range(200)}
-
     def test_processes_never_hand_out_the_same_port(self, tmp_path: Path) -> None:
         code = f"from tests.support.ports import free_port; print(*[free_port() for _ in range(90)]); {SLEEP}"
         with ExitStack() as running:
@@ -104,15 +78,6 @@ class TestProcess:
         with http_server(port, log, accepts(port)):
             socket.create_connection((HOST, port), timeout=1).close()
 
-    def test_it_is_ready_when_its_url_answers(self, log: Path) -> None:
-        port = free_port()
-        with http_server(port, log, answers(f"http://{HOST}:{port}/child.log")) as server:
-            assert "GET /child.log" in server.output
-
-    def test_it_is_ready_when_its_output_matches(self, log: Path) -> None:
-        with child(SLEEP, log, prints("^up$")) as process:
-            assert process.output == "up\n"
-
     def test_an_early_end_is_reported_with_its_output(self, log: Path) -> None:
         process = child("raise SystemExit('no such setting')", log, prints("never"))
         with pytest.raises(ProcessFailed, match=r"(?s)child ended with status 1 .*no such setting"):
@@ -123,15 +88,6 @@ class TestProcess:
         with pytest.raises(ProcessFailed, match=r"(?s)child is not ready after 0\.5 s: .*up"):
             process.start()
         assert not process.is_running
-
-    def test_it_ends_with_its_context(self, log: Path) -> None:
-        with child(SLEEP, log) as process:
-            assert process.is_running
-        assert not psutil.pid_exists(process.pid)
-
-    def test_terminate_asks_first_and_returns_the_status(self, log: Path) -> None:
-        with child(SLEEP, log, prints("up")) as process:
-            assert process.terminate() == -15
 
     def test_terminate_kills_one_that_does_not_listen(self, log: Path) -> None:
         with child(STUBBORN, log, prints("up")) as process:
@@ -171,21 +127,6 @@ time.sleep(60)
             test_process.kill()
             eventually_sync(lambda: has_ended(orphan))
 
-    def test_it_can_be_started_again_and_keeps_outputs_apart(self, log: Path) -> None:
-        with child(SLEEP, log, prints("up")) as process:
-            first = process.pid
-            process.kill()
-            process.start()
-            assert process.pid != first
-            assert process.output == "up\n"
-
-    def test_it_cannot_run_twice_at_once(self, log: Path) -> None:
-        with child(SLEEP, log) as process, pytest.raises(ProcessFailed, match="already running"):
-            process.start()
-
-    def test_wait_returns_the_status_of_one_that_ends_by_itself(self, log: Path) -> None:
-        assert child("raise SystemExit(3)", log).start().wait() == 3
-
     def test_it_inherits_path_but_no_settings(self, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SFU_GATEWAY_PORT", "1")
         code = "from os import environ as e; print('PATH' in e, e.get('SFU_GATEWAY_PORT'), e['GIVEN'])"
@@ -201,13 +142,6 @@ def http_server(port: int, log: Path, ready: Readiness) -> Process:
 
 
 class TestEngines:
-    async def test_it_answers_with_text(self, redis: Redis) -> None:
-        await redis.hset("{sfu}:node", mapping={"region": "eu-west"})
-        assert await redis.hgetall("{sfu}:node") == {"region": "eu-west"}
-
-    async def test_it_runs_scripts(self, redis: Redis) -> None:
-        assert await redis.eval("return {KEYS[1], ARGV[1], 42}", 1, "key", "value") == ["key", "value", 42]
-
     @pytest.mark.parametrize("turn", [1, 2])
     async def test_each_test_finds_it_empty(self, redis: Redis, turn: int) -> None:
         assert await redis.dbsize() == 0
@@ -215,18 +149,6 @@ class TestEngines:
             await redis.evalsha("e0e1f9fabfc9d4800c877a703b823ac0578ff8db", 0)  # "return 1"
         await redis.set("turn", turn)
         await redis.eval("return 1", 0)
-
-    async def test_its_clients_share_their_data(self, engine: Engine) -> None:
-        async with engine.connect() as one, engine.connect() as other:
-            await one.set("key", "value")
-            assert await other.get("key") == "value"
-
-    def test_only_fakeredis_has_no_url(self, engine: Engine) -> None:
-        assert (engine.url is None) == (engine.name == "fakeredis")
-
-    async def test_a_journey_gets_the_url_of_a_real_server(self, redis_url: str) -> None:
-        async with Redis.from_url(redis_url) as client:
-            assert await client.info("server")
 
     def test_a_server_started_again_is_empty_on_the_same_port(self, own_server: RedisServer) -> None:
         own_server.call("SET", "key", "value")
@@ -354,13 +276,6 @@ async def proxy(echo: Echo) -> AsyncIterator[FaultProxy]:
 
 
 class TestFaultProxy:
-    async def test_without_faults_it_is_transparent(self, proxy: FaultProxy) -> None:
-        megabyte = bytes(range(256)) * 4096
-        async with connected(proxy.port) as client:
-            assert await client.ask(b"hello") == b"hello"
-            assert await client.ask(megabyte) == megabyte
-        assert proxy.accepted == 1
-
     async def test_a_half_closed_connection_still_gets_its_reply(self, proxy: FaultProxy) -> None:
         async with connected(proxy.port) as client:
             client.writer.write(b"last words")

@@ -9,8 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from app.errors import GatewayError, RegistryUnavailable
-from app.settings.loader import SETTINGS_EXIT_CODE, SettingsError
+from app.errors import SETTINGS_EXIT_CODE, GatewayError, RegistryUnavailable, SettingsError
 
 
 class Exit(IntEnum):

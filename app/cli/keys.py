@@ -7,13 +7,12 @@ import typer
 
 from app.cli.exits import Exit, fail, told_in_one_line
 from app.cli.options import Config
-from app.settings.loader import SettingsError, load_settings
+from app.errors import SettingsError
 
 if TYPE_CHECKING:
     from app.crypto.tokens import Key
 
 _KEY_BYTES: Final = 32
-_TIMEOUT_S: Final = 2.0
 
 
 def keygen() -> None:
@@ -33,6 +32,8 @@ def token(
     config: Config = None,
 ) -> None:
     """Print a signed token, as Odoo (or with --registration an SFU) would send it."""
+    from app.settings.loader import load_settings
+
     with told_in_one_line():
         settings = load_settings(config)
         keys: tuple[Key, ...] = settings.registration.key if registration else settings.key
@@ -50,16 +51,10 @@ def healthcheck(
     config: Config = None,
 ) -> None:
     """Exit 0 when the replica on this machine is alive, else 1. For container health checks."""
-    import httpx
+    from app.cli.healthcheck import check
 
-    with told_in_one_line():
-        base = url or f"http://127.0.0.1:{load_settings(config).port}"
-    try:
-        response = httpx.get(f"{base}/livez", timeout=_TIMEOUT_S, trust_env=False)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        fail(f"{base}/livez: {type(error).__name__}", Exit.FAILED)
-    if response.status_code != 200:
-        fail(f"{base}/livez: {response.status_code}", Exit.FAILED)
+    if trouble := check(url, None if config is None else str(config)):
+        fail(trouble, Exit.FAILED)
 
 
 def openapi() -> None:

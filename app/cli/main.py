@@ -1,6 +1,5 @@
 """The `sfu-gateway` command."""
 
-import asyncio
 import os
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ from app.cli import doctor, keys, sfus, watching
 from app.cli.exits import Exit, fail, told_in_one_line
 from app.cli.lean_imports import imports_without
 from app.cli.options import Config
-from app.settings.loader import SettingsError, load_serving_settings, load_settings
+from app.errors import SettingsError
 
 if TYPE_CHECKING:
     from app.crypto.tokens import Key
@@ -25,11 +24,6 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-
-def main() -> None:
-    """Run the command line."""
-    cli()
 
 
 def _version(wanted: bool) -> None:
@@ -61,6 +55,7 @@ def serve(
         from app.logs import configure_logging
         from app.main import create_app
         from app.server.uvicorn_server import server_for
+        from app.settings.loader import load_serving_settings
 
     with told_in_one_line():
         settings = load_serving_settings(config)
@@ -87,7 +82,10 @@ def _predecessors_file() -> Path | None:
 @cli.command()
 def sweep(config: Config = None) -> None:
     """Run a sweeper: ends silent SFUs' lives, probes, publishes events. Several may run."""
+    import asyncio
+
     from app.logs import configure_logging
+    from app.settings.loader import load_settings
     from workers.sweeper import sweep_until_told
 
     with told_in_one_line():
@@ -121,6 +119,8 @@ def conformance(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
     """Hold a gateway, an SFU or both against docs/sfu.md. Exits with 0 only if every clause is kept."""
+    import asyncio
+
     from workers.conformance.runner import hold_gateway, hold_sfu, report
 
     runs = []
@@ -153,6 +153,8 @@ def demo(
     duration: Annotated[float, typer.Option(min=0, help="Seconds until it ends by itself; 0: never.")] = 0,
 ) -> None:
     """Run a gateway, a sweeper and simulated SFUs in this process, on an embedded store."""
+    import asyncio
+
     from workers.demo import run_demo
 
     try:

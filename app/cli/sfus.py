@@ -1,5 +1,7 @@
 """`sfu-gateway sfu ...`: look at SFUs, and tell them what to do."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.api.schemas import Sfu
 from app.cli.exits import CommandError, Exit, told_in_one_line
 from app.cli.options import AdminToken, AsJson, Config, Count, GatewayUrl, Interval, RedisUrl
 from app.cli.sources.source import Backend, open_source
-from app.upstream.addresses import sfu_address
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from app.api.schemas import Sfu
 
 group = typer.Typer(
     help="Look at SFUs, drain, resume and forget them.", no_args_is_help=True, rich_markup_mode=None
@@ -56,7 +58,7 @@ async def _list(source: Backend, region: str, interval_s: float, looks: int, *, 
     async def chosen() -> list[Sfu]:
         return [sfu for sfu in await source.sfus() if not region or sfu.region == region]
 
-    async def look(width: int) -> "Table":
+    async def look(width: int) -> Table:
         return sfu_table(await chosen(), width)
 
     if not as_json:
@@ -173,6 +175,8 @@ def _order(
 
 
 def _address(text: str) -> str:
+    from app.upstream.addresses import sfu_address
+
     try:
         return sfu_address(text)
     except ValueError as error:

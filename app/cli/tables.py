@@ -1,5 +1,7 @@
 """What people read at a terminal: tables without lines, one row per thing."""
 
+from __future__ import annotations
+
 import asyncio
 import sys
 import time
@@ -7,12 +9,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
-from app.api.schemas import ExplainedSfu, Sfu
-from app.events.event import Event
-
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+    from app.api.schemas import ExplainedSfu, Sfu
+    from app.events.event import Event
 
 _UNBOUNDED: Final = 1_000
 """Columns of what is printed once: a terminal wraps it, `grep` finds it, nothing is cut."""
@@ -27,7 +29,7 @@ _NARROW: Final = ("ADDRESS", "REGION", "STATUS", "LOAD", "SESSIONS")
 _COLOURS: Final = {"up": "green", "draining": "yellow", "down": "red", "misconfigured": "red"}
 
 
-def console(*, fits_terminal: bool = False) -> "Console":
+def console(*, fits_terminal: bool = False) -> Console:
     """Return a console on standard output, as wide as it takes, or where there is one as the terminal."""
     from rich.console import Console
 
@@ -35,7 +37,7 @@ def console(*, fits_terminal: bool = False) -> "Console":
     return Console(width=width, highlight=False, markup=False, emoji=False)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str] = ()) -> "Table":
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str] = ()) -> Table:
     """Return a table; columns in `numbers` are set flush right."""
     from rich.table import Table
 
@@ -47,7 +49,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequen
     return made
 
 
-def sfu_table(sfus: Sequence[Sfu], width: int = _UNBOUNDED) -> "Table":
+def sfu_table(sfus: Sequence[Sfu], width: int = _UNBOUNDED) -> Table:
     """Return one row per SFU, in `width` columns of text; colour is the state, which is written too."""
     cells = [_cells(sfu) for sfu in sfus]
     widest = [max(map(len, column)) for column in zip(_COLUMNS, *cells, strict=True)]
@@ -68,7 +70,7 @@ def _cells(sfu: Sfu) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def candidate_table(candidates: Sequence[ExplainedSfu]) -> "Table":
+def candidate_table(candidates: Sequence[ExplainedSfu]) -> Table:
     """Return one row per candidate, the best first."""
     columns = ("ADDRESS", "REGION", "VERDICT", "SCORE", "SESSIONS", "CPU", "MEMORY", "PROMISED", "GROUP")
     rows = [
@@ -100,7 +102,7 @@ def event_line(event: Event) -> str:
 
 
 async def show_again_and_again(
-    look: Callable[[int], Awaitable["Table"]], *, interval_s: float, count: int
+    look: Callable[[int], Awaitable[Table]], *, interval_s: float, count: int
 ) -> None:
     """Show what `look` returns for a width, every `interval_s` seconds, `count` times (0: until interrupted).
 

@@ -1,5 +1,7 @@
 """`explain`, `events` and `top`: why a call lands where it does, and what is going on."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import time
@@ -9,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.api.schemas import Explanation, Hint
 from app.cli.exits import told_in_one_line
 from app.cli.options import AdminToken, AsJson, Config, Count, GatewayUrl, Interval, RedisUrl
 from app.cli.sources.source import Backend, PlacementQuery, open_source
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from app.api.schemas import Explanation, Hint
 
 
 def explain(
@@ -111,7 +114,7 @@ def top(
 
         async with open_source(redis, gateway, "", config) as source:
 
-            async def look(width: int) -> "Table":
+            async def look(width: int) -> Table:
                 return await _top(source, most, width)
 
             await show_again_and_again(look, interval_s=interval, count=count)
@@ -120,7 +123,7 @@ def top(
         asyncio.run(run())
 
 
-async def _top(source: Backend, most: int, width: int) -> "Table":
+async def _top(source: Backend, most: int, width: int) -> Table:
     from app.cli.tables import sfu_table, totals
 
     sfus = await source.sfus()

@@ -16,10 +16,10 @@ from pydantic_settings import (
 )
 from pydantic_settings.exceptions import SettingsError as SourceError
 
+from app.errors import SettingsError
 from app.settings.model import ENV_PREFIX, Settings, setting_names
 
 CONFIG_VARIABLE: Final = ENV_PREFIX + "CONFIG"
-SETTINGS_EXIT_CODE: Final = 3
 
 AGENT_VARIABLES: Final = frozenset({"SFU_GATEWAY_URL", "SFU_GATEWAY_PING_INTERVAL"})
 """The roadmap's variables of the SFU's side: ours by prefix, read by the agent."""
@@ -47,10 +47,6 @@ _SERVICE_LINK: Final = re.compile(
 
 https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 """
-
-
-class SettingsError(Exception):
-    """One or more settings are wrong. The message names each; it never shows a value."""
 
 
 def load_settings(config_file: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 from app import __version__
 from app.channels.observer import Observer, Phase
+from app.errors import SettingsError
 from app.registry.placements import Reason
-from app.settings.loader import SettingsError
 from app.settings.model import ENV_PREFIX, TracingSettings
 
 if TYPE_CHECKING:

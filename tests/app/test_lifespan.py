@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from app.crypto.tokens import Key
+from app.errors import SettingsError
 from app.main import create_app
-from app.settings.loader import SettingsError
 from app.settings.model import GeoipSettings, Settings
 
 

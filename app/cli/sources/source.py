@@ -1,19 +1,19 @@
 """Whom a command asks: a gateway over HTTP, or Redis itself. Both answer alike."""
 
+from __future__ import annotations
+
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from pydantic import SecretStr
-
-from app.api.schemas import Explanation, Sfu
 from app.cli.exits import CommandError, Exit
-from app.events.event import Event
-from app.settings.loader import load_settings
-from app.settings.model import Settings
-from app.settings.redis_url import parse_redis_url
+
+if TYPE_CHECKING:
+    from app.api.schemas import Explanation, Sfu
+    from app.events.event import Event
+    from app.settings.model import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,11 @@ def open_source(
 
 def settings_for(redis: str, config: Path | None) -> Settings:
     """Return the settings, with the Redis that the option names. Raises as `open_source`."""
+    from pydantic import SecretStr
+
+    from app.settings.loader import load_settings
+    from app.settings.redis_url import parse_redis_url
+
     settings = load_settings(config)
     if redis:
         try:

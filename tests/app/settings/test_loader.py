@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from app.crypto.tokens import Key
-from app.settings.loader import SECRETS, SettingsError, load_serving_settings, load_settings
+from app.errors import SettingsError
+from app.settings.loader import SECRETS, load_serving_settings, load_settings
 from app.settings.model import Settings
 
 KEY = "cmVwbGFjZSBtZSwgSSBhbSBpbiB0aGUgbWFudWFsIDE="

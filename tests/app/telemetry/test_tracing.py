@@ -12,7 +12,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from app.crypto.tokens import Key
-from app.settings.loader import SettingsError, load_settings
+from app.errors import SettingsError
+from app.settings.loader import load_settings
 from app.settings.model import RegistrationSettings, Settings, TracingSettings
 from app.telemetry.tracing import tracing_of
 from tests.support.apps import running_app
