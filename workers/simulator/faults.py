@@ -94,26 +94,22 @@ class NoUuid(Fault):
         return web.json_response({"url": "http://sfu.invalid"})
 
 
-class Refuse(Fault):
-    """Connection refused: the SFU closes its listener, and resets open connections when they are used."""
-
-    fault: Literal["refuse"] = "refuse"
-
-    async def answer(self, request: web.BaseRequest, serve: Serve) -> web.StreamResponse:
-        if request.transport is not None:
-            request.transport.abort()
-        return web.Response()
-
-
 class Reset(Fault):
     """Takes the request and resets its connection."""
 
     fault: Literal["reset"] = "reset"
 
     async def answer(self, request: web.BaseRequest, serve: Serve) -> web.StreamResponse:
-        if request.transport is not None:
-            request.transport.abort()
-        return web.Response()
+        return _reset(request)
+
+
+class Refuse(Fault):
+    """Connection refused: the SFU closes its listener, and resets open connections when they are used."""
+
+    fault: Literal["refuse"] = "refuse"
+
+    async def answer(self, request: web.BaseRequest, serve: Serve) -> web.StreamResponse:
+        return _reset(request)
 
 
 class Drip(Fault):
@@ -158,6 +154,13 @@ class Redirect(Fault):
 
     async def answer(self, request: web.BaseRequest, serve: Serve) -> web.StreamResponse:
         return web.Response(status=302, headers={"Location": self.location})
+
+
+def _reset(request: web.BaseRequest) -> web.Response:
+    """Reset the connection; the answer goes nowhere."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
 
 
 AnyFault: TypeAlias = Annotated[

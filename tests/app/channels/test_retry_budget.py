@@ -40,3 +40,11 @@ def test_no_more_is_saved_than_a_full_budget() -> None:
     for _ in range(1_000):
         budget.deposit()
     assert spend(budget) == 50
+
+
+def test_a_retry_that_is_put_back_can_be_spent_and_overfills_no_budget() -> None:
+    budget = RetryBudget(Clock())
+    budget.put_back()
+    assert spend(budget) == 50
+    budget.put_back()
+    assert spend(budget) == 1

@@ -1,6 +1,7 @@
 """Which SFU is blamed for an attempt that created no channel."""
 
 import asyncio
+import dataclasses
 import errno
 import socket
 import threading
@@ -169,6 +170,15 @@ async def test_a_replica_that_can_ask_no_sfu_says_that_it_is_the_replicas_fault(
         await gateway.ask()
     assert await gateway.states() == ["up", "up"]
     assert await gateway.reserved() == [0, 0]
+    assert await gateway.is_free()
+
+
+async def test_a_callers_address_that_no_header_can_carry_blames_nobody(gateway: Gateway) -> None:
+    await gateway.add(3)
+    request = dataclasses.replace(gateway.request(), client="::1%é")
+    with pytest.raises(ReplicaFault, match="a header cannot be written"):
+        await gateway.replica().create(request)
+    assert await gateway.states() == ["up"] * 3
     assert await gateway.is_free()
 
 

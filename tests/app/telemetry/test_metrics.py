@@ -68,6 +68,7 @@ def every_series() -> Metrics:
     metrics.requested("/v1/sfu", 422, "invalid_field", 0.1)
     metrics.placed("eu-west", "fallback", attempts=2)
     metrics.forward_failed("eu-west")
+    metrics.channel_orphaned("eu-west")
     gauges = FleetGauges(metrics, registry=None, limits=Limits(0.9, 0.5))  # type: ignore[arg-type]
     gauges.take([sfu()])
     gauges.show()

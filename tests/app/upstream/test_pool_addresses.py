@@ -1,6 +1,7 @@
 """Where a pool connects to: the addresses of a name in their order, and nothing that is no address."""
 
 import asyncio
+import errno
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -122,4 +123,22 @@ async def test_the_dot_at_the_end_of_a_name_is_no_part_of_a_certificate(tmp_path
     async with scripted_server(answers_always, tls=serving) as server:
         pool = pool_that_finds(["127.0.0.1"], trusted)
         assert await ask(pool, f"https://sfu.test.:{server.port}", timeout_s=5) == ANSWER
+        await pool.close()
+
+
+async def test_the_refused_address_of_a_host_tells_more_than_the_one_without_a_route(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    codes = {"127.0.0.1": errno.ECONNREFUSED, "127.0.0.2": errno.ENETUNREACH}
+
+    async def create_connection(_: object, ip: str, *__: object, **___: object) -> object:
+        raise OSError(codes[ip], "made by the test")
+
+    for found in (["127.0.0.1", "127.0.0.2"], ["127.0.0.2", "127.0.0.1"]):
+        pool = pool_that_finds(found)
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio.get_running_loop(), "create_connection", create_connection)
+            with pytest.raises(NotConnected) as caught:
+                await ask(pool, "http://sfu.test:8070")
+        assert isinstance(caught.value.__cause__, ConnectionRefusedError)
         await pool.close()

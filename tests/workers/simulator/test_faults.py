@@ -14,6 +14,7 @@ from workers.simulator.faults import (
     LINK_LOCAL_URL,
     Delay,
     Drip,
+    Fault,
     Garbage,
     Hang,
     Huge,
@@ -21,6 +22,7 @@ from workers.simulator.faults import (
     NoUuid,
     Redirect,
     Refuse,
+    Reset,
     Status,
 )
 
@@ -76,10 +78,11 @@ async def test_a_refusing_sfu_takes_no_connection_until_it_is_mended() -> None:
         assert (await client.get("/v1/noop")).status_code == 200
 
 
-async def test_a_refusing_sfu_resets_a_connection_that_was_open() -> None:
+@pytest.mark.parametrize("fault", [Refuse(), Reset()], ids=lambda fault: str(fault.fault))
+async def test_an_sfu_that_refuses_or_resets_ends_a_connection_that_was_open(fault: Fault) -> None:
     async with running_sfu() as (sfu, client):
         await client.get("/v1/noop")
-        await sfu.set_fault(Refuse())
+        await sfu.set_fault(fault)
         with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
             await client.get("/v1/noop")
 
