@@ -1,8 +1,8 @@
 """Who may ask for channels: one Odoo, or several, each with its keys, its region and its limits."""
 
 import base64
-import hmac
 import hashlib
+import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Self
