@@ -179,7 +179,7 @@ class Heartbeats:
         failure = HeartbeatFailed("no gateway is configured")
         for _ in self._link.urls:
             try:
-                return await self._link.post(f"{self._gateway}/v1/sfu", payload, self._headers())
+                return await self._link.post(f"{self._gateway}/v1/sfu", payload, self._headers(payload))
             except HeartbeatFailed as error:
                 failure = error
                 self._preferred = (self._preferred + 1) % len(self._link.urls)
@@ -189,11 +189,14 @@ class Heartbeats:
     def _gateway(self) -> str:
         return self._link.urls[self._preferred].rstrip("/")
 
-    def _headers(self) -> dict[str, str]:
+    def _headers(self, payload: Payload) -> dict[str, str]:
         key = self._link.registration_key
         if key is None:
             return {}
-        return {"Authorization": f"Bearer {key.sign({'exp': int(self._clock()) + TOKEN_LIFE_SECONDS})}"}
+        claims = {"sub": payload.get("address"), "exp": int(self._clock()) + TOKEN_LIFE_SECONDS}
+        return {
+            "Authorization": f"Bearer {key.sign(claims)}"
+        }  # a token that is overheard registers nothing else
 
     def _follow(self, reply: Any) -> None:
         if not isinstance(reply, dict):

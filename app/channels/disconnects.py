@@ -89,6 +89,10 @@ class Disconnects:
         known = sum(len(part) for part in by_sfu.values())
         return Disconnected(len(by_sfu) - len(failed), failed, len(sessions) - known)
 
+    def check(self, token: str) -> None:
+        """Raise `DisconnectRefused` for a token that `forward` would refuse."""
+        self._read(token)
+
     def _read(self, token: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
         try:
             claims = self._tenants.claims_of(token)

@@ -8,13 +8,13 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.crypto.tokens import Key, bearer_token, verify
+from app.crypto.tokens import Claims, Key, bearer_token, verify
 from app.errors import CredentialsInvalid, InvalidField, MalformedBody, RegistryUnavailable, RouteClosed
 from app.registry.availability import RegistryAvailability
 from app.registry.registry import Registry
 from app.registry.sfus import SfuReport
 from app.settings.model import NAME_PATTERN, Settings
-from app.upstream.addresses import AddressGuard, parse_address
+from app.upstream.addresses import AddressGuard, parse_address, sfu_address
 
 MAX_TOKEN_LIFE_SECONDS: Final = 300
 """A heartbeat's token is made for the moment; a stolen one is worthless soon."""
@@ -26,9 +26,9 @@ Usage = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class HeartbeatBody(BaseModel):
-    """The payload of `POST /v1/sfu`, with the roadmap's names. Unknown fields are ignored."""
+    """The payload of `POST /v1/sfu`, with the roadmap's names. Types are strict; unknown fields are ignored."""
 
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="ignore", strict=True, hide_input_in_errors=True)
 
     status: Literal["up", "down"]
     address: str
@@ -74,8 +74,8 @@ class Registration:
         self._switch = switch
         self._clock = clock
 
-    def authenticate(self, authorization: str | None) -> None:
-        """Let pass whoever holds a registration key.
+    def authenticate(self, authorization: str | None) -> Claims:
+        """Return the claims of the token of a caller that holds a registration key; none where none is asked for.
 
         Raises:
             RouteClosed: the operator has set no registration key.
@@ -83,22 +83,25 @@ class Registration:
         """
         registration = self._settings.registration
         if registration.auth == "none":
-            return
+            return {}
         if not registration.key:
             raise RouteClosed("set registration.key to let SFUs register")
         now = self._clock()
         claims = verify(bearer_token(authorization), registration.key, now=now)
         if claims["exp"] > now + MAX_TOKEN_LIFE_SECONDS + _CLOCK_TOLERANCE_SECONDS:
             raise CredentialsInvalid(f"the token lives longer than {MAX_TOKEN_LIFE_SECONDS} s")
+        return claims
 
-    async def take(self, body: HeartbeatBody) -> Reply:
-        """Register, renew or remove the SFU that sent `body`.
+    async def take(self, body: HeartbeatBody, claims: Claims | None = None) -> Reply:
+        """Register, renew or remove the SFU that sent `body` with a token of these `claims`.
 
         Raises:
+            CredentialsInvalid: the token is bound to another address.
             InvalidField: its key or public URL is none; the field is named.
             AddressNotAllowed, AddressLeased, RateLimited: understood and refused.
             RegistryUnavailable: Redis is away.
         """
+        _check_subject(claims or {}, body.address)
         self._guard.check(body.address)
         key = _key(body.key)
         if self._switch.refuses_heartbeats:
@@ -152,6 +155,18 @@ def read_heartbeat(raw: bytes) -> HeartbeatBody:
         field = ".".join(str(part) for part in problem["loc"])
         raise InvalidField(field, problem["msg"]) from None
     return body.model_copy(update={"address": parse_address("address", body.address)})
+
+
+def _check_subject(claims: Claims, address: str) -> None:
+    """A token may be bound to one SFU: its `sub` is then that SFU's address (RFC 7519 section 4.1.2)."""
+    if "sub" not in claims:
+        return
+    try:
+        subject = sfu_address(claims["sub"])
+    except ValueError:
+        raise CredentialsInvalid("the token's sub is no address of an SFU") from None
+    if subject != address:
+        raise CredentialsInvalid("the token is for another address (sub)")
 
 
 def _key(text: str) -> Key:
