@@ -209,7 +209,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def _feed(self, data: bytes) -> None:
         """Give `data` to the parser, up to the end of the first request in it."""
         start = 0
-        while start < len(data):
+        while start < len(data) and not self._is_over:
             if self._is_busy:
                 self._keep_ahead(data[start:])
                 return
@@ -218,7 +218,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             if not self._parse(part):
                 return
             start = end
-        if not self._is_busy:
+        if not self._is_busy and not self._is_over:
             self._note_incomplete(data)
 
     def _end_of_part(self, data: bytes, start: int) -> int:
