@@ -52,8 +52,12 @@ MAX_TARGET_BYTES: Final = 8 * 1024
 MAX_HEADERS: Final = 100
 """Many short headers take far more memory than their bytes."""
 
-MAX_AHEAD_BYTES: Final = 32 * 1024
-"""Bytes behind a request that runs. With more, the connection ends after the answer to that request."""
+MAX_CHUNKED_BYTES: Final = MAX_BODY_BYTES + MAX_HEAD_BYTES
+"""A chunked body with its framing and trailers."""
+
+MAX_AHEAD_BYTES: Final = 4 * 1024
+"""Bytes behind a request that runs: some twenty small ones. No proxy and no client of ours sends any. With more, the
+connection ends after the answer to the request that runs, and what came behind it is not served."""
 
 MAX_UNSENT_BYTES: Final = 16 * 1024
 """Unsent bytes beyond which an answer counts as not read."""
@@ -131,6 +135,16 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._held = server_state.held if isinstance(server_state, GuardedState) else HeldBytes()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether bytes wait behind the request that runs."""
+        return bool(self._ahead)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether what comes is thrown away."""
+        return self._is_over
 
     # The connection
 
@@ -242,6 +256,9 @@ class GuardedHttpProtocol(HttpToolsProtocol):
                 return False
         elif self._left > 0:
             self._left -= len(part)
+        elif self._received_bytes - self._head_bytes > MAX_CHUNKED_BYTES:
+            self._end_with(_body_too_large())
+            return False
         try:
             self.parser.feed_data(part)
         except httptools.HttpParserUpgrade:  # an ordinary request: no other protocol is spoken here
@@ -249,7 +266,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             self._end_with(_problem_of(error))
             return False
-        if self._is_in_head and len(self.headers or ()) > MAX_HEADERS:
+        if self._is_within and len(self.headers) > MAX_HEADERS:
             self._end_with(_too_many_headers())
             return False
         return True

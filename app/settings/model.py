@@ -249,7 +249,7 @@ class LimitsSettings(Section):
     """Heartbeats a replica works on at once; more are refused at once."""
     max_disconnects: Annotated[int, Field(ge=1)] = 64
     """Disconnects a replica works on at once; more are refused at once."""
-    max_operator_requests: Annotated[int, Field(ge=1)] = 32
+    max_operator_requests: Annotated[int, Field(ge=1)] = 8
     """Operators' requests with the admin token, and as many again without it, that a replica works on at once."""
     max_viewers: Annotated[int, Field(ge=1)] = 100
     """Event streams a replica serves at once."""

@@ -14,8 +14,8 @@ from starlette.routing import Route
 
 from app.api.budgets import Budgets
 from app.api.problems import render_gateway_error
-from app.server.uvicorn_server import guest_server_for
 from app.errors import CredentialsInvalid, GatewayError
+from app.server.uvicorn_server import guest_server_for
 from app.settings.model import LimitsSettings, Settings
 from tests.support.logs import captured_logs
 from tests.support.ports import HOST
