@@ -71,9 +71,12 @@ class Key:
     def claims_of(self, token: str) -> Claims:
         """Return the claims of a `token` signed with this key. Raises `CredentialsInvalid`."""
         try:
-            claims = jwt.decode(token, self._jwk, registry=_THEIRS).claims
+            decoded = jwt.decode(token, self._jwk, registry=_THEIRS)
         except (JoseError, ValueError, TypeError, RecursionError) as error:
             raise CredentialsInvalid("the token is malformed or was signed with another key") from error
+        if "crit" in decoded.header:  # also an empty list, which RFC 7515 section 4.1.11 forbids
+            raise CredentialsInvalid("the token asks for extensions (crit)")
+        claims = decoded.claims
         if not isinstance(claims, dict):
             raise CredentialsInvalid("the token carries no claims")
         return claims

@@ -75,6 +75,7 @@ class Metrics:
         self._in_progress = self._gauge(
             "requests_in_progress", "Requests that hold a place in the budget of their kind.", "kind"
         )
+        self._in_progress.labels("channel")
         self._heartbeats = self._counter(
             "heartbeats", "Heartbeats: accepted (2xx), refused (4xx) or failed (5xx).", "outcome"
         )

@@ -51,7 +51,9 @@ async def test_a_heartbeat_is_signed_with_the_registration_key_for_less_than_fiv
     scheme, _, token = gateway.headers[0]["Authorization"].partition(" ")
     now = Clock()()
     assert scheme == "Bearer"
-    assert now < verify(token, [REGISTRATION_KEY], now=now)["exp"] <= now + 300
+    claims = verify(token, [REGISTRATION_KEY], now=now)
+    assert now < claims["exp"] <= now + 300
+    assert claims["sub"] == gateway.heartbeats[0]["address"]
 
 
 async def test_the_next_gateway_is_asked_when_one_does_not_answer(gateway: FakeGateway, post: Post) -> None:

@@ -125,6 +125,7 @@ const EVENTS = {
   "breaker-closed": { tone: "ok", label: "Breaker closed" },
   misconfigured: { tone: "bad", label: "Misconfigured" },
   overloaded: { tone: "warn", label: "Overloaded" },
+  gap: { tone: "warn", label: "Older events left out" },
   "mass-expiry": { tone: "bad", label: "Mass expiry held" },
 };
 

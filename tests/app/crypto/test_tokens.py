@@ -96,6 +96,7 @@ def test_no_genuine_token_whatever_is_worse_than_invalid(payload: object, header
         pytest.param(signed({"exp": NOW + 9}, {}), id="no alg"),
         pytest.param(signed({"exp": NOW + 9}, {"alg": ["HS256"]}), id="a list of alg"),
         pytest.param(signed({"exp": NOW + 9}, {"alg": "HS256", "crit": ["x"]}), id="unknown crit"),
+        pytest.param(signed({"exp": NOW + 9}, {"alg": "HS256", "crit": []}), id="empty crit"),
         pytest.param(signed({"exp": NOW + 9}, []), id="a header that is a list"),
         pytest.param(hs256([NOW + 9]), id="claims that are a list"),
         pytest.param(hs256(b'{"exp":' + b"9" * 5000 + b"}"), id="a number of 5000 digits"),
