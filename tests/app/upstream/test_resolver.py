@@ -29,10 +29,10 @@ class Names:
 
 
 async def test_only_permitted_addresses_are_found() -> None:
-    names = Names("169.254.169.254", "192.0.2.1", "::ffff:169.254.169.254", "224.0.0.1", "2001:db8::1")
+    names = Names("169.254.169.254", "10.9.2.1", "::ffff:169.254.169.254", "224.0.0.1", "fd00:9::1")
     assert await GuardedResolver(AddressGuard(), lookup=names).resolve("sfu.test") == (
-        "192.0.2.1",
-        "2001:db8::1",
+        "10.9.2.1",
+        "fd00:9::1",
     )
 
 
@@ -45,8 +45,8 @@ async def test_a_host_that_leads_to_no_permitted_address_is_an_error(host: str) 
 async def test_an_ip_address_is_not_asked_for() -> None:
     names = Names()
     resolver = GuardedResolver(AddressGuard(), lookup=names)
-    assert await resolver.resolve("192.0.2.1") == ("192.0.2.1",)
-    assert await resolver.resolve("2001:db8::1") == ("2001:db8::1",)
+    assert await resolver.resolve("10.9.2.1") == ("10.9.2.1",)
+    assert await resolver.resolve("fd00:9::1") == ("fd00:9::1",)
     assert names.asked == []
 
 
@@ -57,19 +57,19 @@ async def test_the_system_is_asked(host: str) -> None:
 
 
 async def test_a_name_is_believed_for_a_while() -> None:
-    names, clock = Names("192.0.2.1"), Clock()
+    names, clock = Names("10.9.2.1"), Clock()
     resolver = GuardedResolver(AddressGuard(), lookup=names, clock=clock)
     await resolver.resolve("sfu.test")
-    names.found = ["192.0.2.2"]
+    names.found = ["10.9.2.2"]
     clock.now += TTL_SECONDS - 0.1
-    assert await resolver.resolve("sfu.test") == ("192.0.2.1",)
+    assert await resolver.resolve("sfu.test") == ("10.9.2.1",)
     clock.now += 0.1
-    assert await resolver.resolve("sfu.test") == ("192.0.2.2",)
+    assert await resolver.resolve("sfu.test") == ("10.9.2.2",)
     assert names.asked == ["sfu.test"] * 2
 
 
 async def test_a_forgotten_name_is_asked_for_again() -> None:
-    names = Names("192.0.2.1")
+    names = Names("10.9.2.1")
     resolver = GuardedResolver(AddressGuard(), lookup=names)
     await resolver.resolve("sfu.test")
     resolver.forget("sfu.test")
@@ -83,20 +83,20 @@ async def test_a_failure_is_not_remembered() -> None:
     resolver = GuardedResolver(AddressGuard(), lookup=names)
     with pytest.raises(OSError, match="no such name"):
         await resolver.resolve("sfu.test")
-    names.found = ["192.0.2.1"]
-    assert await resolver.resolve("sfu.test") == ("192.0.2.1",)
+    names.found = ["10.9.2.1"]
+    assert await resolver.resolve("sfu.test") == ("10.9.2.1",)
 
 
 async def test_all_who_want_a_name_at_one_time_ask_once() -> None:
-    names = Names("192.0.2.1")
+    names = Names("10.9.2.1")
     resolver = GuardedResolver(AddressGuard(), lookup=names)
     found = await asyncio.gather(*(resolver.resolve("sfu.test") for _ in range(20)))
-    assert found == [("192.0.2.1",)] * 20
+    assert found == [("10.9.2.1",)] * 20
     assert names.asked == ["sfu.test"]
 
 
 async def test_one_who_leaves_takes_nothing_from_the_others() -> None:
-    names = Names("192.0.2.1")
+    names = Names("10.9.2.1")
     names.answers.clear()
     resolver = GuardedResolver(AddressGuard(), lookup=names)
     with pytest.raises(TimeoutError):
@@ -104,7 +104,7 @@ async def test_one_who_leaves_takes_nothing_from_the_others() -> None:
             await resolver.resolve("sfu.test")
     other = asyncio.create_task(resolver.resolve("sfu.test"))
     names.answers.set()
-    assert await other == ("192.0.2.1",)
+    assert await other == ("10.9.2.1",)
     assert names.asked == ["sfu.test"]
 
 
@@ -124,7 +124,7 @@ async def test_a_failure_after_all_have_left_is_nobodys() -> None:
 
 
 async def test_names_are_remembered_to_a_limit() -> None:
-    names = Names("192.0.2.1")
+    names = Names("10.9.2.1")
     resolver = GuardedResolver(AddressGuard(), lookup=names)
     for number in range(MAX_NAMES + 1):
         await resolver.resolve(f"sfu{number}.test")
@@ -135,7 +135,7 @@ async def test_names_are_remembered_to_a_limit() -> None:
 
 
 async def test_closing_lets_go_of_what_is_being_asked() -> None:
-    names = Names("192.0.2.1")
+    names = Names("10.9.2.1")
     names.answers.clear()
     resolver = GuardedResolver(AddressGuard(), lookup=names)
     waiting = asyncio.create_task(resolver.resolve("sfu.test"))
