@@ -2,8 +2,12 @@
 
     GatewayError                     status  code
     ├── BadInput
+    │   ├── BadRequest               400     bad_request
     │   ├── MalformedBody            400     malformed
+    │   ├── RequestTimedOut          408     request_timeout
     │   ├── BodyTooLarge             413     too_large
+    │   ├── TargetTooLong            414     target_too_long
+    │   ├── HeadTooLarge             431     head_too_large
     │   └── InvalidField             422     invalid_field     (names the field)
     ├── Refused
     │   ├── CredentialsMissing       401     credentials_missing
@@ -14,6 +18,7 @@
     │   ├── AddressNotAllowed        403     address_not_allowed
     │   ├── UnknownSfu               404     unknown_sfu
     │   ├── AddressLeased            409     address_leased
+    │   ├── TooManyFailures          429     too_many_failures (retry helps)
     │   ├── RateLimited              429     rate_limited      (retry helps)
     │   └── TenantLimitReached       429     tenant_limit      (retry helps)
     └── ChannelNotPlaced
@@ -22,6 +27,7 @@
         │   ├── NoSfuAvailable       503     no_sfu            (retry helps)
         │   └── Overloaded           503     overloaded        (retry helps)
         ├── ReplicaBusy              503     overloaded        (retry helps)
+        ├── ViewersFull              503     too_many_viewers  (retry helps)
         ├── AllSfusFailed            503     all_failed        (retry helps)
         ├── ReplicaFault             503     replica_fault     (retry helps)
         ├── DeadlineExceeded         503     deadline          (retry helps)
@@ -59,6 +65,14 @@ class BadInput(GatewayError):
     """The caller sent something that can never be accepted as it stands."""
 
 
+class BadRequest(BadInput):
+    """What was sent is no request of HTTP/1.1, or one that two readers could understand in two ways."""
+
+    status = 400
+    code = "bad_request"
+    title = "This is not a request"
+
+
 class MalformedBody(BadInput):
     """The body is not what the route's content type says."""
 
@@ -67,12 +81,36 @@ class MalformedBody(BadInput):
     title = "The request body cannot be read"
 
 
+class RequestTimedOut(BadInput):
+    """The request did not arrive whole in time."""
+
+    status = 408
+    code = "request_timeout"
+    title = "The request did not arrive in time"
+
+
 class BodyTooLarge(BadInput):
     """The body is longer than the route reads."""
 
     status = 413
     code = "too_large"
     title = "The request body is too large"
+
+
+class TargetTooLong(BadInput):
+    """Path and query are longer than any that the gateway has a use for."""
+
+    status = 414
+    code = "target_too_long"
+    title = "The request target is too long"
+
+
+class HeadTooLarge(BadInput):
+    """Request line and headers are too long, or the headers too many."""
+
+    status = 431
+    code = "head_too_large"
+    title = "The request head is too large"
 
 
 class InvalidField(BadInput):
@@ -164,6 +202,15 @@ class AddressLeased(Refused):
     title = "Another SFU holds this address"
 
 
+class TooManyFailures(Refused):
+    """The caller's address keeps sending credentials that are not valid. Valid ones still pass."""
+
+    status = 429
+    code = "too_many_failures"
+    title = "Too many invalid credentials"
+    retry_after_seconds = 5
+
+
 class RateLimited(Refused):
     """This SFU address sends heartbeats faster than the operator allows."""
 
@@ -228,6 +275,15 @@ class ReplicaBusy(ChannelNotPlaced):
     code = "overloaded"
     title = "This replica is at capacity"
     retry_after_seconds = 1
+
+
+class ViewersFull(ChannelNotPlaced):
+    """This replica, or this caller, follows as many event streams as may be."""
+
+    status = 503
+    code = "too_many_viewers"
+    title = "Too many event streams"
+    retry_after_seconds = 10
 
 
 class AllSfusFailed(ChannelNotPlaced):

@@ -7,8 +7,9 @@ from contextlib import AsyncExitStack
 
 from starlette.applications import Starlette
 
+from app.api.budgets import Budgets
 from app.api.endpoints import dashboard
-from app.api.middleware.admission import Capacity
+from app.api.failed_logins import FailedLogins
 from app.api.openapi import openapi_json
 from app.api.routes import ROUTES
 from app.api.state import State
@@ -65,7 +66,7 @@ async def open_resources(
     store: RedisClient | None,
     told: Metrics,
     counter: ChannelCounter,
-    capacity: Capacity,
+    budgets: Budgets,
     tracing: Tracing | None,
 ) -> State:
     """Open this replica's resources in the order they need each other; `stack` closes them in reverse."""
@@ -76,7 +77,11 @@ async def open_resources(
         stack.push_async_callback(close_client, client)
     registry = Registry.from_settings(client, settings)
     await _claim_schema(stack, registry, ends_process=store is None)
-    guard = AddressGuard(settings.allowed_addresses, allow_link_local=settings.registration.allow_link_local)
+    guard = AddressGuard(
+        settings.allowed_addresses,
+        settings.allowed_networks,
+        allow_link_local=settings.registration.allow_link_local,
+    )
     watch_setup = SetupWatch()
     forwarder = await stack.enter_async_context(Forwarder(guard, on_created=watch_setup.created))
     watch_setup.forwarder = forwarder
@@ -89,7 +94,7 @@ async def open_resources(
         await stack.enter_async_context(
             Sweeper(registry, forwarder, patience_s=patience_of(settings)).running()
         )
-    feed = EventFeed(registry)
+    feed = EventFeed(registry, settings.limits.max_replayed_events)
     app.state.before_stop.append(feed.close)
     await stack.enter_async_context(feed.running())
     history, gauges = History(), FleetGauges(told, registry, Limits.from_settings(settings))
@@ -118,7 +123,10 @@ async def open_resources(
         watch=watch,
         history=history,
         counter=counter,
-        capacity=capacity,
+        budgets=budgets,
+        failed_logins=FailedLogins(
+            settings.limits.failed_logins_per_minute, settings.limits.failed_logins_burst, told.login_failed
+        ),
         metrics=told,
         description=openapi_json(ROUTES),
     )

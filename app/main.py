@@ -3,15 +3,15 @@
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 
-from app.api.middleware.admission import Admission, Capacity
-from app.api.middleware.body_limit import BodyLimit
+from app.api.budgets import Budgets
+from app.api.middleware.body_limit import MAX_BODY_BYTES, BodyLimit
+from app.api.middleware.inside_only import InsideOnly
 from app.api.middleware.request_log import RequestLog
 from app.api.middleware.trace_requests import TraceRequests
 from app.api.problems import render_disconnect, render_gateway_error, render_http_exception, render_unexpected
@@ -27,8 +27,6 @@ from app.settings.model import Settings
 from app.telemetry.metrics import Metrics
 from app.telemetry.tracing import tracing_of
 
-MAX_BODY_BYTES: Final = 64 * 1024
-
 
 def create_app(settings: Settings | None = None, *, store: RedisClient | None = None) -> Starlette:
     """Build one replica from `settings`; without them, from the environment (`uvicorn --factory`).
@@ -39,12 +37,13 @@ def create_app(settings: Settings | None = None, *, store: RedisClient | None = 
     checked = _settings_or_exit() if settings is None else settings
     check_optional_parts(checked)
     told, counter, tracing = Metrics(), ChannelCounter(), tracing_of(checked.tracing)
-    capacity = Capacity(checked.max_concurrent_requests, told.refused_early)
+    budgets = Budgets(checked, told.shed, told.refused_early)
+    told.watch(budgets.in_progress())
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[State]:
         async with AsyncExitStack() as stack:
-            yield await open_resources(app, stack, checked, store, told, counter, capacity, tracing)
+            yield await open_resources(app, stack, checked, store, told, counter, budgets, tracing)
 
     app = Starlette(
         routes=ROUTES,
@@ -52,7 +51,7 @@ def create_app(settings: Settings | None = None, *, store: RedisClient | None = 
             *([Middleware(TraceRequests, tracing=tracing)] if tracing else []),
             Middleware(RequestLog, observers=(told, counter)),
             Middleware(BodyLimit, max_bytes=MAX_BODY_BYTES),
-            Middleware(Admission, capacity=capacity),
+            *([Middleware(InsideOnly, ops_port=checked.ops.port)] if checked.ops.port else []),
         ],
         exception_handlers={
             GatewayError: render_gateway_error,
@@ -62,6 +61,7 @@ def create_app(settings: Settings | None = None, *, store: RedisClient | None = 
         },
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # a redirect would go wherever the caller's Host says
     app.state.before_stop = []  # called when the server is told to end, while it still serves
     return app
 

@@ -28,6 +28,18 @@ def render_gateway_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, GatewayError):
         raise error
     note(request.scope, code=error.code, detail=error.detail)
+    return _problem(error)
+
+
+def problem_bytes(error: GatewayError) -> tuple[bytes, bytes]:
+    """Return an answer that ends its connection, as it is sent: its head up to the request's id, and its body."""
+    answer = _problem(error)
+    status = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode()
+    lines = [status, *(b": ".join(header) for header in answer.raw_headers)]
+    return b"\r\n".join([*lines, b"connection: close", b"x-request-id: "]), bytes(answer.body)
+
+
+def _problem(error: GatewayError) -> Response:
     headers = {}
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(error.retry_after_seconds)

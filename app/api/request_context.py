@@ -1,5 +1,6 @@
 """What is known of a request from outside its endpoint: its id, its caller, the notes for its log line."""
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -45,6 +46,20 @@ def header_of(scope: Scope, name: bytes) -> str:
             text: str = value.decode("latin-1")
             return text
     return ""
+
+
+def caller_of(scope: Scope, trusted: TrustedProxies) -> str:
+    """Return what is rated as one caller: an IPv4 address, or the /64 network of an IPv6 address."""
+    client = client_of(scope, trusted)
+    try:
+        ip = ipaddress.ip_address(client)
+    except ValueError:
+        return client
+    if isinstance(ip, ipaddress.IPv4Address):
+        return client
+    if ip.ipv4_mapped is not None:
+        return str(ip.ipv4_mapped)
+    return str(ipaddress.IPv6Address(int(ip) >> 64 << 64))
 
 
 def client_of(scope: Scope, trusted: TrustedProxies) -> str:

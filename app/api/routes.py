@@ -1,6 +1,7 @@
 """Every route of the gateway, in the order in which they are matched."""
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -10,12 +11,30 @@ from app.api.endpoints import admin, channel, dashboard, disconnect, events, hea
 
 _PACKED: Final = [Middleware(GZipMiddleware, compresslevel=1)]
 
-ROUTES: Final = (
-    Route("/v1/channel", channel.create_channel, methods=["GET"]),
-    Route("/r/{region}/v1/channel", channel.create_channel, methods=["GET"]),
+
+class _GetRoute(Route):
+    """A route that `HEAD` must not reach: it creates something, or its answer has no end."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any]) -> None:
+        super().__init__(path, endpoint, methods=["GET"])
+        self.methods = {"GET"}
+
+
+PUBLIC_ROUTES: Final = (
+    _GetRoute("/v1/channel", channel.create_channel),
+    _GetRoute("/r/{region}/v1/channel", channel.create_channel),
     Route("/v1/sfu", sfu.take_heartbeat, methods=["POST"]),
     Route("/v1/disconnect", disconnect.disconnect, methods=["POST"]),
-    Route("/v1/events", events.events, methods=["GET"]),
+    Route("/noop", health.noop, methods=["GET"]),
+    Route("/v1/noop", health.sfu_noop, methods=["GET"]),
+    Route("/livez", health.livez, methods=["GET"]),
+    Route("/readyz", health.readyz, methods=["GET"]),
+)
+"""What Odoo, SFUs and load balancers need."""
+
+ROUTES: Final = (
+    *PUBLIC_ROUTES,
+    _GetRoute("/v1/events", events.events),
     Route("/v1/admin/explain", admin.explain, methods=["GET"]),
     Route("/v1/admin/sfus/drain", admin.drain, methods=["POST"]),
     Route("/v1/admin/sfus/resume", admin.resume, methods=["POST"]),
@@ -26,10 +45,6 @@ ROUTES: Final = (
     Route("/dashboard", dashboard.dashboard, methods=["GET"]),
     Route("/dashboard/", dashboard.dashboard, methods=["GET"]),
     Route("/dashboard/{name}", dashboard.asset, methods=["GET"]),
-    Route("/noop", health.noop, methods=["GET"]),
-    Route("/v1/noop", health.sfu_noop, methods=["GET"]),
-    Route("/livez", health.livez, methods=["GET"]),
-    Route("/readyz", health.readyz, methods=["GET"]),
     Route("/metrics", metrics.metrics, methods=["GET"]),
     Route("/openapi.json", openapi.openapi, methods=["GET"]),
 )

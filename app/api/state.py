@@ -2,7 +2,8 @@
 
 from typing import TypedDict
 
-from app.api.middleware.admission import Capacity
+from app.api.budgets import Budgets
+from app.api.failed_logins import FailedLogins
 from app.channels.disconnects import Disconnects
 from app.channels.observer import ObservedRegions, ObservedTenants
 from app.channels.service import Channels
@@ -34,7 +35,8 @@ class State(TypedDict):
     watch: FleetView
     history: History
     counter: ChannelCounter
-    capacity: Capacity
+    budgets: Budgets
+    failed_logins: FailedLogins
     metrics: Metrics
     description: bytes
     """The OpenAPI document, rendered."""

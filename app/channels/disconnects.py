@@ -96,6 +96,10 @@ class Disconnects:
             len(sessions) - known,
         )
 
+    def check(self, token: str) -> None:
+        """Raise `DisconnectRefused` for a token that `forward` would refuse."""
+        self._read(token)
+
     def _read(self, token: str) -> tuple[Tenant, Mapping[str, Any], Claims]:
         try:
             tenant, claims = self._tenants.claims_of(token)

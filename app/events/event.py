@@ -1,7 +1,7 @@
 """Transitions of SFUs, as they are published: msgpack maps (https://msgpack.org)."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypedDict, cast
+from typing import Any, Final, Literal, TypedDict, cast
 
 import msgpack  # type: ignore[import-untyped]
 
@@ -18,6 +18,10 @@ EventType = Literal[
     "restarted",
     "address_shared",
 ]
+"""What happens to SFUs; the scripts write them."""
+
+GAP: Final = "gap"
+"""A viewer's notice that older events are not replayed. It is never in the stream."""
 
 
 class Event(TypedDict):
@@ -25,7 +29,7 @@ class Event(TypedDict):
 
     id: str
     """The stream id."""
-    type: EventType
+    type: EventType | Literal["gap"]
     address: str
     region: str
     reason: str

@@ -1,15 +1,18 @@
 """Transitions for viewers: one poll of the outbox stream per replica, any number of viewers.
 
-Viewers keep their own place in the stream, so there is no queue that a slow one could fill: whoever falls
-behind what is kept here reads on from Redis.
+Viewers keep their own place in the stream, so there is no queue that a slow one could fill. The newest events are
+kept here, each encoded once for all viewers; viewers never make this replica read Redis. A viewer that asks for
+older events, or falls behind by more, is told so by an event `gap`.
 """
 
 import asyncio
 import contextlib
+import json
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 from app.background import in_background
 from app.errors import RegistryUnavailable
@@ -17,19 +20,34 @@ from app.events.event import Event, read_event
 from app.registry.registry import Registry
 
 _POLL_S: Final = 0.25
-_KEPT: Final = 1_000
 _PER_READ: Final = 200
 _LOOK_UP_S: Final = 1.0
 KEEP_ALIVE_S: Final = 15.0
+DEFAULT_REPLAY: Final = 1_000
+FRAMES_PER_WRITE: Final = 100
+"""Some 25 KB: replays of many viewers take turns with requests."""
+
+_Order: TypeAlias = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One event as viewers get it (https://html.spec.whatwg.org/#server-sent-events)."""
+
+    order: _Order
+    id: str
+    text: bytes
 
 
 class EventFeed:
     """The newest events, and a way to wait for more."""
 
-    def __init__(self, registry: Registry) -> None:
-        """Take the `registry` whose outbox is followed."""
+    def __init__(self, registry: Registry, replay: int = DEFAULT_REPLAY) -> None:
+        """Follow the outbox of `registry`; keep the newest `replay` events."""
         self._registry = registry
-        self._recent: deque[Event] = deque(maxlen=_KEPT)
+        self._replay = replay
+        self._recent: deque[Frame] = deque()
+        self._dropped: Frame | None = None  # the newest event that is no longer kept
         self._last_id: str | None = None  # of the stream's newest event, once it was found
         self._news = asyncio.Condition()
         self._is_closed = False
@@ -44,36 +62,40 @@ class EventFeed:
         """End all viewers' streams within a second: the replica is going, another one will serve them."""
         self._is_closed = True
 
-    async def follow(self, after: str | None) -> AsyncIterator[Event | None]:
-        """Yield every event after the stream id `after` (`None`: from now on), oldest first.
+    async def follow(self, after: str | None) -> AsyncIterator[bytes | None]:
+        """Yield the events after the stream id `after` (`None`: from now on) as frames, oldest first.
 
-        `None` is yielded when nothing has happened for a while, so that the connection shows life.
+        A piece has up to `FRAMES_PER_WRITE` frames. `None` is yielded when nothing has happened for a while,
+        so that the connection shows life.
         """
-        last, idle_s = after, 0.0
+        last, idle_s = _order(after) if after else None, 0.0
         while not self._is_closed:
             newest = self._last_id
-            last = last or newest
-            events = await self._after(last, newest) if last and newest else []
-            for event in events:
-                yield event
-                last, idle_s = event["id"], 0.0
-            if not events and not await self._moves_on(newest):
+            last = last or (_order(newest) if newest else None)
+            frames = self._after(last) if last else []
+            if frames:
+                last, idle_s = frames[-1].order, 0.0
+                yield b"".join(frame.text for frame in frames)
+                await asyncio.sleep(0)  # requests before the next piece
+            elif not await self._moves_on(newest):
                 idle_s += _LOOK_UP_S
             if idle_s >= KEEP_ALIVE_S:
                 yield None
                 idle_s = 0.0
 
-    async def _after(self, last: str, newest: str) -> Sequence[Event]:
-        """The next events after `last`, as far as they can be had."""
-        if _order(newest) <= _order(last):
+    def _after(self, last: _Order) -> Sequence[Frame]:
+        """The next frames after `last`; the first is a `gap` where some are no longer kept."""
+        if not self._recent or self._recent[-1].order <= last:
             return []
-        if self._recent and _order(self._recent[0]["id"]) <= _order(last):
-            return [event for event in self._recent if _order(event["id"]) > _order(last)]
-        try:
-            entries = await self._registry.events_after(last, _PER_READ)
-        except RegistryUnavailable:
-            return []
-        return [read_event(stream_id, fields) for stream_id, fields in entries]
+        if self._dropped is not None and last < self._dropped.order:
+            return [_gap(self._dropped, self._recent[0])]
+        missed = 0
+        for frame in reversed(self._recent):
+            if frame.order <= last:
+                break
+            missed += 1
+        start = len(self._recent) - missed
+        return [self._recent[i] for i in range(start, min(start + FRAMES_PER_WRITE, len(self._recent)))]
 
     async def _moves_on(self, newest: str | None) -> bool:
         """Wait for an event newer than `newest`, at most until it is time to look whether the feed is closed."""
@@ -91,18 +113,41 @@ class EventFeed:
 
     async def _poll(self) -> None:
         if self._last_id is None:
-            await self._move_on([], await self._registry.last_event_id())
+            kept = await self._registry.newest_events(self._replay + 1)
+            await self._move_on([read_event(*entry) for entry in kept], kept[-1][0] if kept else "0-0")
             return  # viewers take note of where it starts
         while entries := await self._registry.events_after(self._last_id, _PER_READ):
             await self._move_on([read_event(*entry) for entry in entries], entries[-1][0])
 
     async def _move_on(self, events: Sequence[Event], newest: str) -> None:
         async with self._news:
-            self._recent += events
+            for event in events:
+                self._recent.append(_frame(event))
+                if len(self._recent) > self._replay:
+                    self._dropped = self._recent.popleft()
             self._last_id = newest
             self._news.notify_all()
 
 
-def _order(stream_id: str) -> tuple[int, int]:
+def _frame(event: Event) -> Frame:
+    text = f"id: {event['id']}\nevent: {event['type']}\ndata: {json.dumps(event)}\n\n"
+    return Frame(_order(event["id"]), event["id"], text.encode())
+
+
+def _gap(dropped: Frame, first: Frame) -> Frame:
+    """Tell a viewer that events up to `dropped` are not replayed; `first` is the next one it gets."""
+    event: Event = {
+        "id": dropped.id,
+        "type": "gap",
+        "address": "",
+        "region": "",
+        "reason": f"older events are not replayed; the next one is {first.id}",
+        "generation": 0,
+        "at": dropped.order[0],
+    }
+    return _frame(event)
+
+
+def _order(stream_id: str) -> _Order:
     milliseconds, _, sequence = stream_id.partition("-")
     return int(milliseconds), int(sequence or 0)

@@ -13,6 +13,7 @@ from app.crypto.tokens import (
     CLOCK_TOLERANCE_SECONDS,
     MAX_REGISTRATION_LIFE_SECONDS,
     SFU_TOKEN_LIFE_SECONDS,
+    Claims,
     Key,
     bearer_token,
     clock_difference,
@@ -30,7 +31,7 @@ from app.registry.availability import RegistryAvailability
 from app.registry.registry import Registry
 from app.registry.sfus import SfuReport
 from app.settings.model import NAME_PATTERN, Settings
-from app.upstream.addresses import AddressGuard, parse_address
+from app.upstream.addresses import AddressGuard, parse_address, sfu_address
 from app.upstream.client import Forwarder, ForwardError
 
 _CHECK_TIMEOUT_S: Final = 1.5
@@ -44,9 +45,9 @@ Usage = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class HeartbeatBody(BaseModel):
-    """The payload of `POST /v1/sfu`, with the roadmap's names. Unknown fields are ignored."""
+    """The payload of `POST /v1/sfu`, with the roadmap's names. Types are strict; unknown fields are ignored."""
 
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="ignore", strict=True, hide_input_in_errors=True)
 
     status: Literal["up", "down", "check"]
     """`check` registers nothing: the gateway tries the SFU and says what it found."""
@@ -109,8 +110,8 @@ class Registration:
         self._checks = asyncio.Semaphore(_MAX_CHECKS)
         self._clock = clock
 
-    def authenticate(self, authorization: str | None) -> None:
-        """Let pass whoever holds a registration key.
+    def authenticate(self, authorization: str | None) -> Claims:
+        """Return the claims of the token of a caller that holds a registration key; none where none is asked for.
 
         Raises:
             RouteClosed: the operator has set no registration key.
@@ -118,7 +119,7 @@ class Registration:
         """
         registration = self._settings.registration
         if registration.auth == "none":
-            return
+            return {}
         if not registration.key:
             raise RouteClosed("set registration.key to let SFUs register")
         now = self._clock()
@@ -130,15 +131,18 @@ class Registration:
                 "make tokens that live shorter, or compare the clocks of SFU and gateway",
                 clock_difference(claims, now),
             )
+        return claims
 
-    async def take(self, body: HeartbeatBody) -> Reply:
-        """Register, renew or remove the SFU that sent `body`.
+    async def take(self, body: HeartbeatBody, claims: Claims | None = None) -> Reply:
+        """Register, renew or remove the SFU that sent `body` with a token of these `claims`.
 
         Raises:
+            CredentialsInvalid: the token is bound to another address.
             InvalidField: its key or public URL is none; the field is named.
             AddressNotAllowed, AddressLeased, RateLimited: understood and refused.
             RegistryUnavailable: Redis is away.
         """
+        _check_subject(claims or {}, body.address)
         self._guard.check(body.address)
         key = _key(body.key)
         if body.status == "check":
@@ -212,6 +216,18 @@ def read_heartbeat(raw: bytes) -> HeartbeatBody:
         field = ".".join(str(part) for part in problem["loc"])
         raise InvalidField(field, problem["msg"]) from None
     return body.model_copy(update={"address": parse_address("address", body.address)})
+
+
+def _check_subject(claims: Claims, address: str) -> None:
+    """A token may be bound to one SFU: its `sub` is then that SFU's address (RFC 7519 section 4.1.2)."""
+    if "sub" not in claims:
+        return
+    try:
+        subject = sfu_address(claims["sub"])
+    except ValueError:
+        raise CredentialsInvalid("the token's sub is no address of an SFU") from None
+    if subject != address:
+        raise CredentialsInvalid("the token is for another address (sub)")
 
 
 def _key(text: str) -> Key:

@@ -435,6 +435,11 @@ class Registry:
         entries = await self._read("xrange", self.keys.events, min=f"({stream_id}", count=count)
         return [(entry_id, fields) for entry_id, fields in entries]
 
+    async def newest_events(self, count: int) -> list[tuple[str, dict[str, str]]]:
+        """Return the newest `count` events of the outbox, oldest first."""
+        entries = await self._read("xrevrange", self.keys.events, count=count)
+        return [(entry_id, fields) for entry_id, fields in reversed(entries)]
+
     async def publish(self, payload: bytes) -> None:
         """Publish one event to whoever listens now."""
         await self._read("publish", self.keys.channel_name, payload)

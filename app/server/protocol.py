@@ -1,95 +1,456 @@
-"""HTTP/1.1 for a port that faces strangers: uvicorn's protocol with limits on how a request arrives.
+"""HTTP/1.1 for a port that faces strangers: uvicorn's protocol with limits on how requests arrive and answers leave.
 
-uvicorn waits for ever for a slow header or body and takes headers of any length. Here a request has to arrive
-whole within a few seconds, and its head within a few kilobytes; a connection that breaks either is closed.
+uvicorn starts the application at the end of a head, parses requests ahead of the one that runs, waits for ever for
+slow callers, and takes heads and bodies of any length. Here
+
+* the application starts when the whole request is there, within `RECEIVE_SECONDS` and the limits below;
+* one request of a connection runs at a time. What comes behind it waits unparsed, at most `MAX_AHEAD_BYTES`, and
+  then the connection is no longer read;
+* what is wrong with a request is answered with a problem document, behind the answers before it, and the
+  connection ends. Since nothing is parsed ahead, no answer is under way when a request turns out to be wrong;
+* an answer that is not read for `WRITE_SECONDS` ends the connection;
+* what all connections hold together is bounded (`app.server.held_bytes`).
+
+Heads and chunked bodies end with an empty line, other bodies by `Content-Length`: the bytes are handed to the parser
+up to there and no further. The parser alone decides what they mean; where it sees the end of a message elsewhere,
+the request is refused.
 """
 
 import asyncio
-from typing import Final
+import re
+from typing import Any, Final, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+from starlette.types import Scope
+from uvicorn._types import ASGI3Application
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from app.api.middleware.body_limit import MAX_BODY_BYTES
+from app.api.problems import problem_bytes
+from app.api.request_context import request_id_of
+from app.errors import BadRequest, BodyTooLarge, GatewayError, HeadTooLarge, RequestTimedOut, TargetTooLong
+from app.server.held_bytes import HeldBytes
 
 RECEIVE_SECONDS: Final = 5.0
 """From the connection, or the first byte of a further request, to the last byte of the request."""
 
+WRITE_SECONDS: Final = 10.0
+"""For an answer, or the part of it that fills the transport's buffer, to be read by the caller."""
+
+LINGER_SECONDS: Final = 1.0
+"""After an error, for the caller to read it: closing with unread bytes would reset the connection before that."""
+
 MAX_HEAD_BYTES: Final = 32 * 1024
 """Request line and headers. Odoo's are under 2 KiB; tokens may have 8."""
 
+MAX_TARGET_BYTES: Final = 8 * 1024
+"""Path and query (RFC 9110 section 4.1 recommends to take 8,000 octets)."""
 
-class HeadTooLarge(Exception):
-    """Stops the parser; uvicorn answers 400 and closes."""
+MAX_HEADERS: Final = 100
+"""Many short headers take far more memory than their bytes."""
+
+MAX_CHUNKED_BYTES: Final = MAX_BODY_BYTES + MAX_HEAD_BYTES
+"""A chunked body with its framing and trailers."""
+
+MAX_AHEAD_BYTES: Final = 4 * 1024
+"""Bytes behind a request that runs: some twenty small ones. No proxy and no client of ours sends any. With more, the
+connection ends after the answer to the request that runs, and what came behind it is not served."""
+
+MAX_UNSENT_BYTES: Final = 16 * 1024
+"""Unsent bytes beyond which an answer counts as not read."""
+
+_END: Final = b"\r\n\r\n"
+_UNTIL_EMPTY_LINE: Final = -1
+_OBJECT_BYTES: Final = 200
+"""What Python needs for a header beside its bytes."""
+
+_HOST: Final = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]*)?")
+_VERSIONS: Final = ("1.1", "1.0")
+
+
+class _Unacceptable(Exception):
+    """Leaves the parser with the problem that the caller is told."""
+
+    def __init__(self, problem: GatewayError) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+
+
+class _ReadControl(FlowControl):
+    """uvicorn's flow control; while bytes wait behind a request, nobody else makes it read on."""
+
+    is_held = False
+
+    def resume_reading(self) -> None:
+        if not self.is_held:
+            super().resume_reading()
+
+
+class GuardedState(ServerState):
+    """What the connections of one server share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = HeldBytes()
 
 
 class GuardedHttpProtocol(HttpToolsProtocol):
-    """Closes connections on which a request does not arrive."""
+    """One connection."""
 
-    _timer: asyncio.TimerHandle | None = None
-    _head_bytes = 0
-    _unparsed_bytes = 0
+    flow: _ReadControl
+    _ahead = b""
+    """What came behind the request that runs."""
+    _is_busy = False
+    """Whether a request has arrived whole and its answer is not out."""
+    _is_over = False
+    """Whether the connection only waits for its last answer to be read. What comes is thrown away."""
+    _left = _UNTIL_EMPTY_LINE
+    """How many bytes of the body are to come."""
     _is_in_head = True
-    _is_incomplete = False
-    """Whether a message has begun and not ended. One that came whole needs no timer."""
-    _steps = 0
-    """How often a message began, its head was complete, or it was."""
+    _is_within = False
+    """Whether a message has begun and not ended."""
+    _head_bytes = 0
+    _received_bytes = 0
+    """Of the message that has begun."""
+    _has_line = False
+    """Whether the request line is complete; kept only for heads that come in pieces."""
+    _seam = b""
+    """The last bytes of a piece: an empty line may lie between two pieces."""
+    _header_count = 0
+    _waiting_app: ASGI3Application | None = None
+    _receive_timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
+    _linger_timer: asyncio.TimerHandle | None = None
+    _is_holding = False
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._held = server_state.held if isinstance(server_state, GuardedState) else HeldBytes()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether bytes wait behind the request that runs."""
+        return bool(self._ahead)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether what comes is thrown away."""
+        return self._is_over
+
+    # The connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._arm()
+        self.flow = _ReadControl(transport)
+        transport.set_write_buffer_limits(high=MAX_UNSENT_BYTES)
+        self._start_receive_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._disarm()
+        self._is_over = True
+        self._ahead = b""
+        self._waiting_app = None
+        for timer in (self._receive_timer, self._write_timer, self._linger_timer):
+            if timer is not None:
+                timer.cancel()
+        self._unset_keepalive_if_required()
+        self._held.release(self)
         super().connection_lost(exc)
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._account()
+        self._start_write_timer()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+        self._account()
+
+    # Bytes that come in
+
     def data_received(self, data: bytes) -> None:
-        steps = self._steps
-        super().data_received(data)
-        if self._timer is None and (self._is_incomplete or self._steps == steps):
-            self._arm()
-        if self._is_in_head and self._steps == steps:  # all of it was part of one head
-            self._unparsed_bytes += len(data)
-            if self._unparsed_bytes > MAX_HEAD_BYTES:
-                self.transport.close()
+        if self._is_busy:
+            self._keep_ahead(data)
+        elif not self._is_over:
+            self._unset_keepalive_if_required()
+            self._feed(data)
+
+    def on_response_complete(self) -> None:
+        if self._ahead:
+            self.loop.call_soon(self._go_on)
+        else:
+            self._is_busy = False
+        super().on_response_complete()
+        if self.transport.is_closing():  # it waits until all is sent
+            self._start_write_timer()
+
+    def timeout_keep_alive_handler(self) -> None:
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    def _go_on(self) -> None:
+        """Take up what came behind the request that was just answered."""
+        ahead, self._ahead = self._ahead, b""
+        if self._is_over or self.transport.is_closing():
+            return
+        self._is_busy = self.flow.is_held = False
+        self.flow.resume_reading()
+        self.data_received(ahead)
+
+    def _keep_ahead(self, data: bytes) -> None:
+        self.flow.pause_reading()
+        self.flow.is_held = True
+        if len(self._ahead) + len(data) > MAX_AHEAD_BYTES:
+            self._ahead = b""
+            self.cycle.keep_alive = False
+        elif self.cycle.keep_alive:
+            self._ahead += data
+            self._account()
+
+    def _feed(self, data: bytes) -> None:
+        """Give `data` to the parser, up to the end of the first request in it."""
+        start = 0
+        while start < len(data) and not self._is_over:
+            if self._is_busy:
+                self._keep_ahead(data[start:])
+                return
+            end = self._end_of_part(data, start)
+            part = data if end - start == len(data) else data[start:end]
+            if not self._parse(part):
+                return
+            start = end
+        if not self._is_busy and not self._is_over:
+            self._note_incomplete(data)
+
+    def _end_of_part(self, data: bytes, start: int) -> int:
+        """Where the parser has to stop, so that it does not see what may be another request."""
+        if self._left > 0:
+            return min(len(data), start + self._left)
+        if self._seam:
+            found = (self._seam + data[start : start + 3]).find(_END)
+            if found >= 0:
+                return start + found + 4 - len(self._seam)
+        found = data.find(_END, start)
+        return len(data) if found < 0 else found + 4
+
+    def _parse(self, part: bytes) -> bool:
+        """Give `part` to the parser; whether the connection goes on."""
+        self._received_bytes += len(part)
+        if self._is_in_head:
+            self._head_bytes += len(part)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._end_with(self._head_problem(part))
+                return False
+        elif self._left > 0:
+            self._left -= len(part)
+        elif self._received_bytes - self._head_bytes > MAX_CHUNKED_BYTES:
+            self._end_with(_body_too_large())
+            return False
+        try:
+            self.parser.feed_data(part)
+        except httptools.HttpParserUpgrade:  # an ordinary request: no other protocol is spoken here
+            self.parser = httptools.HttpRequestParser(self)
+        except httptools.HttpParserError as error:
+            self._end_with(_problem_of(error))
+            return False
+        if self._is_within and len(self.headers) > MAX_HEADERS:
+            self._end_with(_too_many_headers())
+            return False
+        return True
+
+    def _note_incomplete(self, data: bytes) -> None:
+        """A part of a request is here; the rest has to come in time."""
+        if self._receive_timer is None:
+            self._start_receive_timer()
+        if self._left == _UNTIL_EMPTY_LINE:
+            self._seam = (self._seam + data[-3:])[-3:]
+            self._has_line = self._has_line or (self._is_in_head and b"\n" in data.lstrip(b"\r\n"))
+        self._account()
+
+    def _head_problem(self, part: bytes) -> GatewayError:
+        line = bytes(part).lstrip(b"\r\n").partition(b"\n")
+        if not self._has_line and (not line[1] or len(line[0]) > MAX_TARGET_BYTES):
+            return _target_too_long()
+        return HeadTooLarge(f"request line and headers have more than {MAX_HEAD_BYTES} bytes")
+
+    # What the parser says
 
     def on_message_begin(self) -> None:
-        self._enter(is_head=True)
-        self._is_incomplete = True
+        if self._is_busy:
+            raise _Unacceptable(BadRequest("the request ends where its head does not say so"))
+        self._is_within = True
         super().on_message_begin()
 
-    def on_url(self, url: bytes) -> None:
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
-        self._enter(is_head=False)
+        self._read_head()
         super().on_headers_complete()
+        if self.expect_100_continue and self._left:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.cycle.waiting_for_100_continue = False
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """uvicorn wants to start a request whose head is complete: its body comes first."""
+        self._waiting_app = app
+
+    def on_body(self, body: bytes) -> None:
+        if len(self.cycle.body) + len(body) > MAX_BODY_BYTES:
+            raise _Unacceptable(_body_too_large())
+        self.cycle.body += body
 
     def on_message_complete(self) -> None:
-        self._ended()
-        super().on_message_complete()
+        self._received()
+        app, self._waiting_app = self._waiting_app, None
+        if app is not None:
+            self._is_busy = True
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
+            super()._start_asgi_task(self.cycle, app)
 
-    def _ended(self) -> None:
-        """The message has arrived whole."""
-        self._enter(is_head=True)
-        self._is_incomplete = False
-        self._disarm()
+    def _received(self) -> None:
+        """The request is here, whole, or is not waited for any longer."""
+        if len(self.headers or ()) > self._header_count:
+            del self.headers[
+                self._header_count :
+            ]  # trailers are no headers: nobody in front has looked at them
+        if self._receive_timer is not None:
+            self._receive_timer.cancel()
+            self._receive_timer = None
+        self._is_in_head, self._is_within, self._has_line = True, False, False
+        self._left, self._seam = _UNTIL_EMPTY_LINE, b""
+        self._head_bytes = self._received_bytes = 0
+        if self._is_holding:
+            self._account()
 
-    def _enter(self, *, is_head: bool) -> None:
-        self._is_in_head, self._head_bytes, self._unparsed_bytes = is_head, 0, 0
-        self._steps += 1
+    def _read_head(self) -> None:
+        """Raise `_Unacceptable` for a head that the application must not see; find out how the body ends."""
+        self._is_in_head, self._seam = False, b""
+        if len(self.url) > MAX_TARGET_BYTES:
+            raise _Unacceptable(_target_too_long())
+        self._header_count = len(self.headers)
+        if self._header_count > MAX_HEADERS:
+            raise _Unacceptable(_too_many_headers())
+        host = length = coding = None
+        for name, value in self.headers:
+            if name == b"host":
+                if host is not None:
+                    raise _Unacceptable(BadRequest("there is more than one Host header"))
+                host = value
+            elif name == b"content-length":
+                length = value
+            elif name == b"transfer-encoding":
+                coding = value if coding is None else b"twice"
+        version = self.parser.get_http_version()
+        if version not in _VERSIONS:
+            raise _Unacceptable(BadRequest("HTTP/1.1 and HTTP/1.0 are spoken here"))
+        _check_host(host, version)
+        self._left = self._body_length(length, coding, version)
 
-    def _count(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > MAX_HEAD_BYTES:
-            raise HeadTooLarge
+    def _body_length(self, length: bytes | None, coding: bytes | None, version: str) -> int:
+        """How many bytes the body has; `_UNTIL_EMPTY_LINE` when it is chunked."""
+        if coding is not None:
+            if coding.lower() != b"chunked":
+                raise _Unacceptable(BadRequest("the only Transfer-Encoding taken is chunked"))
+            if length is not None or version == "1.0" or self.parser.should_upgrade():
+                raise _Unacceptable(BadRequest("Transfer-Encoding does not go with this request"))
+            return _UNTIL_EMPTY_LINE
+        size = int(length or 0)  # digits only, and one header only: the parser has seen to that
+        if size > MAX_BODY_BYTES:
+            raise _Unacceptable(_body_too_large())
+        if size and self.parser.should_upgrade():
+            raise _Unacceptable(BadRequest("a request to upgrade has no body"))
+        return size
 
-    def _arm(self) -> None:
-        self._timer = self.loop.call_later(RECEIVE_SECONDS, self.transport.abort)
+    # Time and memory
 
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _start_receive_timer(self) -> None:
+        self._receive_timer = self.loop.call_later(RECEIVE_SECONDS, self._receive_timed_out)
+
+    def _receive_timed_out(self) -> None:
+        self._receive_timer = None
+        if self._is_within:
+            self._end_with(RequestTimedOut(f"the request did not arrive within {RECEIVE_SECONDS:g} s"))
+        else:
+            self.transport.close()
+
+    def _start_write_timer(self) -> None:
+        if self._write_timer is None:
+            self._write_timer = self.loop.call_later(WRITE_SECONDS, self.transport.abort)
+
+    def _account(self) -> None:
+        """Tell the replica what this connection holds now."""
+        size = len(self._ahead) + self._received_bytes
+        if self._received_bytes:
+            size += _OBJECT_BYTES * len(self.headers or ())
+        if self.flow.write_paused:
+            size += self.transport.get_write_buffer_size()
+        if size:
+            self._is_holding = True
+            self._held.hold(self, size, self.transport.abort)
+        elif self._is_holding:
+            self._is_holding = False
+            self._held.release(self)
+
+    # The end
+
+    def _end_with(self, problem: GatewayError) -> None:
+        """Answer with `problem` as the last thing on this connection."""
+        if self._is_busy:  # the answer that is under way is the last thing
+            self.cycle.keep_alive = False
+            return
+        if self._is_over or self.transport.is_closing():
+            return
+        self._is_over, self._waiting_app = True, None
+        request_id = request_id_of(cast("Scope", {"headers": self.headers or []}))
+        self._write_problem(problem, request_id)
+        self._received()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._linger_timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+    def _write_problem(self, problem: GatewayError, request_id: str) -> None:
+        head, body = problem_bytes(problem)
+        self.transport.write(b"".join((head, request_id.encode("latin-1"), b"\r\n\r\n", body)))
+        if (budgets := self.app_state.get("budgets")) is not None:
+            budgets.early.note(problem, request_id)
+
+
+def _problem_of(error: httptools.HttpParserError) -> GatewayError:
+    """What the caller is told: our own verdict, or that of the parser."""
+    cause = error.__context__
+    if isinstance(cause, _Unacceptable):
+        return cause.problem
+    return BadRequest("this is not a request of HTTP/1.1")
+
+
+def _check_host(host: bytes | None, version: str) -> None:
+    """RFC 9112 section 3.2."""
+    if host is None:
+        if version == "1.1":
+            raise _Unacceptable(BadRequest("there is no Host header"))
+    elif not _HOST.fullmatch(host):
+        raise _Unacceptable(BadRequest("Host names no host"))
+
+
+def _target_too_long() -> GatewayError:
+    return TargetTooLong(f"path and query have more than {MAX_TARGET_BYTES} bytes")
+
+
+def _too_many_headers() -> GatewayError:
+    return HeadTooLarge(f"there are more than {MAX_HEADERS} headers")
+
+
+def _body_too_large() -> GatewayError:
+    return BodyTooLarge(f"the body has more than {MAX_BODY_BYTES} bytes")

@@ -1,40 +1,48 @@
 """Running a replica on uvicorn, with the limits that a port facing strangers needs."""
 
+import asyncio
 import gc
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.config import STARTUP_FAILURE
 
+from app.logs import logger
+from app.server.protocol import GuardedState
 from app.server.shedding import SheddingHttpProtocol
 from app.settings.model import Settings
+
+log = logger(__name__)
 
 GRACE_SECONDS: Final = 10
 """After SIGTERM, running requests get this long; `failover.deadline_ms` is shorter."""
 
-_KEEP_ALIVE_SECONDS: Final = 10
-
 
 def server_for(app: Starlette, settings: Settings) -> uvicorn.Server:
     """Return a uvicorn server for one replica. One process, one event loop: replicas are how it scales."""
-    return _Server(_config(app, settings), app)
+    return _Server(_config(app, settings), app, settings)
 
 
 def guest_server_for(app: Starlette, settings: Settings) -> uvicorn.Server:
     """Return a server for a process that has other things to run, and its own way to end."""
-    return _GuestServer(_config(app, settings), app)
+    return _GuestServer(_config(app, settings), app, settings)
 
 
 class _Server(uvicorn.Server):
     """Tells the application that the end is near, so that streams without an end find theirs."""
 
-    def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
+    def __init__(self, config: uvicorn.Config, app: Starlette, settings: Settings) -> None:
         super().__init__(config)
+        self.server_state = GuardedState()
         self._app = app
+        self._settings = settings
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -49,7 +57,24 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if self._settings.ops.port is not None:
+            self.servers.append(await self._listen_inside(self._settings.ops.port))
         self.settle()
+
+    async def _listen_inside(self, port: int) -> asyncio.Server:
+        """Open the second port. Its connections share everything with those of the first."""
+        host = self._settings.ops.bind or self._settings.bind
+        make_protocol = partial(SheddingHttpProtocol, self.config, self.server_state, self.lifespan.state)
+        try:
+            return await asyncio.get_running_loop().create_server(
+                make_protocol, host, port, backlog=self.config.backlog
+            )
+        except OSError as error:
+            log.error("ops_port", detail=f"ops.port {port} on {host}: {error.strerror}")  # noqa: TRY400 - no trace
+            for server in self.servers:
+                server.close()
+            await self.lifespan.shutdown()
+            sys.exit(STARTUP_FAILURE)
 
     def settle(self) -> None:
         """Take what is there now for permanent: collecting garbage in it would stop requests for long."""
@@ -85,6 +110,6 @@ def _config(app: Starlette, settings: Settings) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,  # the caller's address is ours to find: app.settings.trusted_proxies
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )

@@ -4,6 +4,7 @@
 """
 
 import glob
+import ipaddress
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -25,7 +26,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.crypto.tokens import Key
 from app.settings.redis_url import parse_redis_url
 from app.settings.trusted_proxies import TrustedProxies
-from app.upstream.addresses import sfu_address
+from app.upstream.addresses import PRIVATE_NETWORKS, IpNetwork, literal_ip, sfu_address
 
 ENV_PREFIX: Final = "SFU_GATEWAY_"
 
@@ -106,6 +107,13 @@ def _bind(value: str) -> str:
     return host
 
 
+def _network(value: object) -> object:
+    try:
+        return ipaddress.ip_network(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError("give networks such as 10.0.0.0/8, separated by commas") from None
+
+
 def _one_key(value: object) -> object:
     keys = _keys(value)
     if not isinstance(keys, tuple) or len(keys) != 1:
@@ -115,6 +123,9 @@ def _one_key(value: object) -> object:
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Names = Annotated[tuple[Name, ...], NoDecode, BeforeValidator(_split)]
+Networks = Annotated[
+    tuple[Annotated[IpNetwork, BeforeValidator(_network)], ...], NoDecode, BeforeValidator(_split)
+]
 Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Keys = Annotated[tuple[Key, ...], NoDecode, BeforeValidator(_keys)]
 OneKey = Annotated[Key, NoDecode, BeforeValidator(_one_key)]
@@ -238,12 +249,45 @@ class RegistrationSettings(Section):
     """`none` lets anybody register; only for a network where nobody else can reach the gateway."""
     allow: Texts = ()
     """Patterns of SFU addresses that may register, e.g. `http://10.0.*`; empty allows all."""
+    allow_networks: Networks = PRIVATE_NETWORKS
+    """Networks in which SFUs may be although they are not public: default private ones and loopback. All other
+    special-purpose networks are refused, also where a name leads there."""
     allow_link_local: bool = False
     """Permit SFUs on link-local addresses and where clouds have their metadata services."""
     max_per_second: Annotated[float, Field(gt=0)] = 10.0
     """Heartbeats per second and address, on average."""
     burst: Annotated[int, Field(ge=1)] = 100
     """Heartbeats of one address that may come at once."""
+
+
+class LimitsSettings(Section):
+    """`[limits]`: how much a replica does at once of what is no channel request, and for whom."""
+
+    max_heartbeats: Annotated[int, Field(ge=1)] = 256
+    """Heartbeats a replica works on at once; more are refused at once."""
+    max_disconnects: Annotated[int, Field(ge=1)] = 64
+    """Disconnects a replica works on at once; more are refused at once."""
+    max_operator_requests: Annotated[int, Field(ge=1)] = 8
+    """Operators' requests with the admin token, and as many again without it, that a replica works on at once."""
+    max_viewers: Annotated[int, Field(ge=1)] = 100
+    """Event streams a replica serves at once."""
+    max_viewers_per_caller: Annotated[int, Field(ge=1)] = 20
+    """Event streams of one caller's address. Behind a proxy that `trust_proxy` does not name, all share one."""
+    max_replayed_events: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    """The newest events, which a replica keeps for viewers that come back; older ones are not replayed."""
+    failed_logins_per_minute: Annotated[float, Field(gt=0)] = 60.0
+    """Invalid credentials of one address that are answered with 401; beyond it, with 429. Valid ones always pass."""
+    failed_logins_burst: Annotated[int, Field(ge=1)] = 20
+    """Invalid credentials of one address that may come at once."""
+
+
+class OpsSettings(Section):
+    """`[ops]`: a second port for operators. With it, the first serves channels, heartbeats and probes only."""
+
+    bind: Annotated[str | None, BeforeValidator(_nothing_is_none)] = None
+    """Address to listen on; default: that of the first port (`bind`)."""
+    port: Annotated[int | None, Field(ge=1, le=65_535), BeforeValidator(_nothing_is_none)] = None
+    """Port of the dashboard, health, events, metrics, explanations and orders; without one they are on `port`."""
 
 
 class RedisSettings(Section):
@@ -364,6 +408,11 @@ class Settings(BaseSettings):
     max_concurrent_requests: Annotated[int, Field(ge=1)] = 512
     """Channel requests a replica works on at once; more are refused at once."""
 
+    keep_alive_s: Annotated[int, Field(ge=1, le=86_400)] = 75
+    """Seconds for which a connection without a request stays open: longer than proxies keep theirs."""
+
+    limits: LimitsSettings = LimitsSettings()
+    ops: OpsSettings = OpsSettings()
     redis: RedisSettings = RedisSettings()
     health: HealthSettings = HealthSettings()
     balancing: BalancingSettings = BalancingSettings()
@@ -391,6 +440,8 @@ class Settings(BaseSettings):
         self._check_tenants()
         if self.affinity.ttl * 1000 < self.failover.deadline_ms:
             raise ValueError("affinity.ttl: must not be shorter than failover.deadline_ms")
+        if self.ops.port is not None and self.ops.port == self.port:
+            raise ValueError("ops.port: must differ from port")
         for key in self.sealing.keys:
             if len(key.secret) not in (16, 24, 32):
                 raise ValueError("sealing.keys: a key must have 16, 24 or 32 bytes")
@@ -421,6 +472,14 @@ class Settings(BaseSettings):
         if not self.registration.allow:
             return ()
         return self.registration.allow + tuple(glob.escape(sfu.address) for sfu in self.static_sfus)
+
+    @property
+    def allowed_networks(self) -> tuple[IpNetwork, ...]:
+        """Special-purpose networks that the gateway may connect to: those set, and static SFUs by number."""
+        numbers = (literal_ip(sfu.address) for sfu in self.static_sfus)
+        return self.registration.allow_networks + tuple(
+            ipaddress.ip_network(number) for number in numbers if number is not None
+        )
 
     @property
     def next_ping_ms(self) -> int:

@@ -5,8 +5,9 @@ is read in the background (`app.telemetry.fleet_gauges`), never for a scrape. La
 a region is that of a registered SFU, and of more than a hundred regions the rest share one label.
 """
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import cache
 from types import TracebackType
@@ -26,6 +27,8 @@ MOST_REGIONS: Final = 100
 OTHER: Final = "other"
 """The label of regions beyond `MOST_REGIONS`, and of paths that are no route."""
 
+_VERSION: Final = re.compile(r";\s*version=([^;]*)")
+_KNOWN_VERSION: Final = re.compile(r"[01]\.[0-9]\.[0-9]")
 _HEARTBEAT_ROUTE: Final = "/v1/sfu"
 _ENDLESS_ROUTES: Final = frozenset({"/v1/events"})
 _REQUEST_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -65,6 +68,14 @@ class Metrics:
             "problems", "Requests answered with a problem document, by its code.", "code"
         )
         self._shed = self._counter("shed_requests", "Requests refused at once because the replica was busy.")
+        self._failed_logins = self._counter(
+            "failed_logins",
+            "Requests whose credential was not valid; an expired or missing one is not counted.",
+        )
+        self._in_progress = self._gauge(
+            "requests_in_progress", "Requests that hold a place in the budget of their kind.", "kind"
+        )
+        self._in_progress.labels("channel")
         self._heartbeats = self._counter(
             "heartbeats", "Heartbeats: accepted (2xx), refused (4xx) or failed (5xx).", "outcome"
         )
@@ -147,8 +158,6 @@ class Metrics:
 
     def requested(self, route: str | None, status: int, code: str | None, seconds: float) -> None:
         """A request to `route` (`None`: there is no such) ended; `code` is its problem's, if it had one."""
-        if route is None and code == ReplicaBusy.code:  # refused before it reached a route
-            self._shed.inc()
         route = route or OTHER
         self._count_request(route, status)()
         if route not in _ENDLESS_ROUTES:
@@ -158,9 +167,24 @@ class Metrics:
         if code is not None:
             self._problems.labels(code).inc()
 
-    def refused_early(self) -> None:
-        """A request was refused before the application saw it: `app.server.shedding`."""
-        self.requested(None, ReplicaBusy.status, ReplicaBusy.code, 0.0)
+    def refused_early(self, status: int, code: str) -> None:
+        """A request was refused before the application saw it: `app.server`."""
+        self.requested(None, status, code, 0.0)
+        if code == ReplicaBusy.code:
+            self.shed()
+
+    def shed(self) -> None:
+        """A request found no place in its budget."""
+        self._shed.inc()
+
+    def login_failed(self) -> None:
+        """A credential was not valid."""
+        self._failed_logins.inc()
+
+    def watch(self, in_progress: Mapping[str, Callable[[], float]]) -> None:
+        """Show how many requests of each kind hold a place now."""
+        for kind, count in in_progress.items():
+            self._in_progress.labels(kind).set_function(count)
 
     def crashed(self, error: Exception) -> None:
         """A request ended with an exception that nobody expected."""
@@ -208,8 +232,16 @@ class Metrics:
 
     def exposition(self, accept: str | None) -> tuple[bytes, str]:
         """Return all metrics and their content type: Prometheus' text, or OpenMetrics for who accepts it."""
-        encode, content_type = choose_encoder(accept or "")
+        encode, content_type = choose_encoder(_readable(accept or ""))
         return encode(self.registry), content_type
+
+
+def _readable(accept: str) -> str:
+    """Return what of an `Accept` header the client library can read: versions 0 and 1."""
+    ranges = ((each, _VERSION.search(each)) for each in accept.split(","))
+    return ",".join(
+        each for each, version in ranges if version is None or _KNOWN_VERSION.fullmatch(version[1])
+    )
 
 
 class _Timer(AbstractContextManager[None]):

@@ -1,8 +1,10 @@
 """SFU addresses: which texts are one, and which of them the gateway may talk to.
 
-Whoever registers an address makes the gateway send requests there, so addresses are an SSRF door: multicast
-and unspecified addresses are refused, and so are link-local ones and the clouds' metadata services unless the
-operator opens them, whether written as a number or reached through a name.
+Who registers an address makes the gateway send requests there, so addresses are an SSRF door. Public addresses are
+permitted, and networks that the operator allows; by default those are private ones and loopback. Every other network
+of IANA's special-purpose registries is refused, and so are the clouds' metadata services, whether the address is
+written as a number, reached through a name, or wrapped into another address. Where networks overlap, the longest
+prefix decides.
 """
 
 import fnmatch
@@ -10,30 +12,86 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 from app.errors import AddressNotAllowed, InvalidField
 
 MAX_ADDRESS_CHARACTERS = 255
+MAX_LABEL_CHARACTERS = 63
 
 _MOST_JUDGED: Final = 4_096
 """Addresses whose verdict is remembered: each is asked about at every heartbeat and forward."""
 
-IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _HOST_AND_PORT: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]*)?", re.IGNORECASE)
 
 _ENDS_IN_A_NUMBER: Final = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)\.?")
 """Hosts that resolvers read as an IPv4 address, however it is written (WHATWG URL, "ends in a number")."""
 
-_EMBEDS_IPV4: Final = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
-"""NAT64 (RFC 6052) and IPv4-compatible addresses (RFC 4291): the last 32 bits are where they lead."""
+_TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
+"""NAT64's well-known prefix (RFC 6052): the last 32 bits are where such an address leads."""
 
-_METADATA: Final = frozenset(
-    ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.100.200", "168.63.129.16")
+_TRANSLATED_LOCALLY: Final = (
+    ipaddress.IPv6Network("64:ff9b:1::/48"),
+    ipaddress.IPv6Network("::ffff:0:0:0/96"),
 )
-"""Metadata services that are not on link-local addresses: AWS, Alibaba Cloud, Azure."""
+"""Local NAT64 prefixes (RFC 8215) and SIIT (RFC 2765): refused unless allowed, and then judged like NAT64."""
+
+PRIVATE_NETWORKS: Final[tuple[IpNetwork, ...]] = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"),
+        *("::1/128", "fc00::/7"),
+    )
+)
+"""Where SFUs may be by default, though these are not public: loopback, private use, and what carriers and clusters
+use behind their NAT (RFC 1918, 4193, 6598)."""
+
+_METADATA: Final = (
+    *("fd00:ec2::/32", "fd20:ce::/32", "fd00:c1::/32", "fd00:42::/32"),  # AWS, Google Cloud, Oracle, Scaleway
+    *("100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"),  # Alibaba Cloud, Azure, Oracle
+)
+"""Metadata and other inner services of clouds that are not on link-local addresses."""
+
+_LINK_LOCAL: Final = ("169.254.0.0/16", "fe80::/10")
+
+_REFUSED: Final = (
+    # https://www.iana.org/assignments/iana-ipv4-special-registry: not globally reachable, or reserved
+    *(
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+    ),
+    *(
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "240.0.0.0/4",
+    ),
+    "224.0.0.0/4",
+    # IPv6: all but the unicast space (2000::/3), and of that what
+    # https://www.iana.org/assignments/iana-ipv6-special-registry takes out
+    *("::/0", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"),
+)
+
+_PUBLIC: Final = (
+    "2000::/3",
+    # Globally reachable by the same registries, inside of what is not
+    *("192.0.0.9/32", "192.0.0.10/32", "2001:1::1/128", "2001:1::2/128", "2001:1::3/128", "2001:3::/32"),
+    *("2001:4:112::/48", "2001:20::/28", "2001:30::/28"),
+)
+
+_NEVER: Final = tuple(map(ipaddress.ip_network, ("0.0.0.0/32", "::/128", "224.0.0.0/4", "ff00::/8")))
+"""Nobody's address, and many's: no setting opens them."""
 
 
 def sfu_address(text: object) -> str:
@@ -62,13 +120,26 @@ def sfu_address(text: object) -> str:
     return f"{parts.scheme}://{shown}" + ("" if is_default else f":{port}")
 
 
+def literal_ip(address: str) -> IpAddress | None:
+    """Return the IP address that an SFU's `address` names, `None` where its host is a name."""
+    try:
+        return ipaddress.ip_address(urlsplit(address).hostname or "")
+    except ValueError:
+        return None
+
+
 def _canonical_host(host: str) -> str:
     try:
         if ":" in host:
             return f"[{ipaddress.IPv6Address(host)}]"
-        return str(ipaddress.IPv4Address(host)) if _ENDS_IN_A_NUMBER.fullmatch(host) else host
+        if _ENDS_IN_A_NUMBER.fullmatch(host):
+            return str(ipaddress.IPv4Address(host))
     except ValueError:
         raise ValueError("must write an IP address in its usual form") from None
+    name = host.removesuffix(".")  # with and without it is one name, and must be one SFU
+    if not all(0 < len(label) <= MAX_LABEL_CHARACTERS for label in name.split(".")):
+        raise ValueError(f"must name a host whose labels have 1 to {MAX_LABEL_CHARACTERS} characters")
+    return name
 
 
 def parse_address(field: str, text: object) -> str:
@@ -82,10 +153,22 @@ def parse_address(field: str, text: object) -> str:
 class AddressGuard:
     """Decides which SFU addresses this gateway talks to."""
 
-    def __init__(self, patterns: Iterable[str] = (), *, allow_link_local: bool = False) -> None:
-        """Take shell-style `patterns` of allowed addresses (none: all) and whether link-local may pass."""
+    def __init__(
+        self,
+        patterns: Iterable[str] = (),
+        networks: Iterable[IpNetwork] = PRIVATE_NETWORKS,
+        *,
+        allow_link_local: bool = False,
+    ) -> None:
+        """Allow addresses that match shell-style `patterns` (none: all) and are public or in one of `networks`.
+
+        `allow_link_local` opens link-local addresses and metadata services.
+        """
         self._patterns = tuple(pattern.lower() for pattern in patterns)
-        self._allow_link_local = allow_link_local
+        opened = (*_LINK_LOCAL, *_METADATA) if allow_link_local else ()
+        verdicts: dict[IpNetwork, bool] = dict.fromkeys(_networks(*_REFUSED, *_LINK_LOCAL, *_METADATA), False)
+        verdicts |= dict.fromkeys((*_networks(*_PUBLIC, *opened), *networks), True)
+        self._verdicts = sorted(verdicts.items(), key=lambda verdict: -verdict[0].prefixlen)
         self._objection = lru_cache(_MOST_JUDGED)(self._judge)
 
     def check(self, address: str) -> None:
@@ -98,13 +181,12 @@ class AddressGuard:
         """What speaks against `address`; empty when nothing does."""
         if self._patterns and not any(fnmatch.fnmatchcase(address, pattern) for pattern in self._patterns):
             return "the address matches no pattern of registration.allow"
-        host = urlsplit(address).hostname or ""
-        try:
-            ip = ipaddress.ip_address(host)
-        except ValueError:
-            return ""  # a name: `permits` is asked about what it resolves to, at each connection
-        if not self.permits(ip):
-            return "link-local, metadata, multicast and unspecified addresses are not allowed"
+        ip = literal_ip(address)  # of a name, each address is judged when it is connected to
+        if ip is not None and not self.permits(ip):
+            return (
+                "link-local, metadata and other special-purpose addresses are not allowed "
+                "(registration.allow_networks)"
+            )
         return ""
 
     def permits(self, ip: IpAddress) -> bool:
@@ -113,12 +195,23 @@ class AddressGuard:
             embedded = _embedded_ipv4(ip)
             if embedded is not None:
                 return self.permits(embedded)
-        if ip.is_multicast or ip.is_unspecified:
+        if any(ip in network for network in _NEVER):
             return False
-        return self._allow_link_local or not (ip.is_link_local or ip in _METADATA)
+        verdict = next((verdict for network, verdict in self._verdicts if ip in network), True)
+        if verdict and any(ip in network for network in _TRANSLATED_LOCALLY):  # opened by the operator
+            return self.permits(ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF))
+        return verdict
+
+
+def _networks(*texts: str) -> tuple[IpNetwork, ...]:
+    return tuple(ipaddress.ip_network(text) for text in texts)
 
 
 def _embedded_ipv4(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    if any(ip in network for network in _EMBEDS_IPV4):
+    """Where an address leads that wraps an IPv4 address: mapped, NAT64, 6to4 and Teredo.
+
+    IPv4-compatible addresses (RFC 4291) lead nowhere, and are refused as what they are.
+    """
+    if ip in _TRANSLATED:
         return ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
     return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)

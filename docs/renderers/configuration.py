@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from app.crypto.tokens import Key
 from app.settings.model import ENV_PREFIX, Name, Section, Settings, StaticSfuSettings, walk
 from app.settings.trusted_proxies import TrustedProxies
+from app.upstream.addresses import IpNetwork
 
 _INTRODUCTION: Final = """\
 # Configuration
@@ -94,11 +95,18 @@ _IN_WORDS: Final[dict[object, str]] = {
     Name: "name",
     SecretStr: "secret text",
     Path: "path of a file",
+    IpNetwork: "network",
     Key: "key",
     StaticSfuSettings: "JSON",
     TrustedProxies: "number from 0 to 10, or networks",
 }
-_LISTS_IN_WORDS: Final = {"key": "keys", "name": "names", "text": "texts", "JSON": "JSON"}
+_LISTS_IN_WORDS: Final = {
+    "key": "keys",
+    "name": "names",
+    "text": "texts",
+    "network": "networks",
+    "JSON": "JSON",
+}
 
 
 def configuration_page() -> str:
@@ -204,6 +212,8 @@ def _default(field: FieldInfo) -> str:
         return "none"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
+    if isinstance(default, tuple):
+        return ", ".join(f"`{item}`" for item in default)
     return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
 
 

@@ -1,6 +1,5 @@
 """`/v1/admin/...`: operators explain placements and drain, resume or forget SFUs."""
 
-import hmac
 import json
 from dataclasses import asdict
 from typing import Any
@@ -9,10 +8,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.api.audit import Action, audit
+from app.api.credentials import verify_admin
 from app.api.request_context import client_of, note, request_id_of
 from app.api.state import State
-from app.crypto.tokens import bearer_token
-from app.errors import CredentialsInvalid, InvalidField, MalformedBody, Refused, RouteClosed
+from app.errors import InvalidField, MalformedBody, Refused, TooManyFailures
 from app.registry.explain import Candidate
 from app.registry.placements import PlacementRequest
 from app.upstream.addresses import parse_address
@@ -25,27 +24,25 @@ def authorize(request: Request[State]) -> None:
 
     Raises:
         RouteClosed: the operator has set none.
-        CredentialsMissing, CredentialsInvalid: none was sent, or another one.
+        CredentialsMissing, CredentialsInvalid, TooManyFailures: none was sent, or another one.
     """
     try:
-        _check_token(request)
+        verify_admin(request)
+    except TooManyFailures:
+        raise  # the first of these failures are in the audit log: a stranger must not fill it
     except Refused as error:
         audit(request, "admin_refused", code=error.code)
         raise
 
 
-def _check_token(request: Request[State]) -> None:
-    token = request.state["settings"].admin_token
-    if token is None:
-        raise RouteClosed("set admin_token to open the operators' routes")
-    given = bearer_token(request.headers.get("authorization"))
-    if not hmac.compare_digest(given.encode(), token.get_secret_value().encode()):
-        raise CredentialsInvalid("this is not the admin token")
-
-
 async def explain(request: Request[State]) -> Response:
     """Show every candidate of a would-be placement: score, its terms, and why it would be passed over."""
     authorize(request)
+    with request.state["budgets"].operators:
+        return await _explained(request)
+
+
+async def _explained(request: Request[State]) -> Response:
     state, query = request.state, request.query_params
     tenant = state["tenants"].named(query.get("tenant"))
     client = client_of(request.scope, state["settings"].trust_proxy)
@@ -72,37 +69,40 @@ async def explain(request: Request[State]) -> Response:
 
 async def drain(request: Request[State]) -> Response:
     """Let an SFU take no new channels: `{"address": ..., "deadlineMs": ...}`, the deadline optional."""
-    authorize(request)
-    document = await _document(request)
+    document = await _order(request)
     address = parse_address("address", document.get("address"))
     deadline_ms = document.get("deadlineMs", 0)
     if isinstance(deadline_ms, bool) or not isinstance(deadline_ms, int):
         raise InvalidField("deadlineMs", "must be a whole number of milliseconds")
     if not 0 <= deadline_ms <= _LONGEST_DRAIN_MS:
         raise InvalidField("deadlineMs", f"must be between 0 and {_LONGEST_DRAIN_MS}")
-    await request.state["registry"].drain(address, deadline_ms=deadline_ms)
+    with request.state["budgets"].operators:
+        await request.state["registry"].drain(address, deadline_ms=deadline_ms)
     return _done(request, "drain", address)
 
 
 async def resume(request: Request[State]) -> Response:
     """Take back a drain: `{"address": ...}`."""
-    authorize(request)
-    address = parse_address("address", (await _document(request)).get("address"))
-    await request.state["registry"].resume(address)
+    address = parse_address("address", (await _order(request)).get("address"))
+    with request.state["budgets"].operators:
+        await request.state["registry"].resume(address)
     return _done(request, "resume", address)
 
 
 async def forget(request: Request[State]) -> Response:
     """Remove every trace of an SFU: `{"address": ...}`."""
-    authorize(request)
-    address = parse_address("address", (await _document(request)).get("address"))
-    await request.state["registry"].forget(address)
+    address = parse_address("address", (await _order(request)).get("address"))
+    with request.state["budgets"].operators:
+        await request.state["registry"].forget(address)
     return _done(request, "forget", address)
 
 
-async def _document(request: Request[State]) -> dict[str, Any]:
+async def _order(request: Request[State]) -> dict[str, Any]:
+    """Return the body of an order, which only an operator may give."""
+    raw = await request.body()
+    authorize(request)
     try:
-        document = json.loads(await request.body())
+        document = json.loads(raw)
     except (ValueError, RecursionError):
         raise MalformedBody("the body is not JSON") from None
     if not isinstance(document, dict):

@@ -5,10 +5,11 @@ import os
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.api.request_context import client_of, header_of, note, request_id_of
+from app.api.credentials import verify_channel
+from app.api.request_context import client_of, note, request_id_of
 from app.api.state import State
+from app.auth.tenants import Caller
 from app.channels.service import ChannelRequest
-from app.crypto.tokens import bearer_token
 from app.logs import pseudonym
 from app.upstream.query import query_without
 
@@ -17,8 +18,14 @@ _HINTS = frozenset({"region", "country"})
 
 async def create_channel(request: Request[State]) -> Response:
     """Answer 200 with `uuid` and `url`, both texts, or a problem document."""
+    state = request.state
+    caller = verify_channel(request)
+    with state["budgets"].channels:
+        return await _placed(request, caller)
+
+
+async def _placed(request: Request[State], caller: Caller) -> Response:
     state, query = request.state, request.query_params
-    caller = state["tenants"].verify(bearer_token(header_of(request.scope, b"authorization")))
     client = client_of(request.scope, state["settings"].trust_proxy)
     choice = await state["regions"].choose(
         caller.tenant,

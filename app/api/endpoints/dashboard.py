@@ -52,7 +52,8 @@ async def data(request: Request[State]) -> Response:
     """Show all that the page shows of the fleet and of this replica. Nothing in it is secret."""
     state = request.state
     settings, switch = state["settings"], state["switch"]
-    seen = await state["watch"].look()
+    with state["budgets"].readers:
+        seen = await state["watch"].look()
     head = _json(
         {
             "version": __version__,

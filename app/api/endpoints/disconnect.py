@@ -3,6 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from app.api.credentials import verify_disconnect
 from app.api.request_context import client_of, note
 from app.api.state import State
 
@@ -11,7 +12,9 @@ async def disconnect(request: Request[State]) -> Response:
     """Answer 200 with what was done, 422 on a bad token; the body is the bare token, as SFUs take it."""
     body = await request.body()
     token = body.decode("utf-8", "replace").strip()
+    verify_disconnect(request, token)
     client = client_of(request.scope, request.state["settings"].trust_proxy)
-    done = await request.state["disconnects"].forward(token, client)
+    with request.state["budgets"].disconnects:
+        done = await request.state["disconnects"].forward(token, client)
     note(request.scope, told=done.sfus, failed=list(done.failed), unknown=done.unknown)
     return JSONResponse({"sfus": done.sfus, "failed": list(done.failed), "unknownChannels": done.unknown})

@@ -1,13 +1,15 @@
 """`GET /v1/events`: transitions as server-sent events (https://html.spec.whatwg.org/#server-sent-events)."""
 
-import json
 import re
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
+from app.api.request_context import caller_of
 from app.api.state import State
 from app.errors import InvalidField
 from app.events.feed import EventFeed
@@ -20,17 +22,28 @@ async def events(request: Request[State]) -> Response:
     after = request.headers.get("last-event-id")
     if after is not None and not _STREAM_ID.fullmatch(after):
         raise InvalidField("Last-Event-ID", "must be the id of an event, such as 1732280000000-0")
-    return StreamingResponse(
-        _frames(request.state["feed"], after),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
+    state = request.state
+    with ExitStack() as place:
+        caller = caller_of(request.scope, state["settings"].trust_proxy)
+        place.enter_context(state["budgets"].viewers.following(caller))
+        return _ViewerStream(state["feed"], after, place.pop_all())
 
 
-async def _frames(feed: EventFeed, after: str | None) -> AsyncIterator[str]:
-    yield ": connected\n\n"
-    async for event in feed.follow(after):
-        if event is None:
-            yield ": still here\n\n"
-        else:
-            yield f"id: {event['id']}\nevent: {event['type']}\ndata: {json.dumps(event)}\n\n"
+class _ViewerStream(StreamingResponse):
+    """A viewer's stream; its place is free again when the stream has ended, however it does."""
+
+    def __init__(self, feed: EventFeed, after: str | None, place: ExitStack) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(_pieces(feed, after), media_type="text/event-stream", headers=headers)
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the stream."""
+        with self._place:
+            await super().__call__(scope, receive, send)
+
+
+async def _pieces(feed: EventFeed, after: str | None) -> AsyncIterator[bytes]:
+    yield b": connected\n\n"
+    async for piece in feed.follow(after):
+        yield b": still here\n\n" if piece is None else piece

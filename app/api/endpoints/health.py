@@ -23,7 +23,8 @@ async def health(request: Request[State]) -> Response:
     if _prefers_html(request.headers.get("accept", "")):
         return page_response(root="../")
     switch = request.state["switch"]
-    sfus = await _fleet(request.state)
+    with request.state["budgets"].readers:
+        sfus = await _fleet(request.state)
     selectable = sum(sfu.is_selectable for sfu in sfus)
     document = {
         "status": _overall(sfus, selectable, is_sure=switch.uses_registry),

@@ -6,9 +6,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.api.audit import audit
-from app.api.request_context import header_of, note
+from app.api.credentials import verify_registration
+from app.api.request_context import note
 from app.api.state import State
-from app.errors import BadInput, Refused
+from app.errors import BadInput, Refused, TooManyFailures
 from app.registration.service import Reply, read_heartbeat
 
 
@@ -16,6 +17,8 @@ async def take_heartbeat(request: Request[State]) -> Response:
     """Answer 200 with when to send the next heartbeat and whether to drain, or a problem document."""
     try:
         reply = await _taken(request)
+    except TooManyFailures:
+        raise  # the first of these failures are in the audit log: a stranger must not fill it
     except (BadInput, Refused) as error:
         audit(request, "registration_refused", code=error.code)
         raise
@@ -29,8 +32,9 @@ async def take_heartbeat(request: Request[State]) -> Response:
 
 
 async def _taken(request: Request[State]) -> Reply:
-    registration = request.state["registration"]
-    registration.authenticate(header_of(request.scope, b"authorization"))
-    body = read_heartbeat(await request.body())
+    raw = await request.body()
+    claims = verify_registration(request)
+    body = read_heartbeat(raw)
     note(request.scope, sfu=body.address)
-    return await registration.take(body)
+    with request.state["budgets"].heartbeats:
+        return await request.state["registration"].take(body, claims)

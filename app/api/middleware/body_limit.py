@@ -1,11 +1,15 @@
 """The size of a request's body: what is over the limit is not read, whether it says so first or not."""
 
+from typing import Final
+
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import render_gateway_error
 from app.api.request_context import header_of
 from app.errors import BodyTooLarge
+
+MAX_BODY_BYTES: Final = 64 * 1024
 
 
 class BodyLimit:

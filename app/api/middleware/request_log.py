@@ -18,6 +18,10 @@ _ROUTINE_PATHS: Final = frozenset({"/v1/sfu"})
 """Heartbeats: thousands a minute that are like the last one. What is new is an audit event."""
 
 
+MAX_PATH_CHARACTERS: Final = 200
+"""Of a path in the log: a stranger's path is up to 8 KiB."""
+
+
 class RequestObserver(Protocol):
     """Whoever measures requests."""
 
@@ -77,7 +81,7 @@ class RequestLog:
                     "request",
                     request_id=request_id,
                     method=scope["method"],
-                    path=scope["path"],
+                    path=scope["path"][:MAX_PATH_CHARACTERS],
                     status=status,
                     duration_ms=round(duration * 1000, 2),
                     **notes_of(scope),

@@ -5,6 +5,7 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.middleware.request_log import MAX_PATH_CHARACTERS
 from app.api.request_context import noted, request_id_of
 from app.telemetry.tracing import Tracing
 
@@ -26,7 +27,7 @@ class TraceRequests:
             await self.app(scope, receive, send)
             return
         method = scope["method"]
-        with self._tracing.request(method, scope["path"], Headers(scope=scope)) as span:
+        with self._tracing.request(method, scope["path"][:MAX_PATH_CHARACTERS], Headers(scope=scope)) as span:
 
             async def send_and_tell(message: Message) -> None:
                 if message["type"] == "http.response.start":

@@ -134,6 +134,7 @@ const EVENTS = {
   overloaded: { tone: "warn", label: "Overloaded" },
   restarted: { tone: "warn", label: "Restarted" },
   address_shared: { tone: "bad", label: "Address shared" },
+  gap: { tone: "warn", label: "Older events left out" },
   "mass-expiry": { tone: "bad", label: "Mass expiry held" },
 };
 

@@ -1,7 +1,6 @@
 """Transitions for viewers: from now on or from where they left, however slow they are."""
 
 import asyncio
-import contextlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,15 +9,21 @@ from typing import Any
 import pytest
 
 from app.errors import RegistryUnavailable
-from app.events.event import Event
 from app.events.feed import EventFeed
 from app.settings.model import Settings
 from tests.journeys.deployment import Deployment, Replica
 from tests.lua.fleet import KEY, A, B, Fleet
 from tests.support.apps import running_app
 from tests.support.engines import RedisServer, fake_engine
+from tests.support.waiting import eventually_sync
 
-Viewer = AsyncIterator[Event | None]
+Viewer = AsyncIterator[bytes | None]
+
+
+def read(piece: bytes | None) -> list[dict[str, Any]]:
+    """The events in what a viewer is sent."""
+    lines = (piece or b"").decode().splitlines()
+    return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
 
 
 @pytest.fixture
@@ -48,15 +53,14 @@ async def take(viewer: Viewer, count: int) -> list[str]:
     """The types of the next events."""
     types: list[str] = []
     async with asyncio.timeout(5):
-        async for event in viewer:
-            if event is not None:
-                types.append(event["type"])
-            if len(types) == count:
+        async for piece in viewer:
+            types += [event["type"] for event in read(piece)]
+            if len(types) >= count:
                 break
     return types
 
 
-async def follow(feed: EventFeed, after: str | None = None) -> tuple[Viewer, "asyncio.Future[Event | None]"]:
+async def follow(feed: EventFeed, after: str | None = None) -> tuple[Viewer, "asyncio.Future[bytes | None]"]:
     """A viewer that waits for its first event."""
     viewer = feed.follow(after)
     first = asyncio.ensure_future(anext(viewer))
@@ -68,10 +72,11 @@ async def follow(feed: EventFeed, after: str | None = None) -> tuple[Viewer, "as
 async def test_a_new_viewer_sees_what_happens_from_now_on(fleet: Fleet, feed: EventFeed) -> None:
     viewer, first = await follow(feed)
     await come_and_go(fleet, 2)
-    event = await first
-    assert event is not None
-    assert (event["type"], event["address"]) == ("up", B)
-    assert await take(viewer, 3) == ["down", "up", "down"]
+    seen = read(await first)
+    assert (seen[0]["type"], seen[0]["address"]) == ("up", B)
+    while len(seen) < 4:
+        seen += read(await asyncio.wait_for(anext(viewer), 5))
+    assert [event["type"] for event in seen] == ["up", "down"] * 2
 
 
 async def test_so_does_one_that_came_before_the_feed_had_found_its_place(fleet: Fleet) -> None:
@@ -85,8 +90,7 @@ async def test_so_does_one_that_came_before_the_feed_had_found_its_place(fleet: 
         assert not first.done()
         await fleet.beat(B)
         event = await first
-    assert event is not None
-    assert event["type"] == "up"
+    assert read(event)[0]["type"] == "up"
 
 
 async def test_a_viewer_that_comes_back_gets_what_it_missed(fleet: Fleet, feed: EventFeed) -> None:
@@ -101,8 +105,7 @@ async def test_it_gets_it_without_asking_redis_when_the_feed_still_has_it(
 ) -> None:
     _, first = await follow(feed)
     await come_and_go(fleet, 2)
-    event = await first
-    assert event is not None
+    event = read(await first)[0]
 
     async def refuse(*_: object) -> Any:
         raise RegistryUnavailable("events_after: TimeoutError")
@@ -111,21 +114,50 @@ async def test_it_gets_it_without_asking_redis_when_the_feed_still_has_it(
     assert await take(feed.follow(event["id"]), 3) == ["down", "up", "down"]
 
 
-async def test_a_slow_viewer_reads_on_from_the_store(
-    fleet: Fleet, feed: EventFeed, monkeypatch: pytest.MonkeyPatch
+async def test_a_viewer_that_fell_behind_is_told_and_goes_on_with_the_newest(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    feed = EventFeed(fleet.registry, replay=5)
+    async with feed.running():
+        viewer, first = await follow(feed)
+        await come_and_go(fleet, 10)
+        await first
+        await asyncio.sleep(0.5)  # until the feed has seen all of it
+        piece = read(await anext(viewer))
+        if piece[0]["type"] != "gap":  # what came with the first poll
+            piece = read(await anext(viewer))
+        assert [event["type"] for event in piece] == ["gap"]
+        rest = read(await anext(viewer))
+        assert [event["type"] for event in rest] == ["down"] + ["up", "down"] * 2
+        assert rest[0]["id"] in piece[0]["reason"]
+
+
+async def test_a_replay_is_of_the_newest_events_also_of_those_before_the_replica_started(
+    fleet: Fleet,
 ) -> None:
-    monkeypatch.setattr("app.events.feed._PER_READ", 7)
-    feed._recent = type(feed._recent)(maxlen=5)  # noqa: SLF001 - else a test needs a thousand events
-    viewer, first = await follow(feed)
     await come_and_go(fleet, 10)
-    await first
-    assert await take(viewer, 19) == ["down"] + ["up", "down"] * 9
+    feed = EventFeed(fleet.registry, replay=5)
+    async with feed.running():
+        await follow(feed)
+        assert await take(feed.follow("0-0"), 6) == ["gap", "down"] + ["up", "down"] * 2
+        newest = await fleet.registry.newest_events(5)
+        assert await take(feed.follow(newest[0][0]), 4) == ["up", "down"] * 2
+
+
+async def test_a_replay_comes_in_pieces(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.events.feed.FRAMES_PER_WRITE", 3)
+    await come_and_go(fleet, 4)
+    feed = EventFeed(fleet.registry)
+    async with feed.running():
+        await follow(feed)
+        viewer = feed.follow("0-0")
+        assert [len(read(await anext(viewer))) for _ in range(3)] == [3, 3, 2]
 
 
 async def test_many_viewers_cost_one_reader(fleet: Fleet, feed: EventFeed) -> None:
     viewers = [await follow(feed) for _ in range(3)]
     await come_and_go(fleet, 1)
-    assert [(await first)["id"] for _, first in viewers] == [(await viewers[0][1])["id"]] * 3  # type: ignore[index]
+    pieces = [await first for _, first in viewers]
+    assert all(piece is pieces[0] or piece == pieces[0] for piece in pieces)
 
 
 async def test_closing_ends_every_stream(feed: EventFeed) -> None:
@@ -151,7 +183,7 @@ async def test_redis_may_be_away_at_the_start_and_in_between(fleet: Fleet) -> No
         server.connected = True
         await asyncio.sleep(0.5)  # until the feed has found its place
         await fleet.beat(A)
-        assert (await first) is not None
+        assert read(await first)
         server.connected = False
         await asyncio.sleep(0.5)
         server.connected = True
@@ -159,30 +191,24 @@ async def test_redis_may_be_away_at_the_start_and_in_between(fleet: Fleet) -> No
         assert await take(viewer, 1) == ["up"]
 
 
-@pytest.mark.parametrize("trouble", ["data lost", "redis away"])
-async def test_a_viewer_that_cannot_be_served_does_not_keep_asking(
-    fleet: Fleet, feed: EventFeed, trouble: str, monkeypatch: pytest.MonkeyPatch
+async def test_viewers_never_make_the_feed_read_redis(
+    fleet: Fleet, feed: EventFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, first = await follow(feed)
     await come_and_go(fleet, 1)
     await first
-    if trouble == "data lost":
-        await fleet.client.flushall()
     calls, events_after = 0, fleet.registry.events_after
 
     async def count(stream_id: str, number: int) -> Any:
         nonlocal calls
         calls += 1
-        if trouble == "redis away":
-            raise RegistryUnavailable("xrange: TimeoutError")
         return await events_after(stream_id, number)
 
     monkeypatch.setattr(fleet.registry, "events_after", count)
-    viewer = feed.follow("1-1")
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(1):
-            await anext(viewer)
-    assert calls < 20
+    viewers = [feed.follow("1-1") for _ in range(50)]
+    async with asyncio.timeout(1):
+        assert all([read(await anext(viewer)) for viewer in viewers])
+    assert calls < 20  # the feed's own polls
 
 
 # Over HTTP, from a real server
@@ -237,3 +263,20 @@ async def test_a_wrong_place_in_the_stream_is_refused(wrong: str) -> None:
     async with running_app(Settings(key=(KEY,))) as client:
         answer = await client.get("/v1/events", headers={"Last-Event-ID": wrong})
     assert (answer.status_code, answer.json()["field"]) == (422, "Last-Event-ID")
+
+
+def test_event_streams_are_bounded_and_free_again_when_their_viewers_leave(
+    own_server: RedisServer, tmp_path: Path
+) -> None:
+    with Deployment(own_server, tmp_path) as deployment:
+        replica = deployment.replica(limits__max_viewers="3", limits__max_viewers_per_caller="2")
+        with stream(replica), stream(replica):
+            refused = replica.client.get("/v1/events")
+            assert (refused.status_code, refused.json()["code"]) == (503, "too_many_viewers")
+            assert refused.headers["retry-after"] == "10"
+        eventually_sync(lambda: _opens(replica))
+
+
+def _opens(replica: Replica) -> bool:
+    with stream(replica) as answer:
+        return bool(answer.status_code == 200)

@@ -272,6 +272,8 @@ async def test_a_body_that_is_no_json_object_is_malformed(client: httpx.AsyncCli
         *(("address", "http://sfu1/path"), ("address", "http://user:s3cret@sfu1"), ("address", "ftp://sfu1")),
         *(("key", ""), ("key", "s3cret!"), ("key", 5), ("region", "eu west"), ("region", "x" * 65)),
         *(("region", "eu-west\n"), ("channels", -1), ("sessions", 1.5), ("sessions", 10**10)),
+        *(("sessions", True), ("sessions", "12"), ("channels", "12"), ("channels", 1.0), ("cpuUsage", "0.5")),
+        *(("cpuUsage", True), ("maxSessions", "100"), ("draining", 1), ("draining", "true"), ("region", 5)),
         *(("sessions", "many"), ("cpuUsage", -0.1), ("cpuUsage", "high"), ("memoryUsage", None)),
         *(("maxSessions", 0), ("publicUrl", "s3cret"), ("publicUrl", "https://sfu/path"), ("draining", "si")),
     ],
@@ -285,6 +287,31 @@ async def test_a_wrong_field_is_named_and_not_repeated(
     assert problem["detail"].startswith(f"{field}: ")
     assert "s3cret" not in response.text
     assert await fleet(client) == []
+
+
+async def test_a_whole_number_is_a_usage_as_well(client: httpx.AsyncClient) -> None:
+    assert (await beat(client, cpuUsage=1, memoryUsage=0)).status_code == 200
+
+
+@pytest.mark.parametrize("subject", [HEARTBEAT["address"], "HTTP://SFU1.example.com.:8070/"])
+async def test_a_token_that_is_bound_to_the_address_registers_it(
+    client: httpx.AsyncClient, subject: str
+) -> None:
+    answer = await client.post("/v1/sfu", json=HEARTBEAT, headers=bearer(sub=subject))
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("status", ["up", "down"])
+@pytest.mark.parametrize(
+    "subject", ["http://sfu2.example.com:8070", "http://sfu1.example.com", "sfu1", "", 5, None]
+)
+async def test_a_token_that_is_bound_to_another_address_is_refused(
+    client: httpx.AsyncClient, subject: object, status: str
+) -> None:
+    await beat(client)
+    answer = await client.post("/v1/sfu", json=HEARTBEAT | {"status": status}, headers=bearer(sub=subject))
+    assert (answer.status_code, answer.json()["code"]) == (401, "credentials_invalid")
+    assert [sfu["status"] for sfu in await fleet(client)] == ["up"]
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 
 import pytest
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from app.api.middleware.admission import Admission, Capacity
+from app.api.budgets import Budgets
+from app.api.problems import render_gateway_error
+from app.errors import CredentialsInvalid, GatewayError
 from app.server.uvicorn_server import guest_server_for
-from app.settings.model import Settings
+from app.settings.model import LimitsSettings, Settings
 from tests.support.logs import captured_logs
 from tests.support.ports import HOST
 from tests.support.waiting import eventually
@@ -32,24 +33,35 @@ class Served:
     inside: int = 0
     refused: int = 0
 
-    async def work(self, _: Request) -> Response:
-        self.inside += 1
-        await self.may_end.wait()
+    async def work(self, request: Request) -> Response:
+        with request.state["budgets"].of_work(request.url.path):
+            self.inside += 1
+            await self.may_end.wait()
         return PlainTextResponse("done")
 
-    def note_refusal(self) -> None:
+    def note_refusal(self, _status: int, _code: str) -> None:
         self.refused += 1
+
+
+class Tenants:
+    """Knows one token."""
+
+    def verify(self, token: str) -> None:
+        if token != "good":
+            raise CredentialsInvalid("another one")
 
 
 @asynccontextmanager
 async def serving(limit: int) -> AsyncIterator[Served]:
     """Run a real server with room for so many."""
     served = Served()
-    capacity = Capacity(limit, served.note_refusal)
+    limits = LimitsSettings.model_construct(**LimitsSettings().model_dump() | {"max_heartbeats": limit})
+    settings = Settings.model_construct(max_concurrent_requests=limit, limits=limits)
+    budgets = Budgets(settings, on_refused_early=served.note_refusal)
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Capacity]]:
-        yield {"capacity": capacity}
+    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, object]]:
+        yield {"budgets": budgets, "tenants": Tenants()}
 
     async def idle(_: Request) -> Response:
         return PlainTextResponse("idle")
@@ -57,10 +69,11 @@ async def serving(limit: int) -> AsyncIterator[Served]:
     app = Starlette(
         routes=[
             Route("/v1/channel", served.work),
+            Route("/r/{region}/v1/channel", served.work),
             Route("/v1/sfu", served.work, methods=["POST"]),
             Route("/livez", idle),
         ],
-        middleware=[Middleware(Admission, capacity=capacity)],
+        exception_handlers={GatewayError: render_gateway_error},
         lifespan=lifespan,
     )
     app.state.before_stop = []
@@ -154,13 +167,22 @@ async def test_once_there_is_room_callers_are_served() -> None:
     async with serving(1) as served, connected(served) as first:
         await fill(served, first)
         async with connected(served) as early:
-            await early.send(post('{"status": "up"}'))
+            await early.send(get())
             assert (await early.answer())[0] == 503
         served.may_end.set()
         assert (await first.answer())[0] == 200
         async with connected(served) as later:
-            await later.send(post('{"status": "up"}'))
+            await later.send(get())
             assert (await later.answer())[2] == b"done"
+
+
+async def test_heartbeats_have_room_while_channels_have_none() -> None:
+    async with serving(1) as served, connected(served) as first, connected(served) as sfu:
+        await fill(served, first)
+        await sfu.send(post('{"status": "up"}'))
+        await eventually(lambda: served.inside == 2)
+        served.may_end.set()
+        assert (await sfu.answer())[2] == b"done"
 
 
 async def test_what_is_no_work_always_passes() -> None:
@@ -195,6 +217,19 @@ async def test_a_burst_within_one_turn_is_counted_before_any_of_it_runs() -> Non
         for _, writer in connections:
             writer.close()
     assert (served.inside, served.refused) == (3, 17)
+
+
+async def test_a_burst_of_strangers_takes_no_room_from_a_caller_with_a_token() -> None:
+    async with serving(3) as served:
+        connections = [await asyncio.open_connection(HOST, served.port) for _ in range(20)]
+        for _, writer in connections:
+            writer.write(get().encode())
+        async with connected(served) as caller:
+            await caller.send(get("/v1/channel", "Authorization: jwt good"))
+            await eventually(lambda: served.inside + served.refused >= 20)
+        for _, writer in connections:
+            writer.close()
+    assert served.refused <= 17
 
 
 async def test_many_refusals_are_one_line() -> None:

@@ -12,6 +12,7 @@ from app.settings.model import (
     BreakerSettings,
     FailoverSettings,
     HealthSettings,
+    OpsSettings,
     OverloadSettings,
     RegistrationSettings,
     SealingSettings,
@@ -227,3 +228,37 @@ def test_static_sfus_are_allowed_whatever_may_register() -> None:
 
 def test_an_empty_admin_token_is_none() -> None:
     assert Settings(admin_token="").admin_token is None
+
+
+# What faces strangers
+
+
+@pytest.mark.parametrize("token", ["a b", "a\tb", "schlüssel", "a\x00b"])
+def test_an_admin_token_that_no_header_can_carry_is_refused(token: str) -> None:
+    with pytest.raises(ValidationError, match="printable ASCII without white space"):
+        Settings(admin_token=SecretStr(token))
+
+
+@pytest.mark.parametrize("text", [" secret", "secret\n", "secret"])
+def test_white_space_around_the_admin_token_is_no_part_of_it(text: str) -> None:
+    token = Settings(admin_token=SecretStr(text)).admin_token
+    assert token is not None
+    assert token.get_secret_value() == "secret"
+
+
+def test_the_two_ports_differ() -> None:
+    with pytest.raises(ValidationError, match=r"ops\.port: must differ from port"):
+        Settings(port=8071, ops=OpsSettings(port=8071))
+
+
+def test_a_static_sfu_by_number_is_in_a_network_that_may_be_connected_to() -> None:
+    settings = Settings(sfu=(StaticSfuSettings(address="http://192.0.2.7:8070", key=Key(b"k" * 32)),))
+    assert settings.allowed_networks[:-1] == settings.registration.allow_networks
+    assert str(settings.allowed_networks[-1]) == "192.0.2.7/32"
+
+
+def test_networks_are_read_from_text_with_commas() -> None:
+    registration = RegistrationSettings.model_validate({"allow_networks": "10.0.0.0/8, fd00::/8"})
+    assert [str(network) for network in registration.allow_networks] == ["10.0.0.0/8", "fd00::/8"]
+    with pytest.raises(ValidationError, match="give networks"):
+        RegistrationSettings.model_validate({"allow_networks": "10.0.0.1/8"})

@@ -177,10 +177,14 @@ async def test_a_failover_is_counted_where_it_ended() -> None:
 
 async def test_a_shed_request_is_counted_apart_from_a_full_fleet() -> None:
     metrics = Metrics()
-    metrics.requested(None, 503, "overloaded", 0.001)
+    metrics.refused_early(503, "overloaded")  # by the server
+    metrics.shed()  # in the endpoint, whose request is counted like any other
     metrics.requested("/v1/channel", 503, "overloaded", 0.001)
-    assert shown(metrics, "sfu_gateway_shed_requests_total") == 1
-    assert shown(metrics, "sfu_gateway_problems_total", code="overloaded") == 2
+    metrics.requested("/v1/channel", 503, "overloaded", 0.001)  # the fleet is full
+    metrics.refused_early(400, "bad_request")
+    assert shown(metrics, "sfu_gateway_shed_requests_total") == 2
+    assert shown(metrics, "sfu_gateway_problems_total", code="overloaded") == 3
+    assert shown(metrics, "sfu_gateway_problems_total", code="bad_request") == 1
 
 
 def test_of_too_many_regions_the_rest_share_a_label() -> None:

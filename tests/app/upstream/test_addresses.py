@@ -29,7 +29,7 @@ hosts = st.one_of(
         ("https://sfu1:443", "https://sfu1"),
         ("https://sfu1:80", "https://sfu1:80"),
         ("http://sfu1:", "http://sfu1"),
-        ("http://sfu_1.default.svc.cluster.local.:8070", "http://sfu_1.default.svc.cluster.local.:8070"),
+        ("http://sfu_1.default.svc.cluster.local.:8070", "http://sfu_1.default.svc.cluster.local:8070"),
         ("http://192.0.2.1", "http://192.0.2.1"),
         ("http://[2001:DB8:0::1]:8070", "http://[2001:db8::1]:8070"),
     ],
@@ -59,6 +59,7 @@ def test_no_text_whatever_is_worse_than_a_wrong_value(text: str) -> None:
         *("http://sfu1:0", "http://sfu1:65536", "http://sfu1:x", "http://sfu1:+80", "http://sfu 1"),
         *("http://sfu1\n", "http://sfu1\\@evil", "http://sfü1", "http://%73fu1", "http://sfu1,sfu2"),
         *("http://[::1", "http://[::1]x", "http://[fe80::1%25eth0]", "http://[v1.x]", "http://::1"),
+        *("http://sfu1..", "http://sfu1..example.com", "http://.sfu1", "http://.", "http://" + "x" * 64),
         "http://" + "x" * 249,
     ],
 )
@@ -102,25 +103,71 @@ LINK_LOCAL = [
     "2002:a9fe:a9fe::",
     "64:ff9b::a9fe:a9fe",
 ]
-METADATA = ["fd00:ec2::254", "100.100.100.200", "168.63.129.16", "::ffff:100.100.100.200", "::a9fe:a9fe"]
+METADATA = [
+    *("fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "fd00:c1::a9fe:a9fe", "fd00:42::42"),
+    *("100.100.100.200", "168.63.129.16", "192.0.0.192", "::ffff:100.100.100.200"),
+]
 NOWHERE = ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "::ffff:0.0.0.0", "::ffff:224.0.0.1", "2002:e000:1::"]
-ORDINARY = ["127.0.0.1", "10.0.0.1", "192.0.2.1", "203.0.113.7", "::1", "2001:db8::1", "fd00::1"]
+SPECIAL = [
+    *("0.1.2.3", "192.0.0.1", "192.0.0.170", "192.0.2.1", "192.88.99.1", "198.18.0.1", "198.19.255.255"),
+    *("198.51.100.7", "203.0.113.7", "240.0.0.1", "255.255.255.255"),
+    *("::2", "::a9fe:a9fe", "64:ff9b:1::1", "64:ff9b:1::a9fe:a9fe", "::ffff:0:a9fe:a9fe", "::ffff:0:808:808"),
+    *("100::1", "2001:2::1", "2001:10::1", "2001:db8::1", "3fff::1", "5f00::1", "fec0::1", "4000::1"),
+    *("64:ff9b::203.0.113.7", "2002:c000:0201::1", "2001:0:1:1:1:1:34ff:8ef8"),
+]
+ORDINARY = [
+    *("127.0.0.1", "10.0.0.1", "172.31.255.255", "192.168.1.1", "100.64.0.1", "::1", "fd00::1"),
+    *("8.8.8.8", "192.0.0.9", "172.32.0.1", "100.128.0.1", "2600::1", "2a00:1450::1", "2001:4860::8888"),
+    *("64:ff9b::8.8.8.8", "::ffff:10.0.0.1", "2001:3::1"),
+]
 
 
-@pytest.mark.parametrize("ip", [*LINK_LOCAL, *METADATA, *NOWHERE])
-def test_the_gateway_connects_to_no_metadata_service_and_to_nobody_at_large(ip: str) -> None:
+@pytest.mark.parametrize("ip", [*LINK_LOCAL, *METADATA, *NOWHERE, *SPECIAL])
+def test_the_gateway_connects_to_no_special_purpose_address(ip: str) -> None:
     assert not ANYWHERE.permits(ipaddress.ip_address(ip))
 
 
 @pytest.mark.parametrize("ip", ORDINARY)
-def test_the_gateway_connects_to_ordinary_addresses(ip: str) -> None:
+def test_the_gateway_connects_to_public_and_private_addresses(ip: str) -> None:
     assert ANYWHERE.permits(ipaddress.ip_address(ip))
 
 
 def test_the_operator_can_open_link_local_addresses_and_no_others() -> None:
     guard = AddressGuard(allow_link_local=True)
     assert all(guard.permits(ipaddress.ip_address(ip)) for ip in LINK_LOCAL + METADATA)
-    assert not any(guard.permits(ipaddress.ip_address(ip)) for ip in NOWHERE)
+    assert not any(guard.permits(ipaddress.ip_address(ip)) for ip in NOWHERE + SPECIAL)
+
+
+def test_the_operator_says_which_special_purpose_networks_hold_sfus() -> None:
+    guard = AddressGuard(networks=[ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_network("fd00::/8")])
+    assert guard.permits(ipaddress.ip_address("192.0.2.7"))
+    assert guard.permits(ipaddress.ip_address("8.8.8.8"))
+    assert not guard.permits(ipaddress.ip_address("10.0.0.1"))
+    assert not guard.permits(ipaddress.ip_address("fd00:ec2::254"))  # the longer prefix decides
+
+
+@pytest.mark.parametrize(
+    ("network", "wrapped"), [("64:ff9b:1::/48", "64:ff9b:1::"), ("::ffff:0:0:0/96", "::ffff:0:")]
+)
+def test_an_opened_translation_prefix_leads_only_where_ipv4_may(network: str, wrapped: str) -> None:
+    guard = AddressGuard(networks=[ipaddress.ip_network(network)])
+    assert guard.permits(ipaddress.ip_address(f"{wrapped}808:808"))
+    assert not guard.permits(ipaddress.ip_address(f"{wrapped}a9fe:a9fe"))
+
+
+@given(st.ip_addresses(v=4))
+def test_no_ipv4_address_passes_that_python_calls_reserved(ip: ipaddress.IPv4Address) -> None:
+    if ip.is_reserved or ip.is_multicast or ip.is_link_local:
+        assert not ANYWHERE.permits(ip)
+
+
+@given(st.ip_addresses(v=6))
+def test_no_ipv6_address_passes_outside_of_unicast_and_private_networks(ip: ipaddress.IPv6Address) -> None:
+    is_known = any(
+        ip in ipaddress.ip_network(network)
+        for network in ("2000::/3", "fc00::/7", "::1/128", "64:ff9b::/96", "::ffff:0:0/96")
+    )
+    assert is_known or not ANYWHERE.permits(ip)
 
 
 @given(st.ip_addresses(v=4))
@@ -133,6 +180,13 @@ def test_an_ipv4_address_in_ipv6_clothes_is_judged_as_itself(ip: ipaddress.IPv4A
 def test_an_address_that_is_written_as_a_forbidden_number_cannot_register(ip: str) -> None:
     with pytest.raises(AddressNotAllowed, match="link-local"):
         ANYWHERE.check(sfu_address(f"http://{ip}:8070"))
+
+
+@pytest.mark.parametrize(
+    "name", ["victim.example", "VICTIM.example", "victim.example.", "victim.Example.:80"]
+)
+def test_a_name_is_one_name_with_and_without_its_trailing_dot(name: str) -> None:
+    assert sfu_address(f"http://{name}") == "http://victim.example"
 
 
 def test_a_name_can_register_whatever_it_may_lead_to() -> None:

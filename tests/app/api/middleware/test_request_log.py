@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from app.api.middleware.body_limit import BodyLimit
-from app.api.middleware.request_log import RequestLog
+from app.api.middleware.request_log import MAX_PATH_CHARACTERS, RequestLog
 from app.api.problems import render_gateway_error, render_unexpected
 from app.api.request_context import note, request_id_of
 from app.errors import GatewayError
@@ -129,3 +129,8 @@ async def test_a_longer_body_is_a_problem_with_an_id_and_a_line(is_announced: bo
 async def test_a_length_that_is_a_lie_does_not_help() -> None:
     response, _ = await ask("POST", "/echo", content=in_chunks(LIMIT + 100), headers={"Content-Length": "5"})
     assert response.status_code == 413
+
+
+async def test_a_long_path_is_cut_in_the_log() -> None:
+    _, lines = await ask("GET", "/" + "x" * 8_000)
+    assert [len(line["path"]) for line in lines if line["event"] == "request"] == [MAX_PATH_CHARACTERS]

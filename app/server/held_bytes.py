@@ -1,0 +1,46 @@
+"""The memory that connections hold between two events of theirs, bounded for the whole replica.
+
+A request that has not arrived whole, bytes behind a request that is being answered, and an answer that its caller
+does not read all wait in memory for a peer that may never act. Each connection has limits of its own; this table
+bounds their sum. Over the limit, the connection that has waited longest is closed. A caller that behaves is never
+among the oldest: its request arrives, and its answer leaves, within milliseconds.
+"""
+
+from collections.abc import Callable, Hashable
+from typing import Final
+
+MAX_HELD_BYTES: Final = 8 * 1024 * 1024
+"""Of one replica. 4,000 requests of 2 KiB may be half way in at once."""
+
+
+class HeldBytes:
+    """How many bytes each connection holds, the longest waiting first."""
+
+    def __init__(self, limit: int = MAX_HELD_BYTES) -> None:
+        self._limit = limit
+        self._held: dict[Hashable, tuple[int, Callable[[], None]]] = {}
+        self._total = 0
+
+    @property
+    def total(self) -> int:
+        """Bytes that all connections hold together."""
+        return self._total
+
+    def hold(self, owner: Hashable, size: int, evict: Callable[[], None]) -> None:
+        """Set what `owner` holds to `size` bytes; its place in the order is that of its first call.
+
+        While the sum is over the limit, the `evict` of the connection that has waited longest is called.
+        """
+        before = self._held.get(owner)
+        self._held[owner] = (size, evict)
+        self._total += size - (before[0] if before else 0)
+        while self._total > self._limit:
+            oldest = next(iter(self._held))
+            evict_oldest = self._held[oldest][1]
+            self.release(oldest)
+            evict_oldest()
+
+    def release(self, owner: Hashable) -> None:
+        """Forget `owner`: it waits for nothing, or is closed."""
+        size, _ = self._held.pop(owner, (0, None))
+        self._total -= size
