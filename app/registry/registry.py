@@ -265,7 +265,8 @@ class Registry:
         entries = await self._read(
             "zrange", self.keys.calls(address), first, first + count - 1, withscores=True
         )
-        return [Call(*str(name).split(":", 1), confirmed_at=int(score)) for name, score in entries]
+        calls = ((*str(name).partition(":"), int(score)) for name, score in entries)
+        return [Call(tenant, issuer, confirmed_at) for tenant, _, issuer, confirmed_at in calls]
 
     async def key_of(self, address: str) -> Key | None:
         """Return the key of a living SFU, or `None`. Raises `UnsealError`."""

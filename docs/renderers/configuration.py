@@ -78,7 +78,7 @@ key = "cmVwbGFjZSBtZSwgSSBhbSBpbiB0aGUgbWFudWFsIDM="
 name = "odoo-brussels"
 key = "cmVwbGFjZSBtZSwgSSBhbSBpbiB0aGUgbWFudWFsIDQ="
 region = "eu-brussels"
-max_channels = 500
+max_placements = 500
 
 [[region]]  # docs/regions.md lists those that are built in
 name = "eu-brussels"

@@ -121,7 +121,7 @@ class TwoChoices:
 
 
 class Scripts:
-    """The gateway's own placement: `heartbeat.lua`, `select.lua` and `report.lua` by way of a Registry."""
+    """The gateway's own placement: `heartbeat.lua`, `select.lua` and `record_outcome.lua` by way of a Registry."""
 
     def __init__(self, view: View, registry: Registry) -> None:
         """Take the fleet and a registry whose clock is the simulation's."""

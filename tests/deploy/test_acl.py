@@ -14,7 +14,7 @@ from redis.exceptions import NoPermissionError
 from app.crypto.tokens import Key
 from app.registry.client import close_client, connect
 from app.registry.keys import Keys
-from app.registry.placements import ForwardOutcome, Outcome, Placement, PlacementRequest
+from app.registry.placements import Confirmation, ForwardOutcome, Outcome, Placement, PlacementRequest
 from app.registry.registry import Registry
 from app.registry.sfus import SfuReport
 from app.settings.model import RedisSettings, Settings
@@ -137,7 +137,8 @@ async def _place_everywhere(registry: Registry, failing: str) -> None:
     assert registry.open_key(placed) == Key(b"s" * 32)
     assert await registry.sfu_of_channel("uuid-7")
     assert await registry.explain(PlacementRequest("explained", "issuer-0"))
-    assert await registry.adopt(tenant="default", issuer="adopted", address=placed.address, uuid="u")
+    confirmation = Confirmation("offline", "default", "confirmed", placed.address, "u")
+    assert (await registry.confirm(confirmation))[0].is_placed
 
 
 async def _operate(registry: Registry, address: str) -> None:

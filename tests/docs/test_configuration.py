@@ -58,7 +58,7 @@ def test_every_setting_has_a_row_with_its_meaning() -> None:
         "| `balancing.weights.cpu` | `SFU_GATEWAY_BALANCING__WEIGHTS__CPU` | number, at least 0 | `0.3` |",
         "| `overload.max_load` | `SFU_GATEWAY_OVERLOAD__MAX_LOAD` | number above 0 | `0.9` |",
         "| `log.level` | `SFU_GATEWAY_LOG__LEVEL` | `debug`, `info`, `warning` or `error` | `info` |",
-        "| `max_channels` | whole number, at least 1 | none |",
+        "| `max_placements` | whole number, at least 1 | none |",
         "| `latitude` | number from -90 to 90 | required |",
     ],
 )

@@ -16,14 +16,14 @@ from tests.support.processes import ProcessFailed
 from tests.support.waiting import eventually_sync
 
 KEYS: Final = Keys()
-OPTIONAL: Final = ("base", "drained", "paced_until", "public_url", "recent", "trial_until", "turn")
+OPTIONAL: Final = ("base", "emptied_at", "permit_until", "public_url", "recent", "round_robin_seq", "tat")
 """Fields of a node that scripts have defaults for: a version that does not write them is no stranger."""
 
 
 def _make_older(server: RedisServer, address: str) -> None:
     """Leave of an SFU and of the fleet what an older version would have written."""
     server.call("HDEL", KEYS.node(address), *OPTIONAL)
-    server.call("HDEL", KEYS.fleet, "schema", "relayed")
+    server.call("HDEL", KEYS.fleet, "schema", "outbox_cursor")
     server.call("DEL", KEYS.read)
 
 

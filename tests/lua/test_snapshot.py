@@ -111,7 +111,7 @@ async def test_reports_while_it_is_read_lose_nobody(fleet: Fleet) -> None:
     addresses = [f"http://{number:03}.test" for number in range(250)]
     for address in addresses:
         await fleet.beat(address)
-    run, pages = fleet.registry._run, 0
+    run, pages = fleet.registry._run, 0  # noqa: SLF001
 
     async def run_and_report(script: Script, *arguments: Argument) -> Any:
         nonlocal pages

@@ -7,6 +7,7 @@ later confirmation said. When all falls quiet, no lock, permit, reservation or i
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TypeVar
 
 import hypothesis
@@ -100,8 +101,8 @@ class History(RuleBasedStateMachine):
 
     def facts(self, address: str) -> dict[str, str]:
         """What is stored of an SFU."""
-        facts: dict[str, str] = self.do(self.fleet.client.hgetall(self.keys.node(address)))
-        return facts
+        facts = self.do(self.fleet.client.hgetall(self.keys.node(address)))
+        return {str(name): str(value) for name, value in facts.items()}
 
     @initialize()
     def begin(self) -> None:
@@ -171,7 +172,8 @@ class History(RuleBasedStateMachine):
     @rule(data=st.data())
     def a_call_runs_again(self, data: st.DataObject) -> None:
         """A select or an outcome that timed out is sent again, or runs late."""
-        if self.sent and data.draw(st.booleans()):
+        is_select: bool = data.draw(st.booleans())
+        if self.sent and is_select:
             self.select(data.draw(st.sampled_from(self.sent)), is_repeated=True)
         elif self.recorded:
             outcome = data.draw(st.sampled_from(self.recorded))
@@ -322,7 +324,7 @@ class History(RuleBasedStateMachine):
             name = self.keys.placement("default", issuer)
             address, generation = self.do(self.fleet.client.hmget(name, "address", "generation"))
             if address is not None:
-                assert (address, int(generation)) == (channel.address, channel.generation)
+                assert (address, generation) == (channel.address, str(channel.generation))
             else:
                 assert self.do(self.fleet.client.exists(name)) == 0
 
@@ -331,7 +333,7 @@ class History(RuleBasedStateMachine):
         for address in (A, B, C, D):
             said = [event.split()[0] for event in self.do(self.fleet.events(address))]
             told = [event for event in said if not event.startswith(("breaker", "restarted", "address"))]
-            repeated = {event for event, later in zip(told, told[1:], strict=False) if event == later}
+            repeated = {event for event, later in pairwise(told) if event == later}
             assert repeated <= {"overloaded", "down", "draining"}, told
 
 

@@ -94,7 +94,7 @@ def test_the_event_in_the_docs_is_an_event() -> None:
     (text,) = re.findall(r"^data: (\{.*\})$", PAGE, re.M)
     assert json.loads(text).keys() == Event.__annotations__.keys()
     sentence = PAGE.partition("`type` is ")[2].partition("`at` is")[0]
-    assert set(get_args(EventType)) < set(re.findall(r"`([a-z-]+)`", sentence))
+    assert set(get_args(EventType)) < set(re.findall(r"`([a-z_-]+)`", sentence))
 
 
 # The examples of docs/api.md, run from the first to the last

@@ -61,7 +61,7 @@ async def gateway() -> AsyncIterator[Gateway]:
             sfu, _ = await stack.enter_async_context(running_sfu(config))
             sfu.api._clock = clock  # noqa: SLF001
             await fleet.beat(sfu.address, key=config.key)
-            await fleet.registry.adopt(tenant="default", issuer=name, address=sfu.address, uuid=name)
+            await fleet.confirm(sfu.address, name, uuid=name)
             sfus.append(sfu)
         tenants = Tenants((Tenant("default", (GATEWAY_KEY,)),), clock)
         disconnects = Disconnects(tenants, fleet.registry, forwarder, timeout_s=0.3, clock=clock)

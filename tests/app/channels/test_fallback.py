@@ -198,7 +198,9 @@ def test_what_was_placed_is_told_once() -> None:
     report(local, "created", "a", uuid="first")
     report(local, "created", "a", uuid="second")
     report(local, "failed", "a", issuer="another")
-    assert local.take_offline() == [OfflinePlacement("default", "issuer", "http://a", "second")]
+    assert local.take_offline() == [
+        OfflinePlacement("default", "issuer", "http://a", "second", "request of issuer")
+    ]
     assert local.take_offline() == []
 
 

@@ -11,7 +11,15 @@ from app.channels.fallback import SnapshotPlacer
 from app.channels.placer import Placer
 from app.errors import NoSfuAvailable, Overloaded, RegistryUnavailable
 from app.registry.availability import RegistryAvailability
-from app.registry.placements import Busy, ForwardOutcome, Outcome, Placement, PlacementRequest
+from app.registry.placements import (
+    Busy,
+    Confirmation,
+    Confirmed,
+    ForwardOutcome,
+    Outcome,
+    Placement,
+    PlacementRequest,
+)
 from tests.lua.fleet import KEY, A, B, Fleet
 from tests.support.engines import fake_engine
 from tests.support.simulated import Clock
@@ -26,6 +34,8 @@ class Replica:
 
     def __post_init__(self) -> None:
         self.clock = Clock()
+        self.requests = 0
+        self.current: dict[str, str] = {}
         registry = self.fleet.registry
         self.switch = RegistryAvailability(
             registry.snapshot,
@@ -50,7 +60,9 @@ class Replica:
 
     async def select(self, issuer: str = "issuer", **request: object) -> Placement:
         """One request for a channel."""
-        asked = PlacementRequest(f"request of {issuer}", issuer, **request)  # type: ignore[arg-type]
+        self.requests += 1
+        self.current[issuer] = f"request {self.requests} of {issuer}"
+        asked = PlacementRequest(self.current[issuer], issuer, **request)  # type: ignore[arg-type]
         answer = await self.placer.select(asked)
         assert not isinstance(answer, Busy)
         return answer
@@ -59,11 +71,12 @@ class Replica:
         """How that request ended."""
         await self.placer.record_outcome(
             ForwardOutcome(
-                id=f"request of {issuer}",
+                id=self.current.get(issuer, "none"),
                 tenant="default",
                 issuer=issuer,
                 address=placement.address,
-                outcome=outcome,
+                result=outcome,
+                generation=placement.generation,
                 uuid=f"channel of {issuer}",
                 is_local=placement.is_local,
             )
@@ -180,14 +193,14 @@ async def test_what_is_placed_while_that_is_told_is_told_too(
 ) -> None:
     replica.cut()
     await replica.report("created", await replica.select("first"), "first")
-    adopt = replica.fleet.registry.adopt
+    confirm = replica.fleet.registry.confirm
 
-    async def adopt_slowly(*, tenant: str, issuer: str, address: str, uuid: str) -> bool:
-        if issuer == "first":
+    async def confirm_slowly(*confirmations: Confirmation) -> list[Confirmed]:
+        if confirmations[0].issuer == "first":
             await replica.report("created", await replica.select("second"), "second")
-        return await adopt(tenant=tenant, issuer=issuer, address=address, uuid=uuid)
+        return await confirm(*confirmations)
 
-    monkeypatch.setattr(replica.fleet.registry, "adopt", adopt_slowly)
+    monkeypatch.setattr(replica.fleet.registry, "confirm", confirm_slowly)
     await replica.mend()
     assert replica.switch.uses_registry
     assert await replica.fleet.registry.sfu_of_channel("channel of second")
@@ -207,16 +220,16 @@ async def test_what_could_not_be_told_is_told_the_next_time(
 ) -> None:
     replica.cut()
     await replica.report("created", await replica.select())
-    adopt = replica.fleet.registry.adopt
+    confirm = replica.fleet.registry.confirm
 
-    async def lose_the_connection(**channel: str) -> bool:
+    async def lose_the_connection(*confirmations: Confirmation) -> list[Confirmed]:
         replica.cut()
-        return await adopt(**channel)
+        return await confirm(*confirmations)
 
-    monkeypatch.setattr(replica.fleet.registry, "adopt", lose_the_connection)
+    monkeypatch.setattr(replica.fleet.registry, "confirm", lose_the_connection)
     await replica.mend()
     assert replica.switch.mode == "away"
-    monkeypatch.setattr(replica.fleet.registry, "adopt", adopt)
+    monkeypatch.setattr(replica.fleet.registry, "confirm", confirm)
     await replica.mend()
     assert replica.switch.uses_registry
     assert await replica.fleet.registry.sfu_of_channel("channel of issuer")

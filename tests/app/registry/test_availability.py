@@ -14,10 +14,10 @@ from tests.support.waiting import eventually
 GONE = RegistryUnavailable("snapshot: TimeoutError")
 
 
-def fleet(*names: str, epoch: str = "1", is_held: bool = False) -> Snapshot:
+def fleet(*names: str, began_at: str = "1", is_held: bool = False) -> Snapshot:
     """A snapshot of idle SFUs."""
     nodes = (SnapshotNode(f"http://{name}", f"region of {name}", "", "", 0, 0, 1_000) for name in names)
-    return Snapshot(tuple(nodes), epoch=epoch, is_held=is_held)
+    return Snapshot(tuple(nodes), began_at=began_at, is_held=is_held)
 
 
 @dataclass
@@ -157,23 +157,23 @@ async def test_a_replica_that_started_without_redis_waits_for_nobody() -> None:
 
 
 async def test_a_registry_that_lost_its_data_fills_before_it_is_believed(store: Store) -> None:
-    assert await store.reads_as(fleet(epoch="")) == "returning"
-    assert await store.reads_as(fleet("a", epoch="2")) == "returning"
+    assert await store.reads_as(fleet(began_at="")) == "returning"
+    assert await store.reads_as(fleet("a", began_at="2")) == "returning"
     assert store.known() == {"a", "b"}
-    assert await store.reads_as(fleet("a", "b", epoch="2")) == "registry"
-    assert await store.reads_as(fleet("a", epoch="2")) == "registry"
+    assert await store.reads_as(fleet("a", "b", began_at="2")) == "registry"
+    assert await store.reads_as(fleet("a", began_at="2")) == "registry"
 
 
 async def test_even_one_that_stays_empty_is_believed_in_the_end(store: Store) -> None:
-    await store.reads_as(fleet(epoch=""))
-    assert await store.reads_as(fleet(epoch=""), after_s=12) == "registry"
+    await store.reads_as(fleet(began_at=""))
+    assert await store.reads_as(fleet(began_at=""), after_s=12) == "registry"
     assert store.known() == set()
 
 
 async def test_the_first_sfu_of_a_new_registry_is_no_loss() -> None:
-    store = Store(fleet(epoch=""))
+    store = Store(fleet(began_at=""))
     await store.switch.refresh()
-    assert await store.reads_as(fleet("a", epoch="1")) == "registry"
+    assert await store.reads_as(fleet("a", began_at="1")) == "registry"
 
 
 # Most SFUs silent

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from app.errors import NoSfuAvailable, Overloaded, UnknownSfu
-from app.registry.explain import explain
+from app.registry.explain import Decision, explain
 from app.registry.placements import PlacementRequest
 from app.registry.sfus import SfuStatus
 from tests.lua.fleet import KEY, A, B, C, D, Fleet
@@ -20,91 +20,74 @@ NAMES = {A: "a", B: "b", C: "c", D: "d"}
 
 def sfu(address: str, load: float = 0.1, region: str = "eu", **status: Any) -> SfuStatus:
     """An SFU, by default a healthy one."""
-    healthy = {"state": "up", "standing": "selectable", "breaker": "closed"} | status
+    healthy: dict[str, Any] = {"state": "selectable", "breaker": "closed"} | status
     return SfuStatus(address, region, generation=1, heartbeat_age_ms=0, effective_load=load, **healthy)
 
 
 def verdicts(
     fleet: Sequence[SfuStatus],
+    winner: str = "",
+    reason: str = "least-load",
     *,
     strategy: Literal["load", "round-robin"] = "load",
     choices: int = 1,
-    sticky: str = "",
+    group: int = 1,
     **request: Any,
 ) -> str:
-    """What is said of each SFU, in order, as `a chosen, b higher-score`."""
+    """What is said of each SFU, in order, as `a chosen, b higher-score`, when `winner` has won."""
+    decision = Decision(winner, reason if winner else "none", group if winner else 0, "")
     asked = PlacementRequest("id", "issuer", **request)
-    candidates = explain(fleet, asked, strategy=strategy, choices=choices, sticky=sticky)
+    candidates = explain(fleet, asked, decision, strategy=strategy, choices=choices)
     return ", ".join(f"{NAMES[each.sfu.address]} {each.verdict}" for each in candidates)
 
 
-def test_the_least_loaded_is_chosen() -> None:
-    assert verdicts([sfu(A, 0.3), sfu(B, 0.1), sfu(C, 0.2)]) == "b chosen, c higher-score, a higher-score"
+def test_the_winner_is_chosen_and_comes_first() -> None:
+    fleet = [sfu(A, 0.3), sfu(B, 0.1), sfu(C, 0.2)]
+    assert verdicts(fleet, B) == "b chosen, c higher-score, a higher-score"
 
 
 def test_equals_are_tied() -> None:
-    assert verdicts([sfu(A, 0.1), sfu(B, 0.1), sfu(C, 0.2)]) == "a tied, b tied, c higher-score"
+    assert verdicts([sfu(A, 0.1), sfu(B, 0.1), sfu(C, 0.2)], B) == "b tied, a tied, c higher-score"
 
 
 def test_with_choices_the_best_few_are_tied_and_their_equals_with_them() -> None:
     fleet = [sfu(A, 0.1), sfu(B, 0.2), sfu(C, 0.2), sfu(D, 0.3)]
-    assert verdicts(fleet, choices=2) == "a tied, b tied, c tied, d higher-score"
-    assert verdicts(fleet, choices=9) == "a tied, b tied, c tied, d tied"
+    assert verdicts(fleet, A, choices=2) == "a tied, b tied, c tied, d higher-score"
+    assert verdicts(fleet, A, choices=9) == "a tied, b tied, c tied, d tied"
 
 
-def test_with_round_robin_the_turn_decides() -> None:
-    fleet = [sfu(A, 0.1, turn=2), sfu(B, 0.9, turn=1)]
-    assert verdicts(fleet, strategy="round-robin") == "b chosen, a higher-score"
+def test_with_round_robin_the_slot_is_the_score() -> None:
+    fleet = [sfu(A, 0.1, round_robin_seq=2), sfu(B, 0.9, round_robin_seq=1)]
+    assert verdicts(fleet, B, "round-robin", strategy="round-robin") == "b chosen, a higher-score"
 
 
 def test_a_better_region_comes_first() -> None:
-    fleet = [sfu(A, 0.1, "us"), sfu(B, 0.8, "eu"), sfu(C, 0.0, "ap")]
+    fleet = [sfu(A, 0.1, "us"), sfu(B, 0.9, "eu"), sfu(C, 0.5, "asia")]
     groups = (("eu",), ("us",))
-    assert verdicts(fleet, groups=groups) == "b chosen, a other-region, c region-not-allowed"
+    assert verdicts(fleet, B, groups=groups) == "b chosen, a other-region, c region-not-allowed"
 
 
-@pytest.mark.parametrize(
-    "why", ["draining", "failed", "full", "overloaded", "breaker-open", "on-trial", "down"]
-)
-def test_who_takes_no_channels_is_listed_with_the_reason(why: str) -> None:
-    assert verdicts([sfu(A, 0.1, standing=why), sfu(B, 0.9)]) == f"b chosen, a {why}"
+@pytest.mark.parametrize("state", ["draining", "drained", "ejected", "full", "overloaded", "expired", "down"])
+def test_an_sfu_that_takes_no_channels_is_listed_with_its_state(state: Any) -> None:
+    assert verdicts([sfu(A, state=state, tier=""), sfu(B, 0.9)], B) == f"b chosen, a {state}"
 
 
-def test_what_was_tried_is_not_tried_again() -> None:
-    assert verdicts([sfu(A, 0.1), sfu(B, 0.9)], exclude=(A,)) == "a tried, b chosen"
+def test_an_sfu_that_was_tried_is_not_tried_again() -> None:
+    assert verdicts([sfu(A), sfu(B, 0.9)], B, exclude=(A,)) == "b chosen, a tried"
 
 
-def test_an_issuer_stays_where_it_is_placed() -> None:
-    assert "b sticky" in verdicts([sfu(A, 0.1), sfu(B, 0.9)], sticky=B)
-    assert "b sticky" in verdicts([sfu(A, 0.1), sfu(B, 0.9, standing="full")], sticky=B)
-    assert "b sticky" in verdicts([sfu(A), sfu(B, state="draining", standing="draining")], sticky=B)
+def test_one_sfu_wins_when_the_issuer_is_placed() -> None:
+    fleet = [sfu(A, 0.1), sfu(B, 0.9, state="full", tier="overloaded")]
+    assert verdicts(fleet, B, "sticky") == "b sticky, a not-the-calls"
 
 
-@pytest.mark.parametrize(
-    "status",
-    [
-        {"state": "failed", "standing": "failed"},
-        {"state": "down", "standing": "down"},
-        {"breaker": "open", "standing": "breaker-open"},
-        {"breaker": "half-open", "standing": "on-trial"},
-        {"state": "draining", "standing": "draining", "drain_until": 1, "drained": True},
-    ],
-    ids=lambda status: " ".join(map(str, status.values())),
-)
-def test_but_not_where_its_call_cannot_be(status: dict[str, Any]) -> None:
-    assert "sticky" not in verdicts([sfu(A), sfu(B, **status)], sticky=B)
-
-
-def test_nor_where_it_was_tried_or_may_not_go() -> None:
-    assert "sticky" not in verdicts([sfu(A), sfu(B)], sticky=B, exclude=(B,))
-    assert "sticky" not in verdicts([sfu(A), sfu(B, region="us")], sticky=B, allow=("eu",))
+def test_the_last_resort_is_called_that() -> None:
+    fleet = [sfu(A, state="draining", tier=""), sfu(B, state="ejected", tier="ejected")]
+    assert verdicts(fleet, B, "last-resort") == "b last-resort, a draining"
 
 
 def test_without_sfus_there_is_nothing_to_say() -> None:
     assert verdicts([]) == ""
-
-
-# Held against what a placement does
 
 
 regions = st.sampled_from(["eu", "us", "ap"])
@@ -146,7 +129,7 @@ async def test_a_placement_picks_what_the_explanation_says(
     draw: float,
 ) -> None:
     async with fake_engine().connect() as client:
-        fleet = Fleet(client, strategy=strategy, choices=choices, max_ejected_percent=100)
+        fleet = Fleet(client, strategy=strategy, choices=choices)
         for address, report in zip([A, B, C, D], reports, strict=False):
             await fleet.beat(address, **report)
         if is_placed:
@@ -162,8 +145,9 @@ async def test_a_placement_picks_what_the_explanation_says(
             allow=None if allow is None else tuple(allow),
         )
         said = {each.sfu.address: each.verdict for each in await fleet.registry.explain(request)}
-        sticky = {address for address, verdict in said.items() if verdict == "sticky"}
+        sticky = {address for address, verdict in said.items() if verdict in ("sticky", "last-resort")}
         best = {address for address, verdict in said.items() if verdict in ("chosen", "tied")}
+        assert not (sticky and best)
         try:
             placement = await fleet.registry.select(request)
         except (NoSfuAvailable, Overloaded):

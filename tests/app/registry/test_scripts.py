@@ -80,14 +80,14 @@ def test_every_script_is_shipped_with_the_policy_in_it() -> None:
     scripts = {script.name: script.text for script in shipped_scripts(POLICY)}
     assert sorted(scripts) == SHIPPED
     assert [name for name, text in scripts.items() if "policy." in text] == []
-    assert "node.load > 0.9 or" in scripts["select"]
+    assert "node.load > 0.9 * margin" in scripts["select"]
 
 
 def test_scripts_are_put_together_once_for_equal_settings() -> None:
     assert shipped_scripts(POLICY) is shipped_scripts(Policy.from_settings(Settings()))
     others = shipped_scripts(dataclasses.replace(POLICY, max_load=0.8))
     assert others.select.sha != shipped_scripts(POLICY).select.sha
-    assert others.lead == shipped_scripts(POLICY).lead
+    assert others.acquire_lease == shipped_scripts(POLICY).acquire_lease
 
 
 def test_a_script_that_reads_what_no_policy_has_is_an_error(tmp_path: Path) -> None:

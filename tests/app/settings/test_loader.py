@@ -62,7 +62,7 @@ def test_every_kind_of_value_can_stand_in_the_environment() -> None:
         REGISTRATION__ALLOW="http://10.0.*, http://sfu?",
         REGISTRATION__ALLOW_LINK_LOCAL="true",
         NODES=json.dumps({"sfu": [{"address": "http://sfu1:8070", "region": "eu-west", "key": "QUJD"}]}),
-        TENANT='[{"name": "other", "key": "QUJD"}]',
+        TENANT='[{"name": "other", "key": "REVG"}]',
     )
     assert settings.key[1] == Key(b"ABC")
     assert str(settings.trust_proxy) == "10.0.0.0/8"

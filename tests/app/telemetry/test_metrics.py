@@ -204,8 +204,7 @@ def sfu(**changes: Any) -> SfuStatus:
     base: dict[str, Any] = {
         "address": "http://sfu1:8070",
         "region": "eu-west",
-        "state": "up",
-        "standing": "selectable",
+        "state": "selectable",
         "breaker": "closed",
         "generation": 1,
         "heartbeat_age_ms": 1_500,
@@ -224,8 +223,8 @@ def sfu(**changes: Any) -> SfuStatus:
         pytest.param({"reserved": 50.0, "load": 0.075}, 850, id="what is reserved is taken"),
         pytest.param({"load": 0.65}, 500, id="busy with something else: the load limit comes first"),
         pytest.param({"load": 0.95}, 0, id="above the limit"),
-        pytest.param({"standing": "overloaded", "load": 0.95}, 0, id="not selectable"),
-        pytest.param({"standing": "draining"}, 0, id="draining"),
+        pytest.param({"state": "overloaded", "tier": "overloaded", "load": 0.95}, 0, id="not selectable"),
+        pytest.param({"state": "draining", "tier": ""}, 0, id="draining"),
     ],
 )
 def test_headroom_is_what_fits_below_the_first_limit(changes: dict[str, Any], free: float) -> None:

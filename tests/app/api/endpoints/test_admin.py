@@ -90,7 +90,7 @@ async def test_nobody_else_passes(
     headers = {} if authorization is None else {b"Authorization": authorization.encode()}
     answer = await client.request(method, path, headers=headers, content=f'{{"address": "{A}"}}')
     assert (answer.status_code, answer.json()["code"]) == (401, code)
-    assert (await registry.describe(A)).state == "up"
+    assert (await registry.describe(A)).state == "selectable"
 
 
 @pytest.mark.parametrize("action", ["drain", "resume", "forget"])
@@ -107,7 +107,7 @@ async def test_a_drain_is_begun_and_taken_back(client: httpx.AsyncClient, regist
     status = await registry.describe(A)
     assert (status.state, status.drain_until) == ("draining", 0)
     await client.post("/v1/admin/sfus/resume", json={"address": A})
-    assert (await registry.describe(A)).state == "up"
+    assert (await registry.describe(A)).state == "selectable"
 
 
 async def test_a_drain_may_have_a_deadline(client: httpx.AsyncClient, registry: Registry) -> None:
@@ -124,7 +124,7 @@ async def test_a_deadline_is_a_whole_number_of_milliseconds_up_to_thirty_days(
 ) -> None:
     answer = await client.post("/v1/admin/sfus/drain", json={"address": A, "deadlineMs": deadline})
     assert (answer.status_code, answer.json()["field"]) == (422, "deadlineMs")
-    assert (await registry.describe(A)).state == "up"
+    assert (await registry.describe(A)).state == "selectable"
 
 
 async def test_an_sfu_is_forgotten(client: httpx.AsyncClient, registry: Registry) -> None:

@@ -175,7 +175,7 @@ class Fleet:
         self.reads += 1
         if self.is_away:
             raise RegistryUnavailable("away")
-        return [SfuStatus("http://sfu1", "eu-west", "up", "selectable", "closed", 1, 0)]
+        return [SfuStatus("http://sfu1", "eu-west", "selectable", "closed", 1, 0)]
 
 
 def _watch(fleet: Fleet) -> FleetView:
