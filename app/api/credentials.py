@@ -11,7 +11,8 @@ from app.api.request_context import caller_of, header_of
 from app.api.state import State
 from app.auth.tenants import Caller
 from app.channels.disconnects import DisconnectRefused
-from app.crypto.tokens import Claims, bearer_token
+from app.crypto.claims import Claims
+from app.crypto.tokens import bearer_token
 from app.errors import CredentialsInvalid, GatewayError, RouteClosed, TooManyFailures
 
 

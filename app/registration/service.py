@@ -9,11 +9,11 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from app.crypto.claims import Claims
 from app.crypto.tokens import (
     CLOCK_TOLERANCE_SECONDS,
     MAX_REGISTRATION_LIFE_SECONDS,
     SFU_TOKEN_LIFE_SECONDS,
-    Claims,
     Key,
     bearer_token,
     clock_difference,

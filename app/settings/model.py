@@ -284,9 +284,9 @@ class LimitsSettings(Section):
 class OpsSettings(Section):
     """`[ops]`: a second port for operators. With it, the first serves channels, heartbeats and probes only."""
 
-    bind: Annotated[str | None, BeforeValidator(_nothing_is_none)] = None
+    bind: str | None = None
     """Address to listen on; default: that of the first port (`bind`)."""
-    port: Annotated[int | None, Field(ge=1, le=65_535), BeforeValidator(_nothing_is_none)] = None
+    port: Annotated[int, Field(ge=1, le=65_535)] | None = None
     """Port of the dashboard, health, events, metrics, explanations and orders; without one they are on `port`."""
 
 

@@ -1,4 +1,5 @@
 --- @include "event_emit"
+--- @include "policy"
 --- @include "key"
 --- @include "node_deindex"
 

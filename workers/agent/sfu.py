@@ -153,8 +153,8 @@ class ProcessWatch:
     the SFU's port is another one, or every channel has vanished at once, one with people in it among them. An SFU
     keeps a channel for long after the last person has left.
 
-    `instance` is that of the process where it is seen, so that another agent of the same process has the same one; else
-    a random one.
+    `instance` is that of the SFU's process where the agent sees it, so that another agent of the same process has the
+    same one; else it is random.
     """
 
     def __init__(

@@ -86,7 +86,7 @@ class Gateway:
 
     async def is_free(self, issuer: str = "issuer") -> bool:
         """Whether no request holds the issuer's placement."""
-        return not await self.fleet.client.zscore(self.fleet.keys.inflight, f"default:{issuer}")
+        return not await self.fleet.client.hget(self.fleet.keys.placement("default", issuer), "lock_owner")
 
     def tries(self) -> list[int]:
         """How often each SFU was asked for a channel."""

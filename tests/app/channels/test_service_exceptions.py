@@ -73,10 +73,10 @@ class StalledRegistry(Placer):
         await self.may_answer.wait()
         return answer
 
-    async def report(self, report: ForwardOutcome) -> None:
+    async def record_outcome(self, report: ForwardOutcome) -> None:
         """Pass on."""
         self.reports.append(report)
-        await self._real.report(report)
+        await self._real.record_outcome(report)
 
     def open_key(self, placement: Placement) -> Key:
         """Pass on."""
@@ -93,7 +93,7 @@ async def test_a_caller_that_leaves_while_an_sfu_is_selected_gives_everything_ba
     placer.may_answer.set()
     await eventually(lambda: nothing_is_held(gateway))
     assert gateway.tries() == [0]
-    assert [(report.outcome, report.is_final, report.attempt) for report in placer.reports] == [
+    assert [(report.result, report.is_final, report.attempt) for report in placer.reports] == [
         ("unblamed", True, 1)
     ]
 
@@ -135,7 +135,7 @@ async def test_a_defect_while_forwarding_gives_everything_back_and_is_not_hidden
 class DefectiveReports(StalledRegistry):
     """A placer that cannot report."""
 
-    async def report(self, report: ForwardOutcome) -> None:
+    async def record_outcome(self, report: ForwardOutcome) -> None:
         """Fail in a way that nobody expects."""
         self.reports.append(report)
         raise ZeroDivisionError
@@ -161,7 +161,7 @@ async def test_a_channel_is_answered_and_the_other_attempts_are_reported_when_a_
     placer.may_answer.set()
     placed = await gateway.replica(placer=placer, observer=defects).create(gateway.request())
     assert placed.attempts == 2
-    assert [(report.outcome, report.attempt, report.error) for report in placer.reports] == [
+    assert [(report.result, report.attempt, report.error) for report in placer.reports] == [
         ("created", 2, ""),
         ("failed", 1, "answered 500 to /v1/channel"),
     ]
