@@ -53,7 +53,7 @@ class Placement:
     caller: str = ""
     """The caller's address that the SFU is to see: the one that the placement began with."""
     has_other_key: bool = False
-    """Whether another channel key has the same issuer: two databases, which are kept apart."""
+    """Whether another channel key has the issuer's own name: two databases, which are kept apart. It stays so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -377,3 +377,13 @@ async def test_the_query_is_passed_through_without_the_gateways_own_hints(gatewa
     status, document, _ = await answer_of(sfu, NoFault())
     assert (status, sorted(document)) == (200, ["url", "uuid"])
     assert list(sfu.calls[0].query.items()) == [("webRTC", "false"), ("x", "1"), ("x", "2")]
+
+
+async def test_two_databases_under_one_issuer_have_two_channels_on_one_sfu(gateway: Gateway) -> None:
+    await gateway.add(1)
+    ours, theirs = gateway.request(key="b3Vycw=="), gateway.request(key="dGhlaXJz")
+    channels = [await gateway.replica().create(request) for request in (ours, theirs)]
+    again = await gateway.replica().create(gateway.request(key="dGhlaXJz"))
+    assert channels[0].channel.uuid != channels[1].channel.uuid
+    assert again.channel.uuid == channels[1].channel.uuid
+    assert gateway.created() == 2
