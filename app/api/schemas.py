@@ -1,15 +1,18 @@
 """What the gateway's routes take and answer, as models: for the OpenAPI document and for the command line.
 
-Names are those on the wire. Endpoints write their answers by hand; a test holds them against these models.
+Names are those on the wire. Endpoints answer with them (`app.api.responses`).
 """
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.regions.table import HintSource
 from app.registry.explain import Candidate
 from app.registry.sfus import SfuStatus
+
+if TYPE_CHECKING:
+    from app.registration.service import Reply
 
 Breaker = Literal["closed", "open", "half-open"]
 Standing = Literal["up", "draining", "down", "misconfigured"]
@@ -49,6 +52,15 @@ class HeartbeatReply(Document):
     """Whether the SFU is to take no new channels."""
     checks: Checks | None = None
     """In the answer to a heartbeat whose `status` is `check`."""
+
+    @classmethod
+    def of(cls, reply: "Reply") -> "HeartbeatReply":
+        """Return a reply of the registration as the heartbeat route shows it."""
+        shown = cls(status="ok", nextPingMs=reply.next_ping_ms, draining=reply.is_draining)
+        if reply.checked is None:
+            return shown
+        checks = Checks(reachable=reply.checked.is_reachable, keyAccepted=reply.checked.is_key_accepted)
+        return shown.model_copy(update={"checks": checks})
 
 
 class Disconnected(Document):

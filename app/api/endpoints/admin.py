@@ -5,14 +5,15 @@ from dataclasses import asdict
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from app.api.audit import Action, audit
 from app.api.credentials import verify_admin
 from app.api.request_context import client_of, note, request_id_of
+from app.api.responses import respond
+from app.api.schemas import ExplainedSfu, Explanation, Hint, OrderDone
 from app.api.state import State
 from app.errors import InvalidField, MalformedBody, Refused, TooManyFailures
-from app.registry.explain import Candidate
 from app.registry.placements import PlacementRequest
 from app.upstream.addresses import parse_address
 
@@ -58,12 +59,12 @@ async def _explained(request: Request[State]) -> Response:
             allow=tenant.region_allow,
         )
     )
-    return JSONResponse(
-        {
-            "hint": asdict(choice.hint),
-            "groups": choice.groups,
-            "candidates": [_shown(candidate) for candidate in candidates],
-        }
+    return respond(
+        Explanation(
+            hint=Hint(**asdict(choice.hint)),
+            groups=[list(group) for group in choice.groups],
+            candidates=[ExplainedSfu.of(candidate) for candidate in candidates],
+        )
     )
 
 
@@ -113,24 +114,4 @@ async def _order(request: Request[State]) -> dict[str, Any]:
 def _done(request: Request[State], action: Action, address: str) -> Response:
     note(request.scope, sfu=address)
     audit(request, action)
-    return JSONResponse({"status": "ok", "address": address})
-
-
-def _shown(candidate: Candidate) -> dict[str, Any]:
-    sfu = candidate.sfu
-    return {
-        "address": sfu.address,
-        "region": sfu.region,
-        "verdict": candidate.verdict,
-        "score": candidate.score,
-        "terms": {
-            "sessions": sfu.sessions_term,
-            "cpu": sfu.cpu_term,
-            "memory": sfu.memory_term,
-            "promised": sfu.effective_load - sfu.load,
-        },
-        "sessions": sfu.sessions,
-        "reserved": sfu.reserved,
-        "maxSessions": sfu.max_sessions,
-        "group": candidate.group,
-    }
+    return respond(OrderDone(status="ok", address=address))

@@ -3,10 +3,12 @@
 import os
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from app.api.credentials import verify_channel
 from app.api.request_context import client_of, note, request_id_of
+from app.api.responses import respond
+from app.api.schemas import Channel
 from app.api.state import State
 from app.auth.tenants import Caller
 from app.channels.service import ChannelRequest
@@ -45,4 +47,4 @@ async def _placed(request: Request[State], caller: Caller) -> Response:
         )
     )
     note(request.scope, sfu=placed.placement.address, reason=placed.placement.reason, tries=placed.attempts)
-    return JSONResponse({"uuid": placed.channel.uuid, "url": placed.channel.url})
+    return respond(Channel(uuid=placed.channel.uuid, url=placed.channel.url))

@@ -1,10 +1,12 @@
 """`POST /v1/disconnect`: Odoo ends sessions of calls that the gateway placed."""
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from app.api.credentials import verify_disconnect
 from app.api.request_context import client_of, note
+from app.api.responses import respond
+from app.api.schemas import Disconnected
 from app.api.state import State
 
 
@@ -17,4 +19,4 @@ async def disconnect(request: Request[State]) -> Response:
     with request.state["budgets"].disconnects:
         done = await request.state["disconnects"].forward(token, client)
     note(request.scope, told=done.sfus, failed=list(done.failed), unknown=done.unknown)
-    return JSONResponse({"sfus": done.sfus, "failed": list(done.failed), "unknownChannels": done.unknown})
+    return respond(Disconnected(sfus=done.sfus, failed=list(done.failed), unknownChannels=done.unknown))

@@ -1,13 +1,13 @@
 """`POST /v1/sfu`: SFUs register, report and sign off (roadmap, phase 1)."""
 
-from typing import Any
-
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from app.api.audit import audit
 from app.api.credentials import verify_registration
 from app.api.request_context import note
+from app.api.responses import respond
+from app.api.schemas import HeartbeatReply
 from app.api.state import State
 from app.errors import BadInput, Refused, TooManyFailures
 from app.registration.service import Reply, read_heartbeat
@@ -24,11 +24,7 @@ async def take_heartbeat(request: Request[State]) -> Response:
         raise
     if reply.change is not None:
         audit(request, reply.change)
-    answer: dict[str, Any] = {"status": "ok", "nextPingMs": reply.next_ping_ms, "draining": reply.is_draining}
-    if reply.checked is not None:
-        checked = reply.checked
-        answer["checks"] = {"reachable": checked.is_reachable, "keyAccepted": checked.is_key_accepted}
-    return JSONResponse(answer)
+    return respond(HeartbeatReply.of(reply))
 
 
 async def _taken(request: Request[State]) -> Reply:
