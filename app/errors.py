@@ -185,6 +185,11 @@ class NoSfuAvailable(ChannelNotPlaced):
     title = "No SFU is available"
     retry_after_seconds = 10
 
+    def __init__(self, detail: str, *, epoch: str | None = None) -> None:
+        """`epoch` is the registry's, when the registry said with its refusal whose data it speaks of."""
+        super().__init__(detail)
+        self.epoch = epoch
+
 
 class Overloaded(ChannelNotPlaced):
     """SFUs are healthy, and every one of them is above a load threshold."""

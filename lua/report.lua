@@ -3,6 +3,7 @@
 --- @include "close_breaker"
 --- @include "give_back"
 --- @include "key"
+--- @include "log_confirmation"
 --- @include "policy"
 --- @include "read_learned"
 --- @include "read_node"
@@ -40,6 +41,7 @@ local function created()
   if pinned[2] == id then
     release(tenant, issuer, { address = pinned[1], uuid = uuid, confirmed_at = now })
     redis.call('PEXPIRE', name, policy.affinity_ttl_ms)
+    log_confirmation(tenant, issuer, address, uuid, string.format('%d', now))
   end
   local shown = redis.call('HMGET', key('node', address), 'state', 'breaker', 'deadline')
   if not shown[1] or tonumber(shown[3]) <= now then

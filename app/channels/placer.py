@@ -1,14 +1,13 @@
 """Placing channels whether or not Redis answers: by the registry, else by this replica alone."""
 
-from dataclasses import asdict
 from typing import Final
 
-from app.channels.fallback import OfflinePlacement, SnapshotPlacer
+from app.channels.fallback import SnapshotPlacer
 from app.crypto.tokens import Key
 from app.errors import NoSfuAvailable, RegistryUnavailable
 from app.logs import logger
 from app.registry.availability import RegistryAvailability
-from app.registry.placements import Busy, ForwardOutcome, Placement, PlacementRequest
+from app.registry.placements import Busy, ConfirmedPlacement, ForwardOutcome, Placement, PlacementRequest
 from app.registry.registry import Registry
 
 log = logger(__name__)
@@ -33,24 +32,62 @@ class Placer:
                 break
             asked_at = self._switch.now()
             try:
-                return await self._registry.select(request)
+                answer = await self._registry.select(request)
             except RegistryUnavailable as error:
                 self._switch.trip(error, asked_at)
-            except NoSfuAvailable:
-                await self._switch.refresh()  # unless the registry has just lost its data, there is none
+            except NoSfuAvailable as refusal:
+                await self._look_for_loss(refusal)
                 if self._switch.uses_registry:
                     raise
+            else:
+                self._note(request, answer)
+                return answer
         return self._local.select(request)
 
+    async def _look_for_loss(self, refusal: NoSfuAvailable) -> None:
+        """Read the fleet when the registry has lost its data since the snapshot: then its refusal means nothing.
+
+        That is so when its epoch is another one. Refusals of the same moment share one reading.
+        """
+        epoch, asked_at = refusal.epoch, self._switch.now()
+        try:
+            if epoch is None:
+                epoch = await self._registry.epoch()
+        except RegistryUnavailable as error:
+            self._switch.trip(error, asked_at)
+        else:
+            if epoch != self._switch.snapshot.epoch:
+                await self._switch.refresh()
+
+    def _note(self, request: PlacementRequest, answer: Placement | Busy) -> None:
+        """Remember a call that the registry knows: while Redis is away it stays."""
+        if isinstance(answer, Placement) and answer.reason == "sticky" and answer.uuid:
+            self._remember(request.tenant, request.issuer, answer.address, answer.uuid)
+
+    def _remember(self, tenant: str, issuer: str, address: str, uuid: str) -> ConfirmedPlacement:
+        memory = self._local.memory
+        call = ConfirmedPlacement(tenant, issuer, address, uuid, memory.now_ms)
+        memory.remember(call)
+        return call
+
     async def flush_offline(self) -> None:
-        """Tell the registry what was placed without it. Raises `RegistryUnavailable`; nothing is lost by that."""
-        while learned := self._local.take_offline():  # telling takes time, in which more is placed
+        """Confirm what was placed without Redis. Raises `RegistryUnavailable`; nothing is lost by that."""
+        while calls := self._local.take_offline():  # confirming takes time, in which more is placed
             try:
-                while learned:
-                    await self._registry.adopt(**asdict(learned[-1]))
-                    learned.pop()
+                while calls:
+                    await self._confirm(calls[-1])
+                    calls.pop()
             finally:
-                self._local.keep_offline(learned)
+                self._local.keep_offline(calls)
+
+    async def _confirm(self, call: ConfirmedPlacement) -> None:
+        await self._registry.adopt(
+            tenant=call.tenant,
+            issuer=call.issuer,
+            address=call.address,
+            uuid=call.uuid,
+            confirmed_at=call.confirmed_at,
+        )
 
     async def report(self, report: ForwardOutcome) -> None:
         """Say how forwarding ended. Fails open: the channel exists whether or not it is counted."""
@@ -68,9 +105,12 @@ class Placer:
         self._local.report(report)
 
     async def _tell(self, report: ForwardOutcome) -> None:
-        if report.is_local and report.outcome == "created":  # the registry came back meanwhile
-            learned = OfflinePlacement(report.tenant, report.issuer, report.address, report.uuid)
-            await self._registry.adopt(**asdict(learned))
+        if report.outcome != "created":
+            await self._registry.report(report)
+            return
+        call = self._remember(report.tenant, report.issuer, report.address, report.uuid)
+        if report.is_local:  # the registry came back meanwhile
+            await self._confirm(call)
         else:
             await self._registry.report(report)
 

@@ -31,6 +31,20 @@ class Figures:
     sessions: int
 
 
+def static_reports(sfus: Sequence[StaticSfuSettings], default_max_sessions: int) -> list[SfuReport]:
+    """Return what is known of configured SFUs before any of them was asked."""
+    return [
+        SfuReport(
+            address=sfu.address,
+            region=sfu.region,
+            key=sfu.key,
+            max_sessions=sfu.max_sessions or default_max_sessions,
+            public_url=sfu.public_url,
+        )
+        for sfu in sfus
+    ]
+
+
 def read_figures(stats: object) -> Figures:
     """Sum up `/v1/stats`: one entry per channel, each with `sessionsStats.count`. Raises `ForwardError`."""
     try:
@@ -56,16 +70,7 @@ class StaticSfus:
         self._registry = registry
         self._forwarder = forwarder
         self._interval_s = interval_s
-        self._reports = [
-            SfuReport(
-                address=sfu.address,
-                region=sfu.region,
-                key=sfu.key,
-                max_sessions=sfu.max_sessions or default_max_sessions,
-                public_url=sfu.public_url,
-            )
-            for sfu in sfus
-        ]
+        self._reports = static_reports(sfus, default_max_sessions)
 
     @asynccontextmanager
     async def kept_registered(self) -> AsyncIterator[None]:

@@ -103,6 +103,11 @@ class Keys:
         return f"{self.prefix}channel:{uuid}"
 
     @property
+    def confirmations(self) -> str:
+        """Stream: the placements that were confirmed last, for the memories of the replicas."""
+        return f"{self.prefix}confirmations"
+
+    @property
     def draining(self) -> str:
         """Hash of the operator's drains: address to deadline (ms, 0 for none)."""
         return f"{self.prefix}draining"

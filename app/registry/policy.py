@@ -13,6 +13,9 @@ CONFIRMED_MS: Final = 1_000
 EVENTS_KEPT: Final = 100_000
 """About how many transitions the outbox stream keeps for replay."""
 
+CONFIRMATIONS_KEPT: Final = 20_000
+"""About how many confirmed placements a replica that starts can learn of; each takes some 250 bytes of Redis."""
+
 _WORD: Final = re.compile(r"[a-z-]+")
 
 
@@ -42,6 +45,7 @@ class Policy:
     heartbeat_every_ms: float
     heartbeat_burst: int
     events_kept: int
+    confirmations_kept: int
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -70,6 +74,7 @@ class Policy:
             heartbeat_every_ms=1000 / settings.registration.max_per_second,
             heartbeat_burst=settings.registration.burst,
             events_kept=EVENTS_KEPT,
+            confirmations_kept=CONFIRMATIONS_KEPT,
         )
 
     def as_lua(self, field: str) -> str:

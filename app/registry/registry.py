@@ -3,10 +3,9 @@
 Reply codes become values or exceptions here and nowhere else. Every method may raise `RegistryUnavailable`.
 """
 
-import itertools
 import json
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Self, cast
 
 from app.crypto.sealing import Sealer, UnsealError
@@ -21,19 +20,18 @@ from app.errors import (
 )
 from app.registry.explain import Candidate, explain
 from app.registry.keys import NEWEST_SCHEMA, OLDEST_SCHEMA, SCHEMA, Keys
-from app.registry.placements import Busy, ForwardOutcome, Placement, PlacementRequest
+from app.registry.placements import Busy, ConfirmedPlacement, ForwardOutcome, Placement, PlacementRequest
 from app.registry.policy import Policy
 from app.registry.schema_version import SchemaRefused
 from app.registry.scripts import Argument, RedisClient, Script, ScriptRunner, registry_errors
 from app.registry.sfus import HeartbeatResult, SfuReport, SfuStatus, Sweep, in_order
 from app.registry.shipped_scripts import shipped_scripts
-from app.registry.snapshot import EMPTY_SNAPSHOT, Snapshot, SnapshotNode, node_of
+from app.registry.snapshot import Snapshot, SnapshotNode, SnapshotPage, SnapshotReader
 from app.settings.model import Settings
 
 _PAGE: Final = 50
 _BATCH: Final = 25
 _PATIENCE_S: Final = 3.0
-_SNAPSHOT_PAGE: Final = 100
 _STALE_PAGES: Final = 200
 
 
@@ -271,27 +269,72 @@ class Registry:
             if cursor == 0:
                 return
 
-    async def snapshot(self, former: Snapshot = EMPTY_SNAPSHOT) -> Snapshot:
-        """Return the selectable fleet, as a replica keeps it for the time when Redis is away.
+    async def snapshot(self) -> Snapshot:
+        """Return the living fleet, as a replica keeps it for the time when Redis is away."""
+        return await SnapshotReader(self.snapshot_page).read()
 
-        What is as in the `former` snapshot is taken from there, so that a large fleet is not in memory twice.
+    async def snapshot_page(self, cursor: str, count: int, after_event: str) -> SnapshotPage:
+        """Return about `count` SFUs from `cursor` on, and those that transitions after `after_event` name."""
+        epoch, is_held, per_channel, at_ms, next_cursor, event_id, has_more, rows, absent = await self._run(
+            self._scripts.snapshot, cursor, count, after_event
+        )
+        return SnapshotPage(
+            epoch,
+            bool(is_held),
+            float(per_channel),
+            int(at_ms),
+            next_cursor,
+            event_id,
+            bool(has_more),
+            rows,
+            absent,
+        )
+
+    async def epoch(self) -> str:
+        """Return when the registry's data began, in ms as text; empty while there is none."""
+        return cast("str | None", await self._read("hget", self.keys.fleet, "epoch")) or ""
+
+    def static_snapshot(self, reports: Sequence[SfuReport]) -> Snapshot:
+        """Return a snapshot of SFUs that the registry has not been asked about, idle."""
+        return Snapshot(
+            tuple(
+                SnapshotNode(
+                    address=report.address,
+                    region=report.region,
+                    sealed_key=self._sealer.seal(report.address, report.key),
+                    public_url=report.public_url,
+                    load=0.0,
+                    sessions=0.0,
+                    max_sessions=report.max_sessions,
+                )
+                for report in reports
+            ),
+            self._policy.sessions_per_channel,
+        )
+
+    async def adopt(
+        self, *, tenant: str, issuer: str, address: str, uuid: str, confirmed_at: int = 0
+    ) -> bool:
+        """Take over a placement made while Redis was away; whether it was news.
+
+        Of two placements of one issuer the one that was confirmed later, in ms of Redis' clock, counts.
         """
-        known, nodes = {node.address: node for node in former.nodes}, dict[str, SnapshotNode]()
-        for first in itertools.count(0, _SNAPSHOT_PAGE):
-            epoch, is_held, per_channel, page, has_more = await self._run(
-                self._scripts.snapshot, first, _SNAPSHOT_PAGE
-            )
-            for row in page:
-                node = node_of(row, known.get(row[0]))
-                nodes[node.address] = node
-            if not has_more:
-                break
-        return Snapshot(tuple(nodes.values()), float(per_channel), epoch, bool(is_held))
-
-    async def adopt(self, *, tenant: str, issuer: str, address: str, uuid: str) -> bool:
-        """Take over a placement made while Redis was away; whether it was news."""
-        reply = await self._run(self._scripts.adopt, tenant, _utf8(issuer), address, _utf8(uuid))
+        reply = await self._run(
+            self._scripts.adopt, tenant, _utf8(issuer), address, _utf8(uuid), confirmed_at
+        )
         return bool(reply[1])
+
+    async def recent_confirmations(self, after: str, count: int) -> tuple[str, list[ConfirmedPlacement]]:
+        """Return up to `count` placements confirmed after a position, oldest first, and the position of the last.
+
+        An empty `after` gives the newest `count`.
+        """
+        if after:
+            entries = await self._read("xrange", self.keys.confirmations, min=f"({after}", count=count)
+        else:
+            entries = (await self._read("xrevrange", self.keys.confirmations, count=count))[::-1]
+        position = str(entries[-1][0]) if entries else after or "0-0"
+        return position, [_confirmed(fields) for _, fields in entries]
 
     async def explain(self, request: PlacementRequest) -> list[Candidate]:
         """Return every candidate of a would-be placement, the best first, with the reason it would lose.
@@ -419,7 +462,22 @@ def _placed(reply: Sequence[Any]) -> Placement | Busy:
         case ["limit"]:
             raise TenantLimitReached("the tenant has all the channels it may have")
         case _:
-            raise NoSfuAvailable("no healthy SFU is registered where this request may go")
+            raise NoSfuAvailable(
+                "no healthy SFU is registered where this request may go",
+                epoch=str(reply[1]) if len(reply) > 1 else None,
+            )
+
+
+def _confirmed(fields: Mapping[str, str]) -> ConfirmedPlacement:
+    return ConfirmedPlacement(
+        tenant=fields["tenant"],
+        issuer=fields["issuer"],
+        address=fields["address"],
+        uuid=fields["uuid"],
+        confirmed_at=int(float(fields["at"])),
+        generation=int(fields.get("generation", 0)),
+        caller=fields.get("caller", ""),
+    )
 
 
 def _utf8(text: str) -> bytes:

@@ -12,5 +12,6 @@ return {
   key('load'), key('load', region), key('overloaded'), key('overloaded', region),
   key('members', region), key('ejected', region), key('breaker', address), key('probes'),
   key('placement', tenant, issuer), key('inflight'), key('tenant', tenant), key('channel', uuid),
+  key('confirmations'),
   key('draining'), key('read'), key('sweeper'),
 }

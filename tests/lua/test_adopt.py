@@ -1,14 +1,20 @@
 """adopt.lua: what a replica placed by itself while Redis was away."""
 
+import pytest
 from redis.asyncio import Redis
 
-from app.registry.placements import Busy
+from app.errors import TenantLimitReached
+from app.registry.placements import Busy, ConfirmedPlacement
 from tests.lua.fleet import KEY, A, B, C, Fleet
 
 
-async def adopt(fleet: Fleet, address: str = A) -> bool:
+async def adopt(fleet: Fleet, address: str = A, confirmed_at: int = 0) -> bool:
     return await fleet.registry.adopt(
-        tenant="default", issuer="issuer", address=address, uuid="channel of issuer"
+        tenant="default",
+        issuer="issuer",
+        address=address,
+        uuid="channel of issuer",
+        confirmed_at=confirmed_at,
     )
 
 
@@ -63,3 +69,36 @@ async def test_an_sfu_that_has_gone_is_not_adopted(fleet: Fleet, redis: Redis) -
     await fleet.registry.sign_off(A, KEY)
     assert not await adopt(fleet)
     assert await redis.exists(fleet.keys.placement("default", "issuer")) == 0
+
+
+# Which one counts (S4, S20)
+
+
+async def test_the_placement_that_was_confirmed_later_counts(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await fleet.beat(B)
+    await fleet.registry.drain(A)
+    assert (await fleet.place()).address == B
+    await fleet.registry.resume(A)
+    assert not await adopt(fleet, A, confirmed_at=fleet.now_ms - 1)
+    assert (await fleet.select()).address == B
+    fleet.wait(5_000)
+    assert await adopt(fleet, A, confirmed_at=fleet.now_ms - 1_000)
+    assert (await fleet.select()).address == A
+
+
+async def test_an_adopted_placement_counts_for_its_tenant(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await adopt(fleet, A, confirmed_at=fleet.now_ms)
+    with pytest.raises(TenantLimitReached):
+        await fleet.select("another", max_channels=1)
+
+
+async def test_replicas_are_told_of_adopted_and_of_created_channels(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await fleet.place("first", tenant="acme")
+    position, [first] = await fleet.registry.recent_confirmations("", 10)
+    assert first == ConfirmedPlacement("acme", "first", A, "channel of first", fleet.now_ms)
+    await adopt(fleet, A, confirmed_at=fleet.now_ms - 7)
+    _, [second] = await fleet.registry.recent_confirmations(position, 10)
+    assert second == ConfirmedPlacement("default", "issuer", A, "channel of issuer", fleet.now_ms - 7)

@@ -33,6 +33,7 @@ async def test_lua_and_python_build_the_same_names(redis: Redis) -> None:
         keys.inflight,
         keys.tenant("tenant"),
         keys.channel("uuid"),
+        keys.confirmations,
         keys.draining,
         keys.read,
         keys.sweeper,
@@ -66,6 +67,7 @@ async def test_every_key_starts_with_the_prefix(fleet: Fleet) -> None:
         *(
             "node",
             "deadlines",
+            "confirmations",
             "known",
             "lost",
             "fleet",
