@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from starlette.applications import Starlette
 
 from app.api.endpoints import dashboard
+from app.api.health_report import health_view
 from app.api.middleware.admission import Capacity
 from app.api.openapi import openapi_json
 from app.api.routes import ROUTES
@@ -112,6 +113,8 @@ async def open_resources(
         feed=feed,
         switch=switch,
         watch=watch,
+        health=health_view(reader, switch),
+        reader=reader,
         history=history,
         counter=counter,
         capacity=capacity,
@@ -150,8 +153,14 @@ def _placing(
     reader = SnapshotReader(page)
 
     async def read() -> Snapshot:
+        is_away = not switch.uses_registry
         try:
-            return await reader.read(is_full=not switch.uses_registry)
+            snapshot = await reader.read(is_full=is_away)
+            if (
+                is_away
+            ):  # the patient calls say that Redis is there, this one that it is fast enough for requests
+                await registry.ping()
+            return snapshot
         except RegistryUnavailable:
             await drop_connections(client)
             raise

@@ -2,6 +2,7 @@
 
 from typing import TypedDict
 
+from app.api.health_report import HealthReport
 from app.api.middleware.admission import Capacity
 from app.channels.disconnects import Disconnects
 from app.channels.observer import ObservedRegions, ObservedTenants
@@ -12,6 +13,7 @@ from app.dashboard.history import History
 from app.events.feed import EventFeed
 from app.registration.service import Registration
 from app.registry.availability import RegistryAvailability
+from app.registry.fleet_reader import FleetReader
 from app.registry.registry import Registry
 from app.settings.model import Settings
 from app.telemetry.metrics import Metrics
@@ -31,7 +33,9 @@ class State(TypedDict):
     disconnects: Disconnects
     feed: EventFeed
     switch: RegistryAvailability
-    watch: FleetView
+    watch: FleetView[bytes]
+    health: FleetView[HealthReport]
+    reader: FleetReader
     history: History
     counter: ChannelCounter
     capacity: Capacity

@@ -1,7 +1,7 @@
 """When a replica believes in the registry, and what it knows of the fleet meanwhile."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -29,6 +29,7 @@ class Store:
     read_takes_s: float = 0
     answered_at: float = 0
     reads: int = 0
+    snapshots: list[set[str]] = field(default_factory=list)
     returns: list[str] = field(default_factory=list)
     return_error: RegistryUnavailable | None = None
     failures: list[RegistryUnavailable] = field(default_factory=list)
@@ -39,6 +40,9 @@ class Store:
         if isinstance(self.content, RegistryUnavailable):
             raise self.content
         return self.content
+
+    async def on_snapshot(self) -> None:
+        self.snapshots.append(self.known())
 
     async def on_return(self) -> None:
         self.returns.append(self.switch.mode)
@@ -263,3 +267,59 @@ async def test_a_large_fleet_is_read_less_often() -> None:
         await eventually(lambda: store.reads == 2)
         await asyncio.sleep(1.2)
         assert store.reads == 2
+
+
+# Static SFUs (S19)
+
+
+def starting(store: Store, *statics: str) -> None:
+    """Make the store's replica one that has just started with static SFUs."""
+    store.switch = RegistryAvailability(
+        store.read,
+        heartbeat_interval_s=10,
+        on_return=store.on_return,
+        answered_at=lambda: store.answered_at,
+        clock=store.clock,
+        on_snapshot=store.on_snapshot,
+        initial=fleet(*statics, epoch=""),
+    )
+
+
+async def test_a_replica_that_starts_without_redis_serves_its_static_sfus() -> None:
+    store = Store(GONE)
+    starting(store, "s")
+    await store.switch.refresh()
+    assert (store.switch.mode, store.known()) == ("away", {"s"})
+    assert await store.reads_as(fleet("a")) == "returning"
+    assert store.known() == {"s", "a"}
+    assert await store.reads_as(fleet("a", "s")) == "registry"
+
+
+async def test_static_sfus_that_are_not_registered_yet_serve_until_the_next_reading() -> None:
+    store = Store(fleet("a"))
+    starting(store, "s")
+    await store.switch.refresh()
+    assert (store.switch.mode, store.known()) == ("registry", {"s", "a"})
+    await store.reads_as(fleet("a"))
+    assert store.known() == {"a"}
+
+
+async def test_each_snapshot_that_is_kept_is_told() -> None:
+    store = Store(fleet("a"))
+    starting(store)
+    await store.switch.refresh()
+    await store.reads_as(GONE)
+    await store.reads_as(fleet("b"))
+    assert store.snapshots == [{"a"}]
+    await store.reads_as(fleet("a", "b"))
+    assert store.snapshots == [{"a"}, {"a", "b"}]
+
+
+# Redis' clock
+
+
+async def test_redis_clock_is_known_from_the_last_reading(store: Store) -> None:
+    await store.reads_as(replace(fleet("a", "b"), at_ms=5_000_000))
+    store.clock.now += 60
+    await store.reads_as(GONE, after_s=0)
+    assert store.switch.redis_ms() == 5_060_000
