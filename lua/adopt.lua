@@ -32,7 +32,8 @@ local is_settled = placement and placement.holder == '' and placement.confirmed_
 if not node or is_settled or at == 0 and placement and placement.held_until > now then
   return { 'ok', 0 }
 end
-if not placement or placement.address ~= address then
+local is_new = at == 0 or now - at < 2 * policy.join_ms -- else its people have come, and heartbeats count them
+if is_new and (not placement or placement.address ~= address) then
   local learned = read_learned()
   reserve(node, now, learned)
   save_node(node, now, learned)

@@ -55,6 +55,11 @@ class CallMemory:
             return None
         return call
 
+    def all(self) -> list[ConfirmedPlacement]:
+        """Return every call that is sticky now, the one that was confirmed first before the others."""
+        oldest = self._now_ms() - self._ttl_ms
+        return [call for call in self._calls.values() if call.confirmed_at > oldest]
+
     def remember(self, call: ConfirmedPlacement) -> None:
         """Keep a placement, unless a later one of the same issuer is known."""
         name = (call.tenant, call.issuer)

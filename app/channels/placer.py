@@ -1,5 +1,7 @@
 """Placing channels whether or not Redis answers: by the registry, else by this replica alone."""
 
+import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from app.channels.fallback import SnapshotPlacer
@@ -14,6 +16,9 @@ log = logger(__name__)
 
 _TRIES: Final = 4
 """A lost reply is asked for again, while Redis answers others; scripts know a repeated request by its id."""
+
+_AT_ONCE: Final = 50
+"""Confirmations that travel to Redis together."""
 
 
 class Placer:
@@ -71,7 +76,12 @@ class Placer:
         return call
 
     async def flush_offline(self) -> None:
-        """Confirm what was placed without Redis. Raises `RegistryUnavailable`; nothing is lost by that."""
+        """Confirm what was placed without Redis, and all known calls when the registry has lost its data.
+
+        Raises `RegistryUnavailable`; nothing is lost by that.
+        """
+        if await self._registry.epoch() != self._switch.snapshot.epoch:
+            await self._confirm_all(self._local.memory.all())
         while calls := self._local.take_offline():  # confirming takes time, in which more is placed
             try:
                 while calls:
@@ -79,6 +89,10 @@ class Placer:
                     calls.pop()
             finally:
                 self._local.keep_offline(calls)
+
+    async def _confirm_all(self, calls: Sequence[ConfirmedPlacement]) -> None:
+        for start in range(0, len(calls), _AT_ONCE):
+            await asyncio.gather(*map(self._confirm, calls[start : start + _AT_ONCE]))
 
     async def _confirm(self, call: ConfirmedPlacement) -> None:
         await self._registry.adopt(

@@ -319,7 +319,7 @@ class Registry:
 
         Of two placements of one issuer the one that was confirmed later, in ms of Redis' clock, counts.
         """
-        reply = await self._run(
+        reply = await self._run_together(
             self._scripts.adopt, tenant, _utf8(issuer), address, _utf8(uuid), confirmed_at
         )
         return bool(reply[1])

@@ -181,7 +181,9 @@ def test_the_documented_commands_are_those_of_the_code() -> None:
     granted = {word.removeprefix("+") for word in documented_rights() if word.startswith("+")}
     texts = [path.read_text() for path in (ROOT / "lua").rglob("*.lua")]
     by_scripts = {name.lower() for text in texts for name in re.findall(r"redis\.p?call\('(\w+)'", text)}
-    by_the_registry = set(re.findall(r'_read\(\s*"(\w+)"', (ROOT / "app" / "registry" / "registry.py").read_text()))
+    by_the_registry = set(
+        re.findall(r'_read\(\s*"(\w+)"', (ROOT / "app" / "registry" / "registry.py").read_text())
+    )
     assert granted == by_scripts | by_the_registry | {"eval", "evalsha"} | BY_THE_CONNECTION
 
 

@@ -87,6 +87,12 @@ async def test_the_placement_that_was_confirmed_later_counts(fleet: Fleet) -> No
     assert (await fleet.select()).address == A
 
 
+async def test_a_channel_whose_people_have_come_long_ago_reserves_nothing(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    assert await adopt(fleet, A, confirmed_at=fleet.now_ms - 60_000)
+    assert await fleet.reserved(A) == 0
+
+
 async def test_an_adopted_placement_counts_for_its_tenant(fleet: Fleet) -> None:
     await fleet.beat(A)
     await adopt(fleet, A, confirmed_at=fleet.now_ms)

@@ -343,6 +343,29 @@ async def test_a_call_that_moved_without_redis_stays_where_it_went(replica: Repl
     assert (await replica.select()).address == moved.address
 
 
+async def test_calls_stay_where_they_are_when_the_registry_loses_its_data(replica: Replica) -> None:
+    await replica.fleet.beat(B, sessions=0)
+    places = {}
+    for number in range(70):
+        issuer = f"issuer {number}"
+        placement = await replica.select(issuer)
+        await replica.report("created", placement, issuer)
+        places[issuer] = placement.address
+    assert set(places.values()) == {A, B}
+    await replica.fleet.client.flushall()
+    await replica.switch.refresh()
+    replica.fleet.wait(60_000)
+    replica.clock.now += 60
+    await replica.fleet.beat(A)
+    await replica.fleet.beat(B)
+    await replica.switch.refresh()
+    assert replica.switch.uses_registry
+    after = {issuer: await replica.select(issuer) for issuer in places}
+    assert {issuer: placement.address for issuer, placement in after.items()} == places
+    assert {placement.is_local for placement in after.values()} == {False}
+    assert await replica.fleet.reserved(A) == 0
+
+
 async def test_a_channel_placed_without_redis_counts_for_its_tenant(replica: Replica) -> None:
     replica.cut()
     await replica.report("created", await replica.select())
