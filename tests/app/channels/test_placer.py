@@ -83,6 +83,17 @@ class Replica:
             )
         )
 
+    async def calls(self, count: int) -> dict[str, str]:
+        """Place calls on both SFUs; where each is."""
+        await self.fleet.beat(B, sessions=0)
+        places = {}
+        for number in range(count):
+            placement = await self.select(issuer := f"issuer {number}")
+            await self.report("created", placement, issuer)
+            places[issuer] = placement.address
+        assert set(places.values()) == {A, B}
+        return places
+
 
 @pytest.fixture
 async def replica() -> AsyncIterator[Replica]:
@@ -288,14 +299,7 @@ async def test_what_could_not_be_told_is_told_the_next_time(
 
 
 async def test_calls_that_this_replica_placed_stay_during_an_outage_and_after_it(replica: Replica) -> None:
-    await replica.fleet.beat(B, sessions=0)
-    places = {}
-    for number in range(20):
-        issuer = f"issuer {number}"
-        placement = await replica.select(issuer)
-        await replica.report("created", placement, issuer)
-        places[issuer] = placement.address
-    assert set(places.values()) == {A, B}
+    places = await replica.calls(20)
     replica.cut()
     during = {issuer: (await replica.select(issuer)).address for issuer in places}
     await replica.mend()
@@ -344,14 +348,7 @@ async def test_a_call_that_moved_without_redis_stays_where_it_went(replica: Repl
 
 
 async def test_calls_stay_where_they_are_when_the_registry_loses_its_data(replica: Replica) -> None:
-    await replica.fleet.beat(B, sessions=0)
-    places = {}
-    for number in range(70):
-        issuer = f"issuer {number}"
-        placement = await replica.select(issuer)
-        await replica.report("created", placement, issuer)
-        places[issuer] = placement.address
-    assert set(places.values()) == {A, B}
+    places = await replica.calls(70)
     await replica.fleet.client.flushall()
     await replica.switch.refresh()
     replica.fleet.wait(60_000)

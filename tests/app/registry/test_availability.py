@@ -7,7 +7,7 @@ import pytest
 
 from app.errors import RegistryUnavailable
 from app.registry.availability import RegistryAvailability
-from app.registry.snapshot import Snapshot, SnapshotNode
+from app.registry.snapshot import EMPTY_SNAPSHOT, Snapshot, SnapshotNode
 from tests.support.simulated import Clock
 from tests.support.waiting import eventually
 
@@ -25,6 +25,7 @@ class Store:
     """What reading the registry gives: a snapshot, or an error."""
 
     content: Snapshot | RegistryUnavailable = field(default_factory=lambda: fleet("a", "b"))
+    initial: Snapshot = EMPTY_SNAPSHOT
     clock: Clock = field(default_factory=Clock)
     read_takes_s: float = 0
     answered_at: float = 0
@@ -57,6 +58,8 @@ class Store:
             answered_at=lambda: self.answered_at,
             clock=self.clock,
             on_failure=self.failures.append,
+            on_snapshot=self.on_snapshot,
+            initial=self.initial,
         )
 
     async def reads_as(self, content: Snapshot | RegistryUnavailable, *, after_s: float = 1) -> str:
@@ -272,22 +275,8 @@ async def test_a_large_fleet_is_read_less_often() -> None:
 # Static SFUs (S19)
 
 
-def starting(store: Store, *statics: str) -> None:
-    """Make the store's replica one that has just started with static SFUs."""
-    store.switch = RegistryAvailability(
-        store.read,
-        heartbeat_interval_s=10,
-        on_return=store.on_return,
-        answered_at=lambda: store.answered_at,
-        clock=store.clock,
-        on_snapshot=store.on_snapshot,
-        initial=fleet(*statics, epoch=""),
-    )
-
-
 async def test_a_replica_that_starts_without_redis_serves_its_static_sfus() -> None:
-    store = Store(GONE)
-    starting(store, "s")
+    store = Store(GONE, initial=fleet("s", epoch=""))
     await store.switch.refresh()
     assert (store.switch.mode, store.known()) == ("away", {"s"})
     assert await store.reads_as(fleet("a")) == "returning"
@@ -296,8 +285,7 @@ async def test_a_replica_that_starts_without_redis_serves_its_static_sfus() -> N
 
 
 async def test_static_sfus_that_are_not_registered_yet_serve_until_the_next_reading() -> None:
-    store = Store(fleet("a"))
-    starting(store, "s")
+    store = Store(fleet("a"), initial=fleet("s", epoch=""))
     await store.switch.refresh()
     assert (store.switch.mode, store.known()) == ("registry", {"s", "a"})
     await store.reads_as(fleet("a"))
@@ -306,7 +294,6 @@ async def test_static_sfus_that_are_not_registered_yet_serve_until_the_next_read
 
 async def test_each_snapshot_that_is_kept_is_told() -> None:
     store = Store(fleet("a"))
-    starting(store)
     await store.switch.refresh()
     await store.reads_as(GONE)
     await store.reads_as(fleet("b"))
