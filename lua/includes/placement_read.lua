@@ -21,7 +21,7 @@ local function placement_read(tenant, issuer, fingerprint)
   local v = redis.call('HMGET', key('placement', tenant, detail), 'address', 'generation', 'uuid', 'confirmed_at',
     'caller', 'lock_owner', 'lock_expires_at', 'attempt')
   return {
-    tenant = tenant, detail = detail, exists = v[1], has_other = has_other, address = v[1] or '',
+    tenant = tenant, issuer = issuer, detail = detail, exists = v[1], has_other = has_other, address = v[1] or '',
     generation = v[2] or '0', uuid = v[3] or '', confirmed_at = (v[4] or 0) + 0, caller = v[5] or '',
     lock_owner = v[6] or '', lock_expires_at = (v[7] or 0) + 0, attempt = v[8] or '',
   }

@@ -113,6 +113,8 @@ async def _order(request: Request[State]) -> dict[str, Any]:
 def _done(request: Request[State], action: Action, address: str) -> Response:
     note(request.scope, sfu=address)
     audit(request, action)
+    for view in (request.state["reader"], request.state["health"], request.state["watch"]):
+        view.expire()  # whoever looks next sees what was done
     return JSONResponse({"status": "ok", "address": address})
 
 
