@@ -80,7 +80,15 @@ class Replica:
         assert not isinstance(answer, Busy)
         return answer
 
-    async def report(self, outcome: Outcome, placement: Placement, issuer: str = "issuer") -> None:
+    async def report(
+        self,
+        outcome: Outcome,
+        placement: Placement,
+        issuer: str = "issuer",
+        *,
+        fingerprint: str = "",
+        is_limited: bool = False,
+    ) -> None:
         """How that request ended."""
         await self.placer.record_outcome(
             ForwardOutcome(
@@ -92,6 +100,9 @@ class Replica:
                 generation=placement.generation,
                 uuid=f"channel of {issuer}",
                 is_local=placement.is_local,
+                caller=placement.caller,
+                channel_key_fingerprint=fingerprint,
+                is_limited=is_limited,
             )
         )
 
@@ -336,11 +347,12 @@ async def test_a_call_that_another_replica_confirmed_stays_too(replica: Replica)
 
 async def test_a_sticky_answer_of_the_registry_is_remembered(replica: Replica) -> None:
     await replica.fleet.beat(A, sessions=900)
-    await replica.fleet.place()
-    assert (await replica.select()).reason == "sticky"
+    await replica.fleet.place(id="of another replica", caller="192.0.2.7")
+    assert (await replica.select(caller="192.0.2.8")).reason == "sticky"
     replica.cut()
-    placement = await replica.select()
-    assert (placement.address, placement.reason) == (B, "sticky")
+    placement = await replica.select(caller="192.0.2.9")
+    assert (placement.address, placement.reason, placement.caller) == (B, "sticky", "192.0.2.7")
+    assert placement.generation == 2
 
 
 async def test_a_call_that_moved_without_redis_stays_where_it_went(replica: Replica) -> None:
@@ -377,7 +389,20 @@ async def test_calls_stay_where_they_are_when_the_registry_loses_its_data(replic
 
 async def test_a_channel_placed_without_redis_counts_for_its_tenant(replica: Replica) -> None:
     replica.cut()
-    await replica.report("created", await replica.select())
+    await replica.report("created", await replica.select(max_placements=1), is_limited=True)
     await replica.mend()
     with pytest.raises(TenantLimitReached):
-        await replica.select("another", max_channels=1)
+        await replica.select("another", max_placements=1)
+
+
+async def test_databases_that_share_an_issuer_are_two_calls(replica: Replica) -> None:
+    """The SFU gets the same caller's address for a call whichever way it was placed."""
+    await replica.fleet.beat(A, sessions=900)
+    await replica.report("created", await replica.select(channel_key_fingerprint="one"), fingerprint="one")
+    await replica.fleet.beat(A)
+    await replica.fleet.beat(B, sessions=900)
+    await replica.report("created", await replica.select(channel_key_fingerprint="two"), fingerprint="two")
+    replica.cut()
+    one = await replica.select(channel_key_fingerprint="one")
+    two = await replica.select(channel_key_fingerprint="two")
+    assert (one.address, two.address, one.reason, two.reason) == (B, A, "sticky", "sticky")
