@@ -46,7 +46,6 @@ from app.sweeper import Sweeper, patience_of
 from app.telemetry.fleet_gauges import FleetGauges, Limits
 from app.telemetry.metrics import Metrics
 from app.telemetry.tracing import TracedObserver, Tracing, check_extra
-from app.upstream.addresses import AddressGuard
 from app.upstream.client import Forwarder
 
 log = logger(__name__)
@@ -85,11 +84,7 @@ async def open_resources(
         stack.push_async_callback(close_client, client)
     registry = Registry.from_settings(client, settings)
     await _claim_schema(stack, registry, ends_process=store is None)
-    guard = AddressGuard(
-        settings.allowed_addresses,
-        settings.allowed_networks,
-        allow_link_local=settings.registration.allow_link_local,
-    )
+    guard = settings.address_guard()
     watch_setup = SetupWatch()
     forwarder = await stack.enter_async_context(Forwarder(guard, on_created=watch_setup.created))
     watch_setup.forwarder = forwarder

@@ -31,7 +31,7 @@
 -- ARGV[13] fingerprint of the channel's key, '' for unknown
 --
 -- Returns  {'placed', address, region, sealed key, public_url, reason, locked 0|1, uuid of the last channel,
---           generation, caller's address of the placement, whether another channel key has the issuer 0|1}
+--           generation, caller's address of the placement, whether another channel key has the issuer's own name 0|1}
 --              reason: 'sticky', 'least-load', 'round-robin', 'fallback' (not the first group) or 'last-resort'
 --          {'wait', ms until the lock is over}
 --          {'none', epoch}, {'overloaded', epoch}, {'limit'}
@@ -50,7 +50,7 @@ end
 local function answer(node, reason, locked)
   local uuid = node.address == placement.address and placement.uuid or ''
   return { 'placed', node.address, node.region, node.key, node.public_url, reason, locked, uuid, node.generation,
-    request.caller, placement.has_other and 1 or 0 }
+    request.caller, placement.detail ~= placement.issuer and 1 or 0 }
 end
 
 local wait = placement_blocks(placement, request, now)

@@ -9,7 +9,7 @@ from app.registry.registry import Registry
 from app.registry.schema_version import SCHEMA_EXIT_CODE, SchemaRefused, SchemaWatch
 from app.settings.model import Settings
 from app.sweeper import Sweeper, patience_of
-from app.upstream.addresses import AddressGuard
+from app.systemd import ready
 from app.upstream.client import Forwarder
 
 log = logger(__name__)
@@ -22,12 +22,14 @@ async def sweep_until_told(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, done.set)
     client = connect(settings.redis)
-    guard = AddressGuard(settings.allowed_addresses, allow_link_local=settings.registration.allow_link_local)
     try:
         registry = Registry.from_settings(client, settings)
-        async with SchemaWatch(registry.claim_schema).running(), Forwarder(guard) as forwarder:
+        async with (
+            SchemaWatch(registry.claim_schema).running(),
+            Forwarder(settings.address_guard()) as forwarder,
+        ):
             sweeper = Sweeper(registry.patient(), forwarder, patience_s=patience_of(settings))
-            async with sweeper.running(on_end=done.set):
+            async with sweeper.running(on_end=done.set), ready():
                 log.info("sweeping")
                 await done.wait()
     except SchemaRefused:

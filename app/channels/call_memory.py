@@ -50,6 +50,8 @@ class CallMemory:
         self._ttl_ms = ttl_ms
         self._most = most
         self._calls: OrderedDict[CallName, ConfirmedPlacement] = OrderedDict()
+        self._owners: dict[tuple[str, str], str] = {}
+        """Of an issuer's own name: the fingerprint of the channel key that has it."""
         self._unknown_generations_until = 0
 
     def __len__(self) -> int:
@@ -69,6 +71,12 @@ class CallMemory:
             return None
         return self.dated(call)
 
+    def has_other_key(self, tenant: str, issuer: str, channel_key_fingerprint: str) -> bool:
+        """Return whether a call of another channel key has the issuer's own name."""
+        owner = self._owners.get((tenant, issuer), "")
+        is_other = bool(owner and channel_key_fingerprint and owner != channel_key_fingerprint)
+        return is_other and self.of(tenant, issuer, owner) is not None
+
     def all(self) -> list[ConfirmedPlacement]:
         """Return every call that is sticky now, the one that was confirmed first before the others."""
         oldest = self._now_ms() - self._ttl_ms
@@ -82,8 +90,12 @@ class CallMemory:
             return
         self._calls[name] = call
         self._calls.move_to_end(name)
+        if call.channel_key_fingerprint and not call.has_other_key:
+            self._owners[name[:2]] = call.channel_key_fingerprint
         if len(self._calls) > self._most:
-            self._calls.popitem(last=False)
+            forgotten, _ = self._calls.popitem(last=False)
+            if self._owners.get(forgotten[:2]) == forgotten[2]:
+                del self._owners[forgotten[:2]]
 
     def forget_generations(self) -> None:
         """Begin anew with generations: the registry has lost its data and counts from 1 again."""

@@ -9,7 +9,7 @@ back.
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from app.channels.call_memory import CallMemory, CallName
@@ -113,8 +113,9 @@ class SnapshotPlacer:
         return node.eligibility != "last-resort" and node.address not in self._down_until
 
     def _place(self, request: PlacementRequest, address: str, reason: Reason) -> Placement:
-        self._reserve(_name_of(request), address)
-        return _placement(self._nodes[address], reason, request)
+        self._reserve(name := _name_of(request), address)
+        placement = _placement(self._nodes[address], reason, request)
+        return replace(placement, has_other_key=True) if self.memory.has_other_key(*name) else placement
 
     def record_outcome(self, report: ForwardOutcome) -> None:
         """Note how forwarding ended."""
@@ -290,6 +291,7 @@ def _placement(
         is_local=True,
         generation=node.generation,
         caller=call.caller if call and call.caller else request.caller,
+        has_other_key=call.has_other_key if call else False,
     )
 
 
@@ -319,6 +321,7 @@ def confirmed_by(outcome: ForwardOutcome, at_ms: int) -> ConfirmedPlacement:
         generation=outcome.generation,
         caller=outcome.caller,
         channel_key_fingerprint=outcome.channel_key_fingerprint,
+        has_other_key=outcome.has_other_key,
         id=outcome.id,
         is_limited=outcome.is_limited,
     )

@@ -79,6 +79,7 @@ class Placer:
                     generation=answer.generation,
                     caller=answer.caller,
                     channel_key_fingerprint=request.channel_key_fingerprint,
+                    has_other_key=answer.has_other_key,
                     id=request.id,
                     is_limited=request.max_placements is not None,
                 )
@@ -98,8 +99,8 @@ class Placer:
         while calls := self._local.take_offline():  # confirming takes time, in which more is placed
             try:
                 while calls:
-                    await self._confirm(calls[-_AT_ONCE:])
-                    del calls[-_AT_ONCE:]
+                    await self._confirm(calls[:_AT_ONCE])  # the oldest first: it has the issuer's own name
+                    del calls[:_AT_ONCE]
             finally:
                 self._local.keep_offline(calls)
 

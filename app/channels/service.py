@@ -30,6 +30,7 @@ from app.upstream.client import Channel, Forwarder, ForwardError
 log = logger(__name__)
 
 _LOCK_MARGIN_MS: Final = 100
+_SHARED: Final = "two databases have one issuer and different channel keys: docs/odoo.md, staging copies"
 _FIRST_WAIT_S: Final = 0.005
 _LONGEST_WAIT_S: Final = 0.05
 
@@ -246,6 +247,9 @@ class Channels:
         except UnsealError as error:  # another replica has the sealing key: during a rotation
             raise ForwardError("has a key that this replica cannot unseal", blame="never") from error
         claims = request.caller.claims | {"exp": int(self._wall_clock()) + SFU_TOKEN_LIFE_SECONDS}
+        if placement.has_other_key:  # an SFU gives one caller's issuer one channel, whatever its key
+            claims["iss"] = f"{claims['iss']}#{request.caller.channel_key_fingerprint}"
+            log.warning("issuer_shared", request_id=request.id, sfu=placement.address, detail=_SHARED)
         try:
             token = key.sign(claims)
         except (ValueError, TypeError, RecursionError) as error:

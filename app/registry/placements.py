@@ -53,7 +53,7 @@ class Placement:
     caller: str = ""
     """The caller's address that the SFU is to see: the one that the placement began with."""
     has_other_key: bool = False
-    """Whether another channel key has the same issuer: two databases, which are kept apart."""
+    """Whether another channel key has the issuer's own name: two databases, which are kept apart. It stays so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,8 @@ class ConfirmedPlacement:
     caller: str = ""
     """The caller's address that the SFU knows the channel by; empty when it is not known."""
     channel_key_fingerprint: str = ""
+    has_other_key: bool = False
+    """`has_other_key` of the placement."""
     id: str = ""
     """Of the request that confirmed it."""
     is_limited: bool = False
@@ -106,6 +108,8 @@ class ForwardOutcome:
     caller: str = ""
     """`caller` of the placement."""
     channel_key_fingerprint: str = ""
+    has_other_key: bool = False
+    """`has_other_key` of the placement."""
     is_limited: bool = False
     """Whether the tenant has a limit, so that the placement counts towards it."""
 

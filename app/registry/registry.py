@@ -558,6 +558,7 @@ def _confirmed(fields: Mapping[str, str]) -> ConfirmedPlacement:
         generation=int(fields["generation"]),
         caller=fields["caller"],
         channel_key_fingerprint=fields["fingerprint"],
+        has_other_key=fields["other_key"] == "1",
         id=fields["id"],
         is_limited=fields["limited"] == "1",
     )

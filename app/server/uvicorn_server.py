@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from typing import Final
 
@@ -17,7 +17,9 @@ from uvicorn.config import STARTUP_FAILURE
 from app.logs import logger
 from app.server.protocol import GuardedState
 from app.server.shedding import SheddingHttpProtocol
+from app.server.sockets import listening_socket
 from app.settings.model import Settings
+from app.systemd import ready
 
 log = logger(__name__)
 
@@ -43,6 +45,7 @@ class _Server(uvicorn.Server):
         self.server_state = GuardedState()
         self._app = app
         self._settings = settings
+        self._stack = AsyncExitStack()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -56,25 +59,33 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self._settings.ops.port is not None:
-            self.servers.append(await self._listen_inside(self._settings.ops.port))
+        settings = self._settings
+        await super().startup(sockets or [await self._socket(settings.bind, settings.port, "port")])
+        if settings.ops.port is not None:
+            host = settings.ops.bind or settings.bind
+            inside = await self._socket(host, settings.ops.port, "ops.port")
+            self.servers.append(await self._listen_inside(inside))
         self.settle()
+        await self._stack.enter_async_context(ready())
 
-    async def _listen_inside(self, port: int) -> asyncio.Server:
-        """Open the second port. Its connections share everything with those of the first."""
-        host = self._settings.ops.bind or self._settings.bind
-        make_protocol = partial(SheddingHttpProtocol, self.config, self.server_state, self.lifespan.state)
+    async def _socket(self, host: str, port: int, setting: str) -> socket.socket:
+        """Open a port, or end the process with a line that names the setting."""
         try:
-            return await asyncio.get_running_loop().create_server(
-                make_protocol, host, port, backlog=self.config.backlog
-            )
+            return listening_socket(host, port)
         except OSError as error:
-            log.error("ops_port", detail=f"ops.port {port} on {host}: {error.strerror}")  # noqa: TRY400 - no trace
+            detail = f"{setting} {port} on {host}: {error.strerror}"
+            log.error("cannot_listen", setting=setting, detail=detail)  # noqa: TRY400 - no trace
             for server in self.servers:
                 server.close()
             await self.lifespan.shutdown()
             sys.exit(STARTUP_FAILURE)
+
+    async def _listen_inside(self, inside: socket.socket) -> asyncio.Server:
+        """Serve the second port. Its connections share everything with those of the first."""
+        make_protocol = partial(SheddingHttpProtocol, self.config, self.server_state, self.lifespan.state)
+        return await asyncio.get_running_loop().create_server(
+            make_protocol, sock=inside, backlog=self.config.backlog
+        )
 
     def settle(self) -> None:
         """Take what is there now for permanent: collecting garbage in it would stop requests for long."""
@@ -82,6 +93,7 @@ class _Server(uvicorn.Server):
         gc.freeze()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._stack.aclose()
         for callback in self._app.state.before_stop:
             callback()
         await super().shutdown(sockets)

@@ -26,7 +26,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.crypto.tokens import Key
 from app.settings.redis_url import parse_redis_url
 from app.settings.trusted_proxies import TrustedProxies
-from app.upstream.addresses import PRIVATE_NETWORKS, IpNetwork, literal_ip, sfu_address
+from app.upstream.addresses import PRIVATE_NETWORKS, AddressGuard, IpNetwork, literal_ip, sfu_address
 
 ENV_PREFIX: Final = "SFU_GATEWAY_"
 
@@ -482,6 +482,14 @@ class Settings(BaseSettings):
         numbers = (literal_ip(sfu.address) for sfu in self.static_sfus)
         return self.registration.allow_networks + tuple(
             ipaddress.ip_network(number) for number in numbers if number is not None
+        )
+
+    def address_guard(self) -> AddressGuard:
+        """Return the guard of every connection to an SFU."""
+        return AddressGuard(
+            self.allowed_addresses,
+            self.allowed_networks,
+            allow_link_local=self.registration.allow_link_local,
         )
 
     @property

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import yaml
 
-from tests.deploy import planned
 from tests.deploy.helm import miss
 from tests.deploy.repository import ROOT, SCRIPTS, exec_form
 from tests.support.engines import required_binary
@@ -128,7 +127,7 @@ class LocalStack:
         if name.startswith("gateway"):
             local |= {"SFU_GATEWAY_BIND": HOST, "SFU_GATEWAY_PORT": str(self._port(name, "8071"))}
             local |= {"SFU_GATEWAY_OPS__BIND": HOST, "SFU_GATEWAY_OPS__PORT": str(self._port(name, "8073"))}
-        return planned.that_the_code_knows(local)
+        return local
 
     def _process(self, name: str) -> Process:
         return Process(

@@ -16,8 +16,6 @@ import time
 from pathlib import Path
 from typing import Final
 
-from tests.deploy import planned
-
 UNITS: Final = Path("/etc/systemd/system")
 STATE: Final = Path(os.environ.get("PLAYED_STATE", "/nowhere"))
 _SETTLE_S: Final = 3.0
@@ -114,10 +112,8 @@ class Unit:
         for path in self._values("EnvironmentFile"):
             found |= dict(re.findall(r"^(\w+)=(.*)$", Path(path).read_text(), re.MULTILINE))
         credentials = self._credentials()
-        for variable in planned.missing(agent="agent" in self.name) & found.keys():
-            value = found.pop(variable)
-            if variable.endswith("_FILE"):  # as the code will do it
-                found[variable.removesuffix("_FILE")] = (credentials / Path(value).name).read_text().strip()
+        for variable in [variable for variable in found if variable.endswith("_FILE")]:
+            found[variable] = str(credentials / Path(found[variable]).name)
         return found
 
     def _credentials(self) -> Path:

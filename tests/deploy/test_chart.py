@@ -19,7 +19,6 @@ from app.api.routes import ROUTES
 from app.cli.main import cli
 from app.server.uvicorn_server import GRACE_SECONDS
 from app.settings.loader import load_settings
-from tests.deploy import planned
 from tests.deploy.helm import (
     CHART,
     NEWEST,
@@ -327,7 +326,7 @@ class TestTheGatewayKnowsIt:
             environment |= secrets[0]["stringData"]
         else:
             environment |= {"SFU_GATEWAY_KEY": "a" * 44, "SFU_GATEWAY_REDIS__URL": "redis://redis"}
-        settings = load_settings(config, planned.that_the_code_knows(environment))
+        settings = load_settings(config, environment)
         assert settings.missing_to_serve() is None
         assert settings.port == pod["containers"][0]["ports"][0]["containerPort"]
         assert environment["SFU_GATEWAY_CONFIG"] in [
@@ -339,7 +338,7 @@ class TestTheGatewayKnowsIt:
         known = {str(field.alias) for field in AgentSettings.model_fields.values()}
         agent = next(container for container in pod["initContainers"] if container["name"] == "agent")
         given = {entry["name"] for entry in agent["env"]}
-        assert given - known - planned.PLANNED == {"HOST_IP", "NODE_NAME"}
+        assert given - known == {"HOST_IP", "NODE_NAME"}
 
     def test_tenants_with_keys_can_come_from_the_secret(self) -> None:
         tenants = json.dumps([{"name": "acme", "key": "a" * 44, "region": "eu-west"}])

@@ -13,14 +13,13 @@ import yaml
 
 from app.server.uvicorn_server import GRACE_SECONDS
 from app.settings.loader import load_settings
-from tests.deploy import planned
 from tests.deploy.compose import LocalStack, read_compose, read_env_file, running, start_order
 from tests.deploy.repository import ROOT
 from tests.support.processes import Process
 from tests.support.waiting import eventually_sync
 from workers.agent.settings import load_agent_settings
 
-OPS_PORT: Final = 8073 if planned.has_ops_port() else 8071
+OPS_PORT: Final = 8073
 """Where a gateway answers operators."""
 
 GATEWAYS: Final = ("gateway-1", "gateway-2")
@@ -87,7 +86,7 @@ class TestFile:
 
     def test_the_gateways_start_with_their_environment(self, services: dict[str, Any]) -> None:
         for name in GATEWAYS:
-            settings = load_settings(environ=planned.that_the_code_knows(services[name]["environment"]))
+            settings = load_settings(environ=services[name]["environment"])
             assert settings.missing_to_serve() is None
             assert list(settings.warnings()) == []
 
@@ -159,7 +158,7 @@ class TestSfuFile:
     def test_the_agent_starts_with_its_environment(
         self, services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for name, value in planned.that_the_code_knows(services["agent"]["environment"], agent=True).items():
+        for name, value in services["agent"]["environment"].items():
             monkeypatch.setenv(name, value)
         settings = load_agent_settings()
         assert settings.address == "http://10.0.0.11:8070"
@@ -204,8 +203,6 @@ class TestRunning:
         assert get(f"{stack.url('proxy')}{path}").status_code == 404
 
     def test_operators_routes_are_on_the_other_port(self, stack: LocalStack) -> None:
-        if not planned.has_ops_port():
-            pytest.skip("the gateway has no port for operators yet")
         assert get(f"{stack.url('proxy', 8073)}/v1/health").status_code == 200
 
     def test_redis_keeps_what_it_is_told(self, stack: LocalStack, environment: dict[str, str]) -> None:

@@ -10,8 +10,8 @@ import pytest
 from typer.main import get_command
 
 from app.cli.main import cli
-from app.settings.model import setting_names
-from tests.deploy import planned
+from app.settings.loader import SECRETS
+from app.settings.model import ENV_PREFIX, setting_names
 from tests.deploy.helm import required_tool
 from tests.deploy.repository import ROOT
 from workers.agent.settings import variable_names
@@ -82,7 +82,7 @@ def test_it_runs_a_command_of_ours_from_where_the_install_page_puts_it(name: str
 
 @each_of_ours
 def test_it_sets_variables_that_are_settings(name: str) -> None:
-    known = {*setting_names(), *variable_names(), *planned.SECRET_FILES, *planned.PLANNED}
+    known = {*setting_names(), *variable_names(), *(f"{ENV_PREFIX}{secret}_FILE" for secret in SECRETS)}
     agents = {"HTTP_INTERFACE", "PROXY", "RTC_MIN_PORT", "RTC_MAX_PORT"}  # the SFU's, from their common file
     assert set(variables(name)) - known - agents == set()
 

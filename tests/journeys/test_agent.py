@@ -20,7 +20,7 @@ from app.crypto.tokens import Key, verify
 from tests.support.gateway import FakeGateway, running_gateway
 from tests.support.ports import HOST, free_port
 from tests.support.processes import Process, ProcessFailed, answers, prints
-from tests.support.simulated import EMPTY_SNAPSHOT, KEY, running_sfu
+from tests.support.simulated import KEY, NO_PEOPLE, running_sfu
 from tests.support.waiting import eventually
 from workers.simulator.sfu import SfuConfig, SimulatedSfu
 
@@ -42,7 +42,7 @@ SECRETS = text_of(KEY), text_of(REGISTRATION_KEY)
 
 @pytest.fixture
 async def sfu() -> AsyncIterator[SimulatedSfu]:
-    async with running_sfu(SfuConfig(key=KEY, people=EMPTY_SNAPSHOT, proxy=True)) as (running, _):
+    async with running_sfu(SfuConfig(key=KEY, people=NO_PEOPLE, proxy=True)) as (running, _):
         yield running
 
 

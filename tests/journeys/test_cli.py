@@ -23,7 +23,7 @@ from tests.support.waiting import eventually_sync
 ADDRESS = "http://127.0.0.1:9"
 OTHER = "http://127.0.0.1:19"
 KEY = "a2V5IG9mIG9uZSBTRlUsIG5vdCBvZiBhbnkgb3RoZXI="
-EMPTY_SNAPSHOT = "http://127.0.0.1:29"
+ABSENT = "http://127.0.0.1:29"
 
 
 class Operator:
@@ -115,10 +115,10 @@ def test_one_sfu_is_shown(operator: Operator) -> None:
 
 def test_an_unknown_sfu_is_refused_in_one_line(operator: Operator) -> None:
     for command in ("show", "drain", "resume", "forget"):
-        done = operator.run("sfu", command, EMPTY_SNAPSHOT, *(["--yes"] if command != "show" else []))
+        done = operator.run("sfu", command, ABSENT, *(["--yes"] if command != "show" else []))
         assert done.returncode == Exit.REFUSED, (command, done.stderr)
         assert done.stderr.count("\n") == 1
-        assert EMPTY_SNAPSHOT in done.stderr
+        assert ABSENT in done.stderr
 
 
 def test_an_sfu_is_drained_resumed_and_forgotten(operator: Operator, replica: Replica) -> None:

@@ -69,16 +69,14 @@ def _load(facts: Mapping[str, str]) -> str:
     return "overloaded" if is_over else ""
 
 
-def is_due(facts: Mapping[str, str], now: int) -> bool:
-    """Whether time alone has changed its state, so that a script has yet to notice."""
+def is_due(facts: Mapping[str, str], latest: int) -> bool:
+    """Whether time alone has changed its state, so that a script has yet to notice.
+
+    `latest` is the latest moment there ever was: a clock that steps back changes states, too.
+    """
     if facts.get("down_at"):
         return False
-    moments = [int(facts["reported_at"]) + THRESHOLD_MS]
-    moments += [
-        int(float(facts.get(name) or 0)) for name in ("ejected_until", "permit_until", "operator_drain")
-    ]
-    return any(0 < moment <= now for moment in moments if moment) and bool(
-        facts.get("ejected_reason")
-        or facts.get("operator_drain")
-        or int(facts["reported_at"]) + THRESHOLD_MS <= now
-    )
+    moments = [int(facts["reported_at"]) + THRESHOLD_MS, int(float(facts.get("operator_drain") or 0))]
+    if facts.get("ejected_reason"):
+        moments += [int(float(facts.get(name) or 0)) for name in ("ejected_until", "permit_until")]
+    return any(0 < moment <= latest for moment in moments)

@@ -14,7 +14,7 @@ from workers.simulator.channels import People
 from workers.simulator.sfu import SfuConfig, SimulatedSfu
 
 KEY = Key(b"the key of this SFU and no other")
-EMPTY_SNAPSHOT = People(per_channel=0)
+NO_PEOPLE = People(per_channel=0)
 
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Spares each client the 30 ms of loading certificates, which plain HTTP does not need."""
@@ -46,7 +46,7 @@ async def running_sfu(
     config: SfuConfig | None = None,
 ) -> AsyncIterator[tuple[SimulatedSfu, httpx.AsyncClient]]:
     """Run one SFU without a gateway, and give a client whose base URL it is."""
-    config = config or SfuConfig(key=KEY, region="eu-west", people=EMPTY_SNAPSHOT)
+    config = config or SfuConfig(key=KEY, region="eu-west", people=NO_PEOPLE)
     sfu = SimulatedSfu(config, random=Random(1), clock=time.time)
     await sfu.start()
     try:

@@ -16,6 +16,7 @@ it back would turn it into the SFU's own wish, and `resume` would have no effect
 """
 
 import asyncio
+import contextlib
 import logging
 import signal
 import sys
@@ -25,6 +26,8 @@ from http import HTTPStatus
 from random import Random
 from typing import Final
 
+from app.background import in_background
+from app.systemd import ready
 from app.upstream.addresses import AddressGuard
 from app.upstream.client import Forwarder, ForwardError
 from app.upstream.stats import ChannelStats, sessions_in
@@ -51,6 +54,9 @@ FIRST_MEASURES: Final = 5
 up to so often, and the lowest counts: a first report of 1 would keep the SFU out for an interval."""
 
 BUSY: Final = 0.8
+
+DRAIN_LOOK_SECONDS: Final = 1.0
+"""Between two looks at the sessions of an SFU that drains."""
 
 logger = logging.getLogger("sfu-agent")
 
@@ -86,7 +92,20 @@ class Agent:
         self._watch = watch or ProcessWatch(settings)
         self._is_checked = False
         self._channels: tuple[ChannelStats, ...] = ()
+        self._is_draining = False
         self._usage = Usage(0.0, 0.0)
+
+    async def drain(self, limit_s: float) -> None:
+        """Report the SFU as draining until its last session has left, for `limit_s` seconds at most."""
+        self._is_draining = True
+        logger.info("draining for %g s at most", limit_s)
+        await self.heartbeats.beat()
+        ends_at = self._clock() + limit_s
+        while (left := ends_at - self._clock()) > 0 and sessions_in(self._channels):
+            await self._pause(min(DRAIN_LOOK_SECONDS, left))
+            with contextlib.suppress(HeartbeatFailed):
+                await self.look()
+        logger.info("%d sessions are left", sessions_in(self._channels))
 
     def pages(self) -> Pages:
         """Return what the agent's own port shows."""
@@ -147,6 +166,7 @@ class Agent:
             "cpuUsage": self._usage.cpu,
             "memoryUsage": self._usage.memory,
             "instance": self._watch.instance,
+            **({"draining": True} if self._is_draining else {}),
             **{name: value for name, value in optional.items() if value is not None},
         }
 
@@ -205,16 +225,28 @@ def new_client() -> Forwarder:
 
 async def run(settings: AgentSettings) -> None:
     """Report until SIGTERM or SIGINT, then sign off. Raises `OSError` when the agent's port is taken."""
-    stopping = asyncio.Event()
+    stopping, hurrying = asyncio.Event(), asyncio.Event()
+
+    def stop() -> None:
+        (hurrying if stopping.is_set() else stopping).set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop)
     async with new_client() as client:
         agent = new_agent(settings, client)
         async with serving(agent.pages(), settings.agent_bind, settings.agent_port):
             logger.info("speaking for %s", settings.address)
             agent.heartbeats.start()
-            await stopping.wait()
+            async with ready():
+                await stopping.wait()
+                if settings.drain_s:
+                    await _drain(agent, settings.drain_s, hurrying)
             await agent.heartbeats.sign_off()
+
+
+async def _drain(agent: Agent, limit_s: float, hurrying: asyncio.Event) -> None:
+    async with in_background(agent.drain(limit_s), hurrying.set):
+        await hurrying.wait()
 
 
 async def check(settings: AgentSettings, say: Callable[[str], object]) -> bool:

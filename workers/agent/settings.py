@@ -5,6 +5,8 @@ business.
 """
 
 import ipaddress
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -16,6 +18,9 @@ from app.crypto.tokens import Key
 from app.upstream.addresses import sfu_address
 
 SETTINGS_EXIT_CODE: Final = 3
+
+SECRETS: Final = ("SFU_GATEWAY_REGISTRATION__KEY", "AUTH_KEY")
+"""Settings that are secrets."""
 
 REGION_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
@@ -89,6 +94,9 @@ class AgentSettings(BaseSettings):
     """Where the SFU is."""
     auth_key: Annotated[SecretStr, AfterValidator(_auth_key), Field(alias="AUTH_KEY")]
     """The SFU's own base64 key."""
+    drain_s: Annotated[float, Field(alias="SFU_DRAIN_SECONDS", ge=0, le=86_400)] = 0.0
+    """Seconds that calls have to end when the agent is told to stop: it reports the SFU as draining until the last
+    session has left. 0 signs off at once; a second signal does too."""
     public_ip: Annotated[str | None, Field(alias="PUBLIC_IP")] = None
     """The SFU's own: its public IP address, or a host name."""
     port: Annotated[int, Field(alias="PORT", gt=0, le=65_535)] = 8070
@@ -137,7 +145,7 @@ class AgentSettings(BaseSettings):
 def load_agent_settings() -> AgentSettings:
     """Read the settings from the environment. Raises `AgentSettingsError`."""
     try:
-        return AgentSettings()
+        return AgentSettings(**_secrets_in_files(os.environ))
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False, include_context=False)
         raise AgentSettingsError("\n".join(_explain(problem) for problem in problems)) from None
@@ -145,7 +153,24 @@ def load_agent_settings() -> AgentSettings:
 
 def variable_names() -> list[str]:
     """Every environment variable that is a setting of the agent."""
-    return [str(field.alias) for field in AgentSettings.model_fields.values()]
+    names = [str(field.alias) for field in AgentSettings.model_fields.values()]
+    return names + [f"{name}_FILE" for name in SECRETS]
+
+
+def _secrets_in_files(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the secrets that are in files: `<variable>_FILE` names one, for systemd and container secrets."""
+    found: dict[str, Any] = {}
+    for name in SECRETS:
+        file = environ.get(f"{name}_FILE", "").strip()
+        if not file:
+            continue
+        if environ.get(name):
+            raise AgentSettingsError(f"{name} and {name}_FILE: give one of them")
+        try:
+            found[name] = Path(file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise AgentSettingsError(f"{name}_FILE: cannot read {file}: {type(error).__name__}") from None
+    return found
 
 
 def _explain(problem: Any) -> str:

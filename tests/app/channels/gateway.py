@@ -14,7 +14,7 @@ from app.registry.availability import RegistryAvailability
 from app.settings.model import FailoverSettings
 from app.upstream.client import Forwarder
 from tests.lua.fleet import Fleet
-from tests.support.simulated import EMPTY_SNAPSHOT, running_sfu
+from tests.support.simulated import NO_PEOPLE, running_sfu
 from workers.simulator.faults import Fault
 from workers.simulator.sfu import SfuConfig, SimulatedSfu
 
@@ -36,7 +36,7 @@ class Gateway:
         for _ in range(count):
             number = len(self.sfus)
             key = Key(f"the key of SFU {number}, known to nobody else".encode())
-            config = SfuConfig(key, people=EMPTY_SNAPSHOT, proxy=True, creation_delay_ms=20)
+            config = SfuConfig(key, people=NO_PEOPLE, proxy=True, creation_delay_ms=20)
             sfu, _client = await self.stack.enter_async_context(running_sfu(config))
             self.sfus.append(sfu)
             await self.fleet.beat(sfu.address, key=key, **{"sessions": 50 * number} | report)
@@ -78,7 +78,7 @@ class Gateway:
 
     async def states(self) -> list[str]:
         """What the registry holds of each SFU."""
-        return [(await self.fleet.registry.describe(sfu.address)).state for sfu in self.sfus]
+        return [(await self.fleet.registry.describe(sfu.address)).status for sfu in self.sfus]
 
     async def reserved(self) -> list[float]:
         """How many sessions each SFU is expected to get."""

@@ -19,7 +19,7 @@ from app.upstream.client import Forwarder
 from tests.lua.fleet import Fleet
 from tests.support.apps import running_app
 from tests.support.engines import fake_engine
-from tests.support.simulated import EMPTY_SNAPSHOT, Clock, running_sfu
+from tests.support.simulated import NO_PEOPLE, Clock, running_sfu
 from workers.simulator.faults import Hang, Refuse, Status
 from workers.simulator.sfu import SfuConfig, SimulatedSfu
 
@@ -55,9 +55,7 @@ async def gateway() -> AsyncIterator[Gateway]:
         forwarder = await stack.enter_async_context(Forwarder(AddressGuard()))
         sfus = []
         for name in ("first", "second"):
-            config = SfuConfig(
-                Key(f"the key of the {name} SFU alone".encode()), people=EMPTY_SNAPSHOT, proxy=True
-            )
+            config = SfuConfig(Key(f"the key of the {name} SFU alone".encode()), people=NO_PEOPLE, proxy=True)
             sfu, _ = await stack.enter_async_context(running_sfu(config))
             sfu.api._clock = clock  # noqa: SLF001
             await fleet.beat(sfu.address, key=config.key)
@@ -102,7 +100,7 @@ class Directory:
 
 async def test_a_tenant_reaches_its_own_channels_only_and_under_the_address_they_began_with() -> None:
     theirs = Key(b"the key of another tenant: 32 by")
-    config = SfuConfig(Key(b"the key of the one SFU there is!"), people=EMPTY_SNAPSHOT, proxy=True)
+    config = SfuConfig(Key(b"the key of the one SFU there is!"), people=NO_PEOPLE, proxy=True)
     tenants = Tenants((Tenant("default", (GATEWAY_KEY,)), Tenant("acme", (theirs,))), Clock())
     async with running_sfu(config) as (sfu, _), Forwarder(AddressGuard()) as forwarder:
         sfu.api._clock = Clock()  # noqa: SLF001

@@ -102,6 +102,7 @@ class Replica:
                 is_local=placement.is_local,
                 caller=placement.caller,
                 channel_key_fingerprint=fingerprint,
+                has_other_key=placement.has_other_key,
                 is_limited=is_limited,
             )
         )
@@ -396,7 +397,6 @@ async def test_a_channel_placed_without_redis_counts_for_its_tenant(replica: Rep
 
 
 async def test_databases_that_share_an_issuer_are_two_calls(replica: Replica) -> None:
-    """The SFU gets the same caller's address for a call whichever way it was placed."""
     await replica.fleet.beat(A, sessions=900)
     await replica.report("created", await replica.select(channel_key_fingerprint="one"), fingerprint="one")
     await replica.fleet.beat(A)
@@ -406,3 +406,6 @@ async def test_databases_that_share_an_issuer_are_two_calls(replica: Replica) ->
     one = await replica.select(channel_key_fingerprint="one")
     two = await replica.select(channel_key_fingerprint="two")
     assert (one.address, two.address, one.reason, two.reason) == (B, A, "sticky", "sticky")
+    assert (one.has_other_key, two.has_other_key) == (False, True)
+    third = await replica.select(channel_key_fingerprint="three")
+    assert (third.reason, third.has_other_key) == ("least-load", True)

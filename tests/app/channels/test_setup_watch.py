@@ -9,7 +9,7 @@ from app.channels.setup_watch import AGAIN_SECONDS, SetupWatch
 from app.upstream.addresses import AddressGuard
 from app.upstream.client import Forwarder
 from tests.support.logs import captured_logs
-from tests.support.simulated import EMPTY_SNAPSHOT, KEY, Clock, running_sfu, token
+from tests.support.simulated import KEY, NO_PEOPLE, Clock, running_sfu, token
 from tests.support.waiting import eventually
 from workers.simulator.faults import Status
 from workers.simulator.sfu import SfuConfig
@@ -52,7 +52,7 @@ async def test_an_sfu_that_ignores_the_forwarded_address_is_named_once_an_hour()
 
 
 async def test_an_sfu_that_believes_it_is_not_complained_about() -> None:
-    config = SfuConfig(key=KEY, people=EMPTY_SNAPSHOT, proxy=True)
+    config = SfuConfig(key=KEY, people=NO_PEOPLE, proxy=True)
     async with watched(Clock()) as (watch, forwarder), running_sfu(config) as (sfu, _):
         with captured_logs() as text:
             await create(forwarder, sfu.address, "https://sfu.example.com", client="2001:DB8::1")

@@ -14,7 +14,7 @@ from app.crypto.tokens import Key
 from app.registration.service import HeartbeatBody
 from app.upstream.client import Forwarder
 from tests.support.gateway import FakeGateway, running_gateway
-from tests.support.simulated import EMPTY_SNAPSHOT, KEY, Clock, running_sfu
+from tests.support.simulated import KEY, NO_PEOPLE, Clock, running_sfu
 from tests.support.waiting import eventually
 from workers.agent.agent import FIRST_MEASURES, Agent, check, first_usage, new_client
 from workers.agent.settings import AgentSettings
@@ -36,7 +36,7 @@ async def gateway() -> AsyncIterator[FakeGateway]:
 
 @pytest.fixture
 async def sfu() -> AsyncIterator[SimulatedSfu]:
-    async with running_sfu(SfuConfig(key=KEY, people=EMPTY_SNAPSHOT, proxy=True)) as (running, _):
+    async with running_sfu(SfuConfig(key=KEY, people=NO_PEOPLE, proxy=True)) as (running, _):
         yield running
 
 
@@ -277,7 +277,7 @@ OTHER_TEXT = base64.b64encode(OTHER_KEY.secret).decode()
 async def test_an_sfu_with_another_key_is_not_reported(
     agent_of: AgentOf, gateway: FakeGateway, dialect: Dialect
 ) -> None:
-    async with running_sfu(SfuConfig(key=OTHER_KEY, people=EMPTY_SNAPSHOT, dialect=dialect)) as (sfu, _):
+    async with running_sfu(SfuConfig(key=OTHER_KEY, people=NO_PEOPLE, dialect=dialect)) as (sfu, _):
         agent = agent_of(sfu, gateway.url)
         assert not await agent.heartbeats.beat()
         assert "AUTH_KEY is not this SFU's: it answered 422" in agent.heartbeats.failure
@@ -358,7 +358,7 @@ async def test_an_sfu_without_proxy_is_warned_about(
     public_url: str,
     warned: list[str],
 ) -> None:
-    config = SfuConfig(key=KEY, people=EMPTY_SNAPSHOT, proxy=is_behind_proxy)
+    config = SfuConfig(key=KEY, people=NO_PEOPLE, proxy=is_behind_proxy)
     async with running_sfu(config) as (sfu, _):
         given = {"SFU_PUBLIC_URL": public_url} if public_url else {}
         assert await agent_of(sfu, gateway.url, **given).heartbeats.beat()
@@ -452,3 +452,45 @@ async def test_the_first_report_is_not_that_of_a_machine_that_has_just_started(
 ) -> None:
     meter: Any = PlayedMeter(*usages)
     assert (await first_usage(meter, no_pause)).cpu == reported
+
+
+# Draining
+
+
+async def test_an_agent_that_drains_says_so_until_the_last_session_has_left(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
+) -> None:
+    clock = Clock()
+    clock.now = time.time()
+    agent = agent_of(sfu, gateway.url, clock)
+    call = sfu.channels.create("198.51.100.7", "call")
+    call.sessions |= {1, 2}
+    looks = 0
+
+    async def leave_one_by_one(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        clock.now += seconds
+        if call.sessions:
+            call.sessions.pop()
+
+    agent._pause = leave_one_by_one  # noqa: SLF001 - the pauses are what is played
+    await agent.drain(60)
+    assert looks <= 2 + FIRST_MEASURES
+    assert not call.sessions
+    assert gateway.heartbeats[-1]["draining"] is True
+
+
+async def test_a_drain_ends_with_its_time(agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway) -> None:
+    clock = Clock()
+    clock.now = time.time()
+    agent = agent_of(sfu, gateway.url, clock)
+    sfu.channels.create("198.51.100.7", "call").sessions.add(1)
+
+    async def wait(seconds: float) -> None:
+        clock.now += seconds
+
+    agent._pause = wait  # noqa: SLF001 - as above
+    before = clock.now
+    await agent.drain(5)
+    assert 5 <= clock.now - before < 7

@@ -1,10 +1,13 @@
 import base64
+from pathlib import Path
 
 import pytest
 
+from app.crypto.tokens import Key
 from app.settings.model import NAME_PATTERN
 from workers.agent.settings import (
     REGION_PATTERN,
+    SECRETS,
     AgentSettings,
     AgentSettingsError,
     load_agent_settings,
@@ -114,3 +117,31 @@ def test_keys_do_not_show_in_the_text_form(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_regions_are_named_as_the_gateway_allows() -> None:
     assert REGION_PATTERN == NAME_PATTERN
+
+
+# Secrets in files
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_can_be_in_a_file(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("QUJD\n")
+    needed = {"SFU_GATEWAY_URL": "http://gateway:8071", "PUBLIC_IP": "192.0.2.1", "AUTH_KEY": "QUJD"}
+    for variable, value in (needed | {f"{name}_FILE": str(file)}).items():
+        if variable != name:
+            monkeypatch.setenv(variable, value)
+    settings = load_agent_settings()
+    by_name = {
+        "AUTH_KEY": settings.auth_key.get_secret_value(),
+        "SFU_GATEWAY_REGISTRATION__KEY": settings.registration_key,
+    }
+    assert by_name[name] in ("QUJD", Key(b"ABC"))
+    monkeypatch.setenv(name, "QUJD")
+    with pytest.raises(AgentSettingsError, match=f"{name} and {name}_FILE: give one"):
+        load_agent_settings()
+
+
+def test_a_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AUTH_KEY_FILE", str(tmp_path / "absent"))
+    with pytest.raises(AgentSettingsError, match="AUTH_KEY_FILE: cannot read"):
+        load_agent_settings()

@@ -19,7 +19,7 @@ from app.crypto.tokens import Key
 from tests.support.middleman import Answered, Asked, Sabotage, changing, instead, middleman
 from tests.support.ports import HOST, free_port
 from tests.support.processes import Process, answers, prints
-from tests.support.simulated import EMPTY_SNAPSHOT, KEY, running_sfu
+from tests.support.simulated import KEY, NO_PEOPLE, running_sfu
 from workers.conformance import clause as conformance_clause
 from workers.conformance import gateway as conformance_gateway
 from workers.conformance import sfu as conformance_sfu
@@ -77,7 +77,7 @@ async def test_the_played_sfu_is_gone_afterwards(gateway_url: str) -> None:
 
 @pytest.mark.parametrize("dialect", ["odoo", "strict"])
 async def test_an_sfu_of_each_dialect_keeps_every_clause(dialect: Dialect) -> None:
-    async with running_sfu(SfuConfig(key=KEY, people=EMPTY_SNAPSHOT, dialect=dialect, proxy=True)) as (
+    async with running_sfu(SfuConfig(key=KEY, people=NO_PEOPLE, dialect=dialect, proxy=True)) as (
         sfu,
         _,
     ):
@@ -86,7 +86,7 @@ async def test_an_sfu_of_each_dialect_keeps_every_clause(dialect: Dialect) -> No
 
 @pytest.mark.parametrize("dialect", ["odoo", "strict"])
 async def test_a_key_that_is_not_the_sfu_s_is_named_and_nothing_else_is_blamed(dialect: Dialect) -> None:
-    config = SfuConfig(key=KEY, people=EMPTY_SNAPSHOT, dialect=dialect, proxy=True)
+    config = SfuConfig(key=KEY, people=NO_PEOPLE, dialect=dialect, proxy=True)
     async with running_sfu(config) as (sfu, _):
         outcomes = await all_of(hold_sfu(sfu.address, Key(b"a key of another SFU, not of this")))
     blamed = {outcome.id: outcome.detail for outcome in outcomes if not outcome.passed}
@@ -96,7 +96,7 @@ async def test_a_key_that_is_not_the_sfu_s_is_named_and_nothing_else_is_blamed(d
 
 
 async def test_an_sfu_that_ignores_the_forwarded_address_breaks_that_clause_alone() -> None:
-    async with running_sfu(SfuConfig(key=KEY, people=EMPTY_SNAPSHOT)) as (sfu, _):
+    async with running_sfu(SfuConfig(key=KEY, people=NO_PEOPLE)) as (sfu, _):
         [violation] = violated(await all_of(hold_sfu(sfu.address, KEY)))
     assert violation == "SFU-16: the caller 192.0.2.1 is seen as 127.0.0.1: set PROXY=1 (odoo/sfu)"
 
@@ -305,7 +305,7 @@ async def test_an_sfu_that_fails_altogether_keeps_no_clause_about_channels(
 
 @contextlib.asynccontextmanager
 async def broken_sfu(damage: Sabotage | Fault) -> AsyncIterator[str]:
-    async with running_sfu(SfuConfig(key=KEY, people=EMPTY_SNAPSHOT)) as (sfu, _):
+    async with running_sfu(SfuConfig(key=KEY, people=NO_PEOPLE)) as (sfu, _):
         if isinstance(damage, Fault):
             await sfu.set_fault(damage)
             yield sfu.address

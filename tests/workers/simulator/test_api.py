@@ -7,12 +7,12 @@ import httpx
 import pytest
 
 from app.crypto.tokens import Key
-from tests.support.simulated import EMPTY_SNAPSHOT, KEY, bearing, running_sfu, token
+from tests.support.simulated import KEY, NO_PEOPLE, bearing, running_sfu, token
 from workers.simulator.channels import People
 from workers.simulator.sfu import SfuConfig, SimulatedSfu
 from workers.simulator.tokens import Dialect
 
-BEHIND_PROXY = SfuConfig(key=KEY, proxy=True, people=EMPTY_SNAPSHOT)
+BEHIND_PROXY = SfuConfig(key=KEY, proxy=True, people=NO_PEOPLE)
 
 
 async def uuid_of(client: httpx.AsyncClient, jwt: str, **headers: str) -> str:
@@ -75,13 +75,13 @@ async def test_a_token_without_issuer_gives_403() -> None:
 async def test_a_bad_token_gives_an_empty_body_and_the_dialect_s_status(
     dialect: Dialect, status: int, bad: str
 ) -> None:
-    async with running_sfu(SfuConfig(key=KEY, dialect=dialect, people=EMPTY_SNAPSHOT)) as (_, client):
+    async with running_sfu(SfuConfig(key=KEY, dialect=dialect, people=NO_PEOPLE)) as (_, client):
         response = await client.get("/v1/channel", headers=bearing(bad))
         assert (response.status_code, response.content) == (status, b"")
 
 
 async def test_a_token_of_up_to_16_kib_gets_through() -> None:
-    async with running_sfu(SfuConfig(key=KEY, dialect="strict", people=EMPTY_SNAPSHOT)) as (_, client):
+    async with running_sfu(SfuConfig(key=KEY, dialect="strict", people=NO_PEOPLE)) as (_, client):
         assert await uuid_of(client, token(iss="x" * 12_000))
 
 
@@ -98,13 +98,13 @@ async def test_the_same_issuer_gets_the_same_channel_and_another_issuer_another(
 
 
 async def test_simultaneous_requests_of_one_issuer_make_several_channels() -> None:
-    async with running_sfu(SfuConfig(key=KEY, creation_delay_ms=50, people=EMPTY_SNAPSHOT)) as (sfu, client):
+    async with running_sfu(SfuConfig(key=KEY, creation_delay_ms=50, people=NO_PEOPLE)) as (sfu, client):
         await asyncio.gather(*(uuid_of(client, token()) for _ in range(4)))
         assert len(sfu.channels.by_uuid) > 1
 
 
 async def test_without_proxy_forwarded_headers_are_ignored() -> None:
-    async with running_sfu(SfuConfig(key=KEY, public_ip="192.0.2.1", people=EMPTY_SNAPSHOT)) as (sfu, client):
+    async with running_sfu(SfuConfig(key=KEY, public_ip="192.0.2.1", people=NO_PEOPLE)) as (sfu, client):
         forwarded = {"X-Forwarded-For": "198.51.100.7", "X-Forwarded-Host": "sfu.example"}
         response = await client.get("/v1/channel", headers=bearing(token(), **forwarded))
         assert response.json()["url"] == f"http://192.0.2.1:{sfu.port}"

@@ -3,7 +3,7 @@ from random import Random
 
 import pytest
 
-from tests.support.simulated import EMPTY_SNAPSHOT, Clock
+from tests.support.simulated import NO_PEOPLE, Clock
 from workers.simulator.channels import ChannelBook, People
 
 ODOO = "198.51.100.7"
@@ -74,7 +74,7 @@ def test_the_same_dice_and_clock_give_the_same_people(clock: Clock) -> None:
 
 
 def test_an_idle_channel_closes_after_an_hour(book_of: Books, clock: Clock) -> None:
-    book = book_of(EMPTY_SNAPSHOT)
+    book = book_of(NO_PEOPLE)
     book.create(ODOO, "call")
     clock.now += 3599
     assert book.find(ODOO, "call")
@@ -91,7 +91,7 @@ def test_a_channel_with_people_in_it_stays_open(book_of: Books, clock: Clock) ->
 
 
 def test_a_caller_finds_only_its_own_channels(book_of: Books) -> None:
-    book = book_of(EMPTY_SNAPSHOT)
+    book = book_of(NO_PEOPLE)
     book.create(ODOO, "call")
     assert book.find("203.0.113.9", "call") is None
 

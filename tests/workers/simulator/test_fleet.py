@@ -12,7 +12,7 @@ from app.crypto.tokens import Key, verify
 from tests.support.gateway import FakeGateway, running_gateway
 from tests.support.ports import free_port
 from tests.support.processes import Process, prints
-from tests.support.simulated import EMPTY_SNAPSHOT, Clock
+from tests.support.simulated import NO_PEOPLE, Clock
 from tests.support.waiting import eventually
 from workers.simulator.channels import Figures
 from workers.simulator.fleet import Fleet, FleetConfig, main, sfu_configs
@@ -31,13 +31,13 @@ def reporting_to(gateway: FakeGateway, count: int = 1, max_sessions: int | None 
         count=count,
         gateway_urls=(gateway.url,),
         ping_interval_ms=60_000,
-        people=EMPTY_SNAPSHOT,
+        people=NO_PEOPLE,
         max_sessions=max_sessions,
     )
 
 
 async def test_each_sfu_listens_on_a_port_of_its_own() -> None:
-    async with Fleet(FleetConfig(count=20, people=EMPTY_SNAPSHOT)) as fleet, httpx.AsyncClient() as client:
+    async with Fleet(FleetConfig(count=20, people=NO_PEOPLE)) as fleet, httpx.AsyncClient() as client:
         assert len({sfu.address for sfu in fleet.sfus}) == 20
         for sfu in fleet.sfus:
             assert (await client.get(f"{sfu.address}/v1/noop")).json() == {"result": "ok"}

@@ -13,7 +13,7 @@ import pytest
 from app.crypto.tokens import Key
 from app.settings.model import Settings, StaticSfuSettings, TenantSettings
 from tests.support.apps import running_app
-from tests.support.simulated import EMPTY_SNAPSHOT, running_sfu
+from tests.support.simulated import NO_PEOPLE, running_sfu
 from workers.simulator.sfu import SfuConfig, SimulatedSfu
 
 ODOO_KEY = Key(b"the key that Odoo signs with: 32")
@@ -24,7 +24,7 @@ SFU_KEY = Key(b"the key of the one SFU there is!")
 
 @pytest.fixture
 async def sfu() -> AsyncIterator[SimulatedSfu]:
-    async with running_sfu(SfuConfig(key=SFU_KEY, people=EMPTY_SNAPSHOT, proxy=True)) as (running, _):
+    async with running_sfu(SfuConfig(key=SFU_KEY, people=NO_PEOPLE, proxy=True)) as (running, _):
         yield running
 
 
