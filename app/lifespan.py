@@ -4,16 +4,19 @@ import asyncio
 import sys
 import time
 from contextlib import AsyncExitStack
+from typing import Final
 
 from starlette.applications import Starlette
 
 from app.api.budgets import Budgets
 from app.api.endpoints import dashboard
 from app.api.failed_logins import FailedLogins
+from app.api.health_report import health_view
 from app.api.openapi import openapi_json
 from app.api.routes import ROUTES
 from app.api.state import State
 from app.auth.tenants import Tenants
+from app.channels.call_memory import CallMemory, ConfirmationFollower
 from app.channels.disconnects import Disconnects
 from app.channels.fallback import SnapshotPlacer
 from app.channels.observer import ObservedRegions, ObservedTenants, Observer
@@ -30,14 +33,14 @@ from app.regions.choice import RegionChooser
 from app.regions.geoip import CountryByIp
 from app.regions.table import Point, Region, RegionTable
 from app.registration.service import Registration
-from app.registration.static_sfus import StaticSfus
+from app.registration.static_sfus import StaticSfus, static_reports
 from app.registry.availability import RegistryAvailability
 from app.registry.client import close_client, connect, drop_connections
 from app.registry.fleet_reader import FleetReader
 from app.registry.registry import Registry
 from app.registry.schema_version import SCHEMA_EXIT_CODE, SchemaRefused, SchemaWatch
 from app.registry.scripts import RedisClient
-from app.registry.snapshot import Snapshot
+from app.registry.snapshot import Snapshot, SnapshotPage, SnapshotReader
 from app.settings.model import Settings
 from app.sweeper import Sweeper, patience_of
 from app.telemetry.fleet_gauges import FleetGauges, Limits
@@ -46,6 +49,11 @@ from app.telemetry.tracing import TracedObserver, Tracing, check_extra
 from app.upstream.client import Forwarder
 
 log = logger(__name__)
+
+_FAST_PINGS: Final = 8
+"""In a row, before a replica goes back to a Redis that was away. Where every second call is too slow, one row in 256
+passes: a replica that goes back while others do not places new issuers elsewhere than they do.
+"""
 
 
 def check_optional_parts(settings: Settings) -> None:
@@ -81,8 +89,9 @@ async def open_resources(
     forwarder = await stack.enter_async_context(Forwarder(guard, on_created=watch_setup.created))
     watch_setup.forwarder = forwarder
     stack.push_async_callback(watch_setup.close)
-    switch, placer = _placing(client, registry, settings, told)
+    switch, placer, follower = _placing(client, registry, settings, told)
     await stack.enter_async_context(switch.running())
+    await stack.enter_async_context(follower.running())
     await stack.enter_async_context(_static_sfus(registry, forwarder, settings).kept_registered())
     if store is None and settings.redis.url is None:
         log.warning("embedded_client", detail="no redis.url: one replica only, nothing outlives it")
@@ -116,6 +125,8 @@ async def open_resources(
         feed=feed,
         switch=switch,
         watch=watch,
+        health=health_view(reader, switch),
+        reader=reader,
         history=history,
         counter=counter,
         budgets=budgets,
@@ -142,7 +153,7 @@ async def _claim_schema(stack: AsyncExitStack, registry: Registry, *, ends_proce
 
 def _placing(
     client: RedisClient, registry: Registry, settings: Settings, told: Metrics
-) -> tuple[RegistryAvailability, Placer]:
+) -> tuple[RegistryAvailability, Placer, ConfirmationFollower]:
     """What places channels by the registry, or without it."""
 
     async def on_return() -> None:
@@ -150,23 +161,43 @@ def _placing(
 
     patient = registry.patient()
 
+    async def page(after: str, count: int, after_event: str) -> SnapshotPage:
+        asked = registry if switch.uses_registry else patient
+        return await asked.snapshot_page(after, count, after_event)
+
+    reader = SnapshotReader(page)
+
     async def read() -> Snapshot:
+        is_away = not switch.uses_registry
         try:
-            return await (registry if switch.uses_registry else patient).snapshot(switch.snapshot)
+            snapshot = await reader.read(is_full=is_away)
+            if is_away:  # patient calls found Redis; these say whether it is fast enough for requests
+                for _ in range(_FAST_PINGS):
+                    await registry.ping()
         except RegistryUnavailable:
             await drop_connections(client)
             raise
+        else:
+            return snapshot
 
+    async def on_snapshot() -> None:
+        await local.prepare()
+
+    statics = static_reports(settings.static_sfus, settings.balancing.max_sessions)
     switch = RegistryAvailability(
         read,
         heartbeat_interval_s=settings.next_ping_ms / 1000,
         on_return=on_return,
         answered_at=lambda: registry.answered_at,
         on_failure=told.store_failed,
+        on_snapshot=on_snapshot,
+        initial=registry.static_snapshot(statics),
     )
     told.snapshot_mode.set_function(lambda: float(not switch.uses_registry))
-    placer = Placer(registry, SnapshotPlacer(lambda: switch.snapshot), switch)
-    return switch, placer
+    memory = CallMemory(switch.redis_ms, ttl_ms=settings.affinity.ttl * 1000)
+    local = SnapshotPlacer(lambda: switch.snapshot, memory=memory)
+    placer = Placer(registry, local, switch)
+    return switch, placer, ConfirmationFollower(memory, registry, lambda: switch.uses_registry)
 
 
 def _static_sfus(registry: Registry, forwarder: Forwarder, settings: Settings) -> StaticSfus:

@@ -10,7 +10,8 @@
 -- Confirms channels that replicas made without Redis, a few at a time: each issuer keeps its SFU, and the SFU's load
 -- counts the channel.
 --
--- Guarantees: as placement_confirm; a channel on an SFU that is gone, or that has registered anew since, is skipped.
+-- Guarantees: as placement_confirm; a channel on an SFU that is gone, or that has registered anew since, is skipped. One
+-- whose people have had time to join reserves nothing: heartbeats count them.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock
@@ -32,7 +33,7 @@ for i = 2, #ARGV, 10 do
     local won, tenant, address = placement_confirm(placement, { id = ARGV[i], name = ARGV[i] .. ':0',
       address = node.address, generation = tostring(node.generation), uuid = ARGV[i + 6], at = now - age_ms, caller =
       placement.caller ~= '' and placement.caller or ARGV[i + 8], fingerprint = ARGV[i + 3], is_limited = ARGV[i + 9] == '1' }, now)
-    if won and is_new then
+    if won and is_new and age_ms < 2 * policy.join_ms then
       reservation_add(node, now)
       node_save(node, now, learned)
     end

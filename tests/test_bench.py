@@ -12,6 +12,7 @@ from app.errors import RegistryUnavailable
 from app.telemetry.metrics import Metrics
 from app.upstream.addresses import sfu_address
 from tests.bench.cpu_profile import LOOP, group_of, phases_of, shares_of
+from tests.bench.fallback_cost import Placing, Reading, measure_placing, placing_table, reading_table
 from tests.bench.http_load import Call, Driven, read_driven
 from tests.bench.latency import Latencies, latency_ms, percentile
 from tests.bench.open_loop import (
@@ -237,3 +238,22 @@ class TestRig:
     def test_memory_is_read_in_bytes(self) -> None:
         status = "Name:\tpython\nVmPeak:\t  999 kB\nVmHWM:\t  200 kB\nVmRSS:\t  100 kB\n"
         assert memory_in(status) == Memory(now=102_400, most=204_800)
+
+
+class TestFallbackCost:
+    def test_a_cost_is_a_ratio_to_the_smallest_fleets(self) -> None:
+        text = placing_table({10_000: Placing(30.0, 20.5), 20: Placing(20.0, 21.0)})
+        assert text.splitlines()[2:] == [
+            "| 20     | 1.00 x | 20 us |             21.0 |",
+            "| 10,000 | 1.50 x | 30 us |             20.5 |",
+        ]
+
+    def test_a_reading_is_a_share_of_a_core(self) -> None:
+        assert "| 1,000 |                 0.25% |          0.50% |" in reading_table(
+            [Reading(1_000, 0.0025, 0.005)]
+        )
+
+    def test_placements_are_measured_beside_each_other(self) -> None:
+        costs = measure_placing((20, 200), rounds=1, calls=50)
+        assert set(costs) == {20, 200}
+        assert all(cost.usec > 0 and cost.steps > 8 for cost in costs.values())

@@ -88,6 +88,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("GET", "/v1/health"): Operation(
         "Show the fleet", "operators",
         {200: Answer("At least one SFU is selectable.", Health), 503: Answer("None is.", Health)},
+        _ADMIN,
     ),
     ("GET", "/v1/events"): Operation(
         "Follow transitions of SFUs", "operators",

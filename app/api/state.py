@@ -4,6 +4,7 @@ from typing import TypedDict
 
 from app.api.budgets import Budgets
 from app.api.failed_logins import FailedLogins
+from app.api.health_report import HealthReport
 from app.channels.disconnects import Disconnects
 from app.channels.observer import ObservedRegions, ObservedTenants
 from app.channels.service import Channels
@@ -13,6 +14,7 @@ from app.dashboard.history import History
 from app.events.feed import EventFeed
 from app.registration.service import Registration
 from app.registry.availability import RegistryAvailability
+from app.registry.fleet_reader import FleetReader
 from app.registry.registry import Registry
 from app.settings.model import Settings
 from app.telemetry.metrics import Metrics
@@ -32,7 +34,9 @@ class State(TypedDict):
     disconnects: Disconnects
     feed: EventFeed
     switch: RegistryAvailability
-    watch: FleetView
+    watch: FleetView[bytes]
+    health: FleetView[HealthReport]
+    reader: FleetReader
     history: History
     counter: ChannelCounter
     budgets: Budgets

@@ -94,6 +94,7 @@ class Outcomes:
             generation=placement.generation,
             caller=placement.caller,
             channel_key_fingerprint=self.channel_key_fingerprint,
+            has_other_key=placement.has_other_key,
             is_limited=self.is_limited,
         )
         try:

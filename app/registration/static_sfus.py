@@ -24,6 +24,20 @@ log = logger(__name__)
 _STATS_TIMEOUT_S: Final = 2.0
 
 
+def static_reports(sfus: Sequence[StaticSfuSettings], default_max_sessions: int) -> list[SfuReport]:
+    """Return what is known of configured SFUs before any of them was asked."""
+    return [
+        SfuReport(
+            address=sfu.address,
+            region=sfu.region,
+            key=sfu.key,
+            max_sessions=sfu.max_sessions or default_max_sessions,
+            public_url=sfu.public_url,
+        )
+        for sfu in sfus
+    ]
+
+
 class StaticSfus:
     """Keeps the configured SFUs registered."""
 
@@ -40,16 +54,7 @@ class StaticSfus:
         self._registry = registry
         self._forwarder = forwarder
         self._interval_s = interval_s
-        self._reports = [
-            SfuReport(
-                address=sfu.address,
-                region=sfu.region,
-                key=sfu.key,
-                max_sessions=sfu.max_sessions or default_max_sessions,
-                public_url=sfu.public_url,
-            )
-            for sfu in sfus
-        ]
+        self._reports = static_reports(sfus, default_max_sessions)
 
     @asynccontextmanager
     async def kept_registered(self) -> AsyncIterator[None]:

@@ -14,6 +14,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Final, Literal
 
 from redis.exceptions import RedisError
@@ -21,7 +22,7 @@ from redis.exceptions import RedisError
 from app.background import in_background
 from app.errors import RegistryUnavailable
 from app.logs import logger
-from app.registry.snapshot import Snapshot
+from app.registry.snapshot import EMPTY_SNAPSHOT, Snapshot
 
 log = logger(__name__)
 
@@ -48,11 +49,14 @@ class RegistryAvailability:
         answered_at: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
         on_failure: Callable[[RegistryUnavailable], None] | None = None,
+        on_snapshot: Callable[[], Awaitable[None]] | None = None,
+        initial: Snapshot = EMPTY_SNAPSHOT,
     ) -> None:
         """Take how to read a snapshot, how often SFUs report, what to do before the registry is back, and
         when Redis has last answered, by `clock`, in seconds.
 
-        `on_failure` hears of each call that Redis did not serve.
+        `on_failure` hears of each call that Redis did not serve, `on_snapshot` of each new snapshot. The `initial`
+        snapshot serves until Redis has been read: the static SFUs.
         """
         self._read = read
         self._grace_s = heartbeat_interval_s * _INTERVAL_MARGIN
@@ -60,12 +64,16 @@ class RegistryAvailability:
         self._answered_at = answered_at
         self._clock = clock
         self._on_failure = on_failure
+        self._on_snapshot = on_snapshot
+        self._has_read = False
+        self._redis_ahead_ms: float | None = None
         self._returned_at = 0.0
         self._tripped = asyncio.Event()
         self._reading = asyncio.Lock()
         self._read_at = float("-inf")
+        self._readings = 0
         self.mode: Mode = "registry"
-        self.snapshot = Snapshot()
+        self.snapshot = initial
 
     @property
     def uses_registry(self) -> bool:
@@ -95,10 +103,11 @@ class RegistryAvailability:
 
         Whoever asks while somebody reads is content with a reading that began after they asked.
         """
-        asked_at = self.now()
+        begun = self._readings
         async with self._reading:
-            if self._read_at > asked_at:
+            if self._readings > begun:
                 return
+            self._readings += 1
             self._read_at = self.now()
             try:
                 await self._judge(await self._read())
@@ -109,6 +118,8 @@ class RegistryAvailability:
 
     async def _judge(self, fresh: Snapshot) -> None:
         now = self.now()
+        if fresh.at_ms:
+            self._redis_ahead_ms = fresh.at_ms - now * 1000
         doubt = self._doubt(fresh)
         if doubt:
             if self.mode != "returning":
@@ -121,8 +132,16 @@ class RegistryAvailability:
                 await self._on_return()
                 self.mode = "registry"
                 log.info("registry_back", registered=len(fresh.nodes), complete=is_complete)
-        if self.mode == "registry" or not self.snapshot.nodes:  # a replica that has just started knows none
-            self.snapshot = fresh
+        if not self._has_read:  # a replica that has just started knows its static SFUs only
+            self._has_read = True
+            await self._keep(_merged(self.snapshot, fresh))
+        elif self.mode == "registry":
+            await self._keep(fresh)
+
+    async def _keep(self, fresh: Snapshot) -> None:
+        self.snapshot = fresh
+        if self._on_snapshot is not None:
+            await self._on_snapshot()
 
     def _doubt(self, fresh: Snapshot) -> str:
         """Why what was read may not be the whole fleet; empty for no doubt."""
@@ -154,6 +173,18 @@ class RegistryAvailability:
             return _PROBE_PAUSE_S
         return max(_READ_PAUSE_S if self.uses_registry else _PROBE_PAUSE_S, took_s * _PAUSE_PER_READ)
 
+    def redis_ms(self) -> int:
+        """Return Redis' clock in ms, as it was seen at the last reading; before the first one this host's clock."""
+        if self._redis_ahead_ms is None:
+            return round(time.time() * 1000)
+        return round(self.now() * 1000 + self._redis_ahead_ms)
+
     def now(self) -> float:
         """Return the time by which calls are compared, in seconds."""
         return self._clock()
+
+
+def _merged(initial: Snapshot, fresh: Snapshot) -> Snapshot:
+    """Return `fresh`, with the SFUs of `initial` that the registry does not have yet."""
+    missing = tuple(node for node in initial.nodes if node.address not in fresh.addresses)
+    return replace(fresh, nodes=fresh.nodes + missing)

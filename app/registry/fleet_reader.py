@@ -1,4 +1,5 @@
-"""One reading of the whole fleet for all who keep something of it: the dashboard's history, the fleet's metrics.
+"""One reading of the whole fleet for all who keep something of it: `/v1/health`, the dashboard and its history, the
+fleet's metrics.
 
 Reading costs Redis and this replica work for every SFU, so it happens once for all of them: every ten seconds, and of
 a large fleet more rarely, so that at most a fiftieth of the time goes into it; but once in a minute, the history's
@@ -18,6 +19,8 @@ from app.registry.sfus import SfuStatus, in_order
 _PERIOD_S: Final = 10.0
 _LONGEST_PAUSE_S: Final = 45.0
 _PAUSE_PER_READ: Final = 50
+_SHARED_S: Final = 0.9
+"""Viewers ask at most once a second each; those who ask within this time share a reading."""
 
 
 class FleetFollower(Protocol):
@@ -47,7 +50,10 @@ class FleetReader:
         self._followers = followers
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
+        self._for_viewers = asyncio.Lock()
         self._due_at = clock()
+        self._whole: list[SfuStatus] = []
+        self._whole_until = float("-inf")
 
     async def read(self, *more: FleetFollower) -> None:
         """Read once, for all followers and `more`. Raises `RegistryUnavailable`."""
@@ -70,10 +76,21 @@ class FleetReader:
             await follower.finish()
 
     async def fleet(self) -> list[SfuStatus]:
-        """Read now and return every SFU, living and lost, by region and address. Raises `RegistryUnavailable`."""
-        whole = _Whole()
-        await self.read(whole)
-        return in_order(whole.sfus)
+        """Return every SFU, living and lost, by region and address. Raises `RegistryUnavailable`.
+
+        Whoever asks while somebody reads, or just after, gets that reading.
+        """
+        asked_at = self._clock()
+        async with self._for_viewers:
+            if asked_at > self._whole_until:
+                whole = _Whole()
+                await self.read(whole)
+                self._whole, self._whole_until = in_order(whole.sfus), self._clock() + _SHARED_S
+            return self._whole
+
+    def expire(self) -> None:
+        """Make the next viewer's reading a new one: an operator has just changed something."""
+        self._whole_until = float("-inf")
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -83,6 +100,8 @@ class FleetReader:
 
     async def _read_forever(self) -> None:
         while True:
+            if self._clock() > self._whole_until:
+                self._whole = []  # nobody looks: a large fleet need not stay in memory
             with suppress(RegistryUnavailable):
                 if self._clock() >= self._due_at:  # who asked meanwhile has put it off
                     await self.read()

@@ -120,6 +120,11 @@ class Keys:
         return f"{self.prefix}expiry_suspended_until"
 
     @property
+    def confirmations(self) -> str:
+        """Stream: the channels that were confirmed last, for the memories of the replicas."""
+        return f"{self.prefix}confirmations"
+
+    @property
     def read(self) -> str:
         """String: when a replica last read a snapshot (ms); proves that Redis takes writes."""
         return f"{self.prefix}read"

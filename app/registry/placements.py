@@ -57,6 +57,29 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfirmedPlacement:
+    """A channel that an SFU has created: where a tenant's issuer is."""
+
+    tenant: str
+    issuer: str
+    address: str
+    uuid: str
+    confirmed_at: int
+    """When, in ms of Redis' clock. Of two placements of one issuer the later one counts."""
+    generation: int = 0
+    """The SFU's registration; 0 when it is not known."""
+    caller: str = ""
+    """The caller's address that the SFU knows the channel by; empty when it is not known."""
+    channel_key_fingerprint: str = ""
+    has_other_key: bool = False
+    """`has_other_key` of the placement."""
+    id: str = ""
+    """Of the request that confirmed it."""
+    is_limited: bool = False
+    """Whether the tenant has a limit, so that the placement counts towards it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Busy:
     """Another request is placing the same issuer; it has `wait_ms` left at most."""
 
@@ -85,6 +108,8 @@ class ForwardOutcome:
     caller: str = ""
     """`caller` of the placement."""
     channel_key_fingerprint: str = ""
+    has_other_key: bool = False
+    """`has_other_key` of the placement."""
     is_limited: bool = False
     """Whether the tenant has a limit, so that the placement counts towards it."""
 

@@ -31,6 +31,9 @@ PROBE_AHEAD_MS: Final = 2_500
 CALLS_KEPT: Final = 10_000
 """The most calls that are listed for one SFU."""
 
+CONFIRMATIONS_KEPT: Final = 20_000
+"""About how many confirmed channels a replica that starts can learn of; each takes some 400 bytes of Redis."""
+
 _WORD: Final = re.compile(r"[a-z-]+")
 
 
@@ -65,6 +68,7 @@ class Policy:
     heartbeat_every_ms: float
     heartbeat_burst: int
     events_kept: int
+    confirmations_kept: int
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -100,6 +104,7 @@ class Policy:
             heartbeat_every_ms=1000 / settings.registration.max_per_second,
             heartbeat_burst=settings.registration.burst,
             events_kept=EVENTS_KEPT,
+            confirmations_kept=CONFIRMATIONS_KEPT,
         )
 
     def as_lua(self, field: str) -> str:

@@ -5,7 +5,7 @@ Reply codes become values or exceptions here and nowhere else. Every method may 
 
 import json
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Self, cast
 
 from app.crypto.sealing import Sealer, UnsealError
@@ -26,6 +26,7 @@ from app.registry.placements import (
     ChannelOwner,
     Confirmation,
     Confirmed,
+    ConfirmedPlacement,
     ForwardOutcome,
     Placement,
     PlacementRequest,
@@ -35,13 +36,12 @@ from app.registry.schema_version import SchemaRefused
 from app.registry.scripts import Argument, RedisClient, Script, ScriptRunner, registry_errors
 from app.registry.sfus import HeartbeatResult, SfuReport, SfuStatus, Sweep, in_order
 from app.registry.shipped_scripts import shipped_scripts
-from app.registry.snapshot import EMPTY_SNAPSHOT, Snapshot, SnapshotNode, node_of
+from app.registry.snapshot import Snapshot, SnapshotNode, SnapshotPage, SnapshotReader
 from app.settings.model import Settings
 
 _PAGE: Final = 50
 _BATCH: Final = 25
 _PATIENCE_S: Final = 3.0
-_SNAPSHOT_PAGE: Final = 100
 _STALE_PAGES: Final = 200
 _ERROR_LENGTH: Final = 200
 
@@ -314,21 +314,60 @@ class Registry:
             yield page
             after = f"({page[-1]}"
 
-    async def snapshot(self, former: Snapshot = EMPTY_SNAPSHOT) -> Snapshot:
-        """Return the fleet that may take channels, as a replica keeps it for the time when Redis is away.
+    async def snapshot(self) -> Snapshot:
+        """Return the living fleet, as a replica keeps it for the time when Redis is away."""
+        return await SnapshotReader(self.snapshot_page).read()
 
-        What is as in the `former` snapshot is taken from there, so that a large fleet is not in memory twice. Pages
-        follow each other by address: an SFU that is registered all the while is in the snapshot.
+    async def snapshot_page(self, after: str, count: int, after_event: str) -> SnapshotPage:
+        """Return up to `count` SFUs after an address, and those that transitions after `after_event` name."""
+        reply = await self._run(self._scripts.snapshot, after, count, after_event)
+        epoch, began_at, is_held, per_channel, at_ms, cursor, event_id, has_more, rows, absent = reply
+        return SnapshotPage(
+            epoch,
+            began_at,
+            bool(is_held),
+            float(per_channel),
+            int(at_ms),
+            cursor,
+            event_id,
+            bool(has_more),
+            rows,
+            absent,
+        )
+
+    async def began_at(self) -> str:
+        """Return when the registry's data began, in ms as text; empty while there is none."""
+        return cast("str | None", await self._read("hget", self.keys.fleet, "began_at")) or ""
+
+    def static_snapshot(self, reports: Sequence[SfuReport]) -> Snapshot:
+        """Return a snapshot of SFUs that the registry has not been asked about, idle."""
+        return Snapshot(
+            tuple(
+                SnapshotNode(
+                    address=report.address,
+                    region=report.region,
+                    sealed_key=self._sealer.seal(report.address, report.key),
+                    public_url=report.public_url,
+                    load=0.0,
+                    sessions=0.0,
+                    max_sessions=report.max_sessions,
+                )
+                for report in reports
+            ),
+            self._policy.sessions_per_channel,
+        )
+
+    async def recent_confirmations(self, after: str, count: int) -> tuple[str, list[ConfirmedPlacement]]:
+        """Return up to `count` placements confirmed after a position, oldest first, and the position of the last.
+
+        An empty `after` gives the newest `count`.
         """
-        known, nodes, after = {node.address: node for node in former.nodes}, list[SnapshotNode](), ""
-        while True:
-            epoch, began_at, is_held, per_channel, page, after = await self._run(
-                self._scripts.snapshot, after, _SNAPSHOT_PAGE
-            )
-            nodes += [node_of(row, known.get(row[0])) for row in page]
-            if not after:
-                break
-        return Snapshot(tuple(nodes), float(per_channel), epoch, began_at, bool(is_held))
+        if after:
+            entries = await self._read("xrange", self.keys.confirmations, min=f"({after}", count=count)
+        else:
+            entries = (await self._read("xrevrange", self.keys.confirmations, count=count))[::-1]
+        position = str(entries[-1][0]) if entries else after or "0-0"
+        return position, [_confirmed(fields) for _, fields in entries]
 
     async def explain(self, request: PlacementRequest) -> list[Candidate]:
         """Return every candidate of a would-be placement, the best first, with the reason it would lose.
@@ -506,6 +545,22 @@ def _confirmation(confirmation: Confirmation) -> tuple[Argument, ...]:
         max(0, confirmation.age_ms),
         confirmation.caller,
         int(confirmation.is_limited),
+    )
+
+
+def _confirmed(fields: Mapping[str, str]) -> ConfirmedPlacement:
+    return ConfirmedPlacement(
+        tenant=fields["tenant"],
+        issuer=fields["issuer"],
+        address=fields["address"],
+        uuid=fields["uuid"],
+        confirmed_at=int(fields["at"]),
+        generation=int(fields["generation"]),
+        caller=fields["caller"],
+        channel_key_fingerprint=fields["fingerprint"],
+        has_other_key=fields["other_key"] == "1",
+        id=fields["id"],
+        is_limited=fields["limited"] == "1",
     )
 
 

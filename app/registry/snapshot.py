@@ -1,19 +1,31 @@
-"""The fleet as this replica last saw it: what places channels while Redis is away.
+"""The living fleet as this replica last saw it: what places channels while Redis is away.
 
-Read in the background, never on a request's time. It is frozen while the registry cannot be believed: when
-Redis does not answer, and while most SFUs are silent at once.
+Read in the background, never on a request's time. It is frozen while the registry is not available: when Redis does
+not answer, and while most SFUs are silent at once.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, Final, Literal
+
+from app.registry.sfus import State
+
+Eligibility = Literal["selectable", "sticky-only", "last-resort"]
+"""`sticky-only`: the SFU keeps its calls and takes no others (draining, full, overloaded). `last-resort`: it failed,
+and is asked when no other SFU is left.
+"""
+
+_PAGE: Final = 100
+_LARGEST_PAGE: Final = 200
+_READINGS_PER_PASS: Final = 60
+_MOST_PAGES_OF_EVENTS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotNode:
-    """One living SFU that does not drain."""
+    """One living SFU."""
 
     address: str
     region: str
@@ -23,23 +35,21 @@ class SnapshotNode:
     sessions: float
     """Reported sessions and reserved ones."""
     max_sessions: float
+    eligibility: Eligibility = "selectable"
     generation: int = 0
-    """Its registration; another one means that its calls are gone."""
-    state: str = "selectable"
-    """As the registry derives it: ejected and full SFUs are listed too."""
-
-    @property
-    def is_selectable(self) -> bool:
-        """Whether it takes new channels."""
-        return self.state in ("selectable", "half-open")
+    """The SFU's registration, another one means that its calls are gone; 0 when it is not known."""
+    state: State = "selectable"
+    """As the registry derives it."""
 
 
-def node_of(row: Sequence[str], former: SnapshotNode | None = None) -> SnapshotNode:
-    """Return the SFU that a row of snapshot.lua describes; `former` is the same one as it was last seen.
+def node_of(row: Sequence[Any], former: SnapshotNode | None = None) -> SnapshotNode:
+    """Return the SFU that a row of snapshot.lua describes; `former` is the same SFU as it was last seen.
 
-    Where nothing has changed it is `former` itself, else it shares the texts that are equal.
+    A node that has not changed is `former` itself; one that has shares the texts that are equal.
     """
-    address, region, sealed_key, public_url, load, sessions, max_sessions, generation, state = row
+    address, region, sealed_key, public_url, load, sessions, max_sessions, eligibility, generation, state = (
+        row
+    )
     if former is not None:
         address = former.address
         sealed_key, public_url = _same(former.sealed_key, sealed_key), _same(former.public_url, public_url)
@@ -51,10 +61,11 @@ def node_of(row: Sequence[str], former: SnapshotNode | None = None) -> SnapshotN
         float(load),
         float(sessions),
         float(max_sessions),
+        sys.intern(eligibility),  # type: ignore[arg-type]
         int(generation),
-        sys.intern(state),
+        sys.intern(state),  # type: ignore[arg-type]
     )
-    return former if former == node else node
+    return former if former is not None and former == node else node
 
 
 def _same(former: str, fresh: str) -> str:
@@ -63,7 +74,7 @@ def _same(former: str, fresh: str) -> str:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The fleet that may take channels, by address, at one moment."""
+    """The living fleet at one moment."""
 
     nodes: tuple[SnapshotNode, ...] = ()
     sessions_per_channel: float = 1.0
@@ -73,6 +84,8 @@ class Snapshot:
     """When the registry's data began; another time than before means that data was lost."""
     is_held: bool = False
     """Whether most of the fleet went silent at once, so that the registry is not to be believed."""
+    at_ms: int = 0
+    """Redis' clock when the snapshot was read; 0 for one that was not read from Redis."""
 
     @property
     def addresses(self) -> frozenset[str]:
@@ -81,9 +94,108 @@ class Snapshot:
 
     @cached_property
     def regions(self) -> frozenset[str]:
-        """Regions with at least one node."""
-        return frozenset(node.region for node in self.nodes)
+        """Regions with at least one selectable SFU."""
+        return frozenset(node.region for node in self.nodes if node.eligibility == "selectable")
+
+
+def beginning_of(epoch: str) -> str:
+    """Return when the data of `epoch` began."""
+    return epoch.partition("-")[0]
 
 
 EMPTY_SNAPSHOT: Final = Snapshot()
 """What a replica knows that has not read the fleet yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotPage:
+    """One reply of snapshot.lua."""
+
+    epoch: str
+    began_at: str
+    is_held: bool
+    sessions_per_channel: float
+    at_ms: int
+    cursor: str
+    """The address after which the next page begins; empty when this was the last of a pass."""
+    event_id: str
+    """The newest transition that the page takes into account."""
+    has_more_events: bool
+    rows: Sequence[Sequence[Any]]
+    absent: Sequence[str]
+    """Addresses that were looked at and have no place in a snapshot: down, or drained."""
+
+
+class SnapshotReader:
+    """Reads the fleet for a snapshot: whole, or what changed.
+
+    The first reading is whole. Later ones read the SFUs that transitions name, so membership is never older than one
+    reading, and a part of the rest, so that figures are never older than a pass of 60 readings. The order is by
+    address: an SFU that is there during a whole pass is never missed, whatever others do.
+    """
+
+    def __init__(self, page: Callable[[str, int, str], Awaitable[SnapshotPage]]) -> None:
+        """`page` reads one page: after which address, how many SFUs, and after which transition."""
+        self._page = page
+        self._nodes: dict[str, SnapshotNode] = {}
+        self._snapshot = EMPTY_SNAPSHOT
+        self._seen: set[str] = set()
+        self._cursor = ""
+        self._event_id = ""
+        self._is_changed = False
+
+    async def read(self, *, is_full: bool = False) -> Snapshot:
+        """Return the fleet as it is now. Raises `RegistryUnavailable`; the next reading is whole then."""
+        is_full = is_full or not self._event_id
+        event_id, self._event_id = self._event_id, ""
+        if not is_full:
+            page = await self._read_changes(event_id)
+            is_full = page.began_at != self._snapshot.began_at
+        if is_full:
+            page = await self._read_whole()
+        nodes = tuple(self._nodes.values()) if self._is_changed else self._snapshot.nodes
+        self._is_changed = False
+        self._event_id = page.event_id
+        self._snapshot = Snapshot(
+            nodes, page.sessions_per_channel, page.epoch, page.began_at, page.is_held, page.at_ms
+        )
+        return self._snapshot
+
+    async def _read_whole(self) -> SnapshotPage:
+        self._seen.clear()
+        page = first = await self._take("", _PAGE, "")
+        while page.cursor:
+            page = await self._take(page.cursor, _PAGE, "")
+        return first if first.began_at == page.began_at else page
+
+    async def _read_changes(self, event_id: str) -> SnapshotPage:
+        left = max(_PAGE, len(self._nodes) // _READINGS_PER_PASS)
+        page = await self._take(self._cursor, min(left, _LARGEST_PAGE), event_id)
+        left -= _LARGEST_PAGE
+        for _ in range(_MOST_PAGES_OF_EVENTS):
+            if left <= 0 and not page.has_more_events:
+                break
+            page = await self._take(self._cursor, min(max(1, left), _LARGEST_PAGE), page.event_id)
+            left -= _LARGEST_PAGE
+        return page
+
+    async def _take(self, cursor: str, count: int, event_id: str) -> SnapshotPage:
+        page = await self._page(cursor, count, event_id)
+        for row in page.rows:
+            former = self._nodes.get(row[0])
+            node = node_of(row, former)
+            self._seen.add(node.address)
+            if node is not former:
+                self._nodes[node.address] = node
+                self._is_changed = True
+        for address in page.absent:
+            self._drop(address)
+        self._cursor = page.cursor
+        if not page.cursor:
+            for address in self._nodes.keys() - self._seen:  # forgotten without a transition
+                self._drop(address)
+            self._seen.clear()
+        return page
+
+    def _drop(self, address: str) -> None:
+        self._is_changed |= self._nodes.pop(address, None) is not None

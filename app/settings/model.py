@@ -208,6 +208,9 @@ class HealthSettings(Section):
     """The interval SFUs are asked to keep (`nextPingMs`); never more than a third of the threshold."""
     lost_ttl_s: Annotated[int, Field(ge=0)] = 600
     """Seconds for which an SFU that went down stays listed."""
+    public: bool = True
+    """Whether `GET /v1/health` answers everybody. If not, it wants the admin token: the list names every SFU. The
+    probes `/livez` and `/readyz` stay open."""
 
 
 class BreakerSettings(Section):

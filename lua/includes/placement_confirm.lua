@@ -1,5 +1,6 @@
 --- @include "attempt_spill"
 --- @include "key"
+--- @include "log_confirmation"
 --- @include "node_health"
 --- @include "node_read"
 --- @include "policy"
@@ -9,7 +10,8 @@
 --
 -- The later confirmation wins, as long as the SFU of the earlier one lives; of one request, the attempt that came
 -- first. It ends every lock of the placement: a request that is still under way has created nothing. It counts for
--- the tenant, lists the call under its SFU, and keeps the uuid for the first living SFU, and its tenant, that has it.
+-- the tenant, lists the call under its SFU, keeps the uuid for the first living SFU, and its tenant, that has it, and is
+-- told to all replicas, unless they know it.
 --
 -- Returns whether it won, and who owns the uuid instead ('' for nobody): tenant and address.
 local function placement_confirm(placement, c, now)
@@ -28,6 +30,12 @@ local function placement_confirm(placement, c, now)
         and is_living(placement.address, tonumber(placement.generation)) then
       return false, '', ''
     end
+  end
+  local known_at = math.min(placement.confirmed_at, now)
+  if moves or c.at > known_at or c.uuid ~= placement.uuid then
+    log_confirmation(placement, c)
+  elseif c.at < known_at then
+    c.at = known_at
   end
   attempt_spill(placement, c.name)
   redis.call('HSET', name, 'uuid', c.uuid, 'confirmed_at', tostring(math.max(1, c.at)), 'confirmed_by', c.id,

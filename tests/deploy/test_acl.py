@@ -139,6 +139,10 @@ async def _place_everywhere(registry: Registry, failing: str) -> None:
     assert await registry.explain(PlacementRequest("explained", "issuer-0"))
     confirmation = Confirmation("offline", "default", "confirmed", placed.address, "u")
     assert (await registry.confirm(confirmation))[0].is_placed
+    position, confirmed = await registry.recent_confirmations("", 10)
+    assert confirmed
+    assert await registry.recent_confirmations(position, 10) == (position, [])
+    assert await registry.began_at()
 
 
 async def _operate(registry: Registry, address: str) -> None:

@@ -2,7 +2,7 @@
 
 from redis.asyncio import Redis
 
-from app.registry.placements import Confirmation, Placement
+from app.registry.placements import Confirmation, ConfirmedPlacement, Placement
 from tests.lua.fleet import KEY, A, B, Fleet
 
 
@@ -88,3 +88,45 @@ async def test_many_are_confirmed_at_once(fleet: Fleet) -> None:
     )
     assert [answer.is_placed for answer in answers] == [True] * 60
     assert len(await fleet.registry.calls_of(A)) == 60
+
+
+async def test_a_channel_whose_people_have_come_long_ago_reserves_nothing(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    assert (await fleet.confirm(A, age_ms=60_000)).is_placed
+    assert await fleet.reserved(A) == 0
+
+
+async def test_an_older_confirmation_of_the_same_channel_sets_no_time_back(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await fleet.beat(B)
+    await fleet.confirm(A, age_ms=1_000)
+    await fleet.confirm(A, age_ms=9_000)
+    assert not (await fleet.confirm(B, age_ms=5_000)).is_placed
+
+
+async def test_replicas_are_told_of_channels_that_are_created_or_confirmed(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await fleet.place(
+        "first", tenant="acme", channel_key_fingerprint="key", caller="192.0.2.1", max_placements=9, id="r"
+    )
+    position, [first] = await fleet.registry.recent_confirmations("", 10)
+    assert first == ConfirmedPlacement(
+        tenant="acme",
+        issuer="first",
+        address=A,
+        uuid="channel of first",
+        confirmed_at=fleet.now_ms,
+        generation=1,
+        caller="192.0.2.1",
+        channel_key_fingerprint="key",
+        id="r",
+        is_limited=True,
+    )
+    for _ in range(2):
+        await fleet.confirm(A, age_ms=7)
+    _, [second] = await fleet.registry.recent_confirmations(position, 10)
+    assert (second.issuer, second.confirmed_at, second.id) == (
+        "issuer",
+        fleet.now_ms - 7,
+        "offline request of issuer",
+    )

@@ -38,6 +38,7 @@ async def test_lua_and_python_build_the_same_names(redis: Redis) -> None:
         keys.channel("uuid"),
         keys.calls(A),
         keys.expiry_suspended_until,
+        keys.confirmations,
         keys.read,
         keys.sweeper,
     ]
@@ -71,7 +72,7 @@ async def test_every_key_starts_with_the_prefix(fleet: Fleet) -> None:
     assert kinds == {
         *("node", "sfus", "deadlines", "lost", "drains", "returning", "fleet", "events"),
         *("load", "round_robin", "ejected", "overloaded", "placement", "attempts", "attempt"),
-        *("tenant", "channel", "calls", "sweeper"),
+        *("tenant", "channel", "calls", "confirmations", "sweeper"),
     }
 
 

@@ -143,6 +143,7 @@ async def test_a_report_to_an_emptied_registry_is_harmless(pair: Fleet, redis: R
         pair.keys.channel("channel of one"),
         pair.keys.placement("default", "one"),
         pair.keys.calls(A),
+        pair.keys.confirmations,
         pair.keys.attempt("request 1 of two:1"),
     }
 

@@ -1,34 +1,69 @@
-"""snapshot.lua: the fleet that may take channels, as replicas keep it for the time without Redis."""
+"""snapshot.lua: the living fleet, as replicas keep it for the time without Redis."""
 
-from typing import Any
+import random
 
 import pytest
 from redis.asyncio import Redis
 
 from app.errors import NoSfuAvailable, Overloaded
-from app.registry.scripts import Argument, Script
-from app.registry.snapshot import SnapshotNode
-from tests.lua.fleet import KEY, A, B, C, D, Fleet
+from app.registry.snapshot import SnapshotNode, SnapshotPage, SnapshotReader
+from tests.lua.fleet import KEY, A, B, C, D, E, Fleet
 
 
-async def test_the_selectable_fleet_with_all_that_a_placement_needs(fleet: Fleet) -> None:
+async def test_the_living_fleet_with_all_that_a_placement_needs(fleet: Fleet) -> None:
     await fleet.beat(A, sessions=10, region="us", public_url="https://a.example")
     placement = await fleet.select()
-    await fleet.beat(B, cpu=1.0)
-    await fleet.beat(C)
-    await fleet.registry.drain(C)
     snapshot = await fleet.registry.snapshot()
     load = 0.5 * 14 / 1_000
-    first, full = snapshot.nodes
-    assert first == SnapshotNode(A, "us", placement.sealed_key, "https://a.example", load, 14, 1_000, 1)
-    assert (full.address, full.state, full.is_selectable) == (B, "overloaded", False)
+    assert snapshot.nodes == (
+        SnapshotNode(
+            A, "us", placement.sealed_key, "https://a.example", load, 14, 1_000, "selectable", generation=1
+        ),
+    )
     assert (snapshot.sessions_per_channel, snapshot.is_held) == (4, False)
+    assert snapshot.at_ms == fleet.now_ms
 
 
-async def test_pages_follow_each_other_by_address(fleet: Fleet) -> None:
-    for sessions, address in ((3, A), (1, B), (2, C)):
-        await fleet.beat(address, sessions=sessions)
-    assert [node.address for node in (await fleet.registry.snapshot()).nodes] == [A, B, C]
+async def test_each_sfu_says_what_it_may_be_used_for(fleet: Fleet) -> None:
+    for address in (A, B, C, D, E):
+        await fleet.beat(address)
+    await fleet.beat(B, cpu=1.0)
+    await fleet.registry.drain(C)
+    await fleet.registry.drain(D, deadline_ms=1)
+    await fleet.fail(E, times=fleet.policy.failure_threshold)
+    fleet.wait(1)
+    nodes = {node.address: (node.eligibility, node.state) for node in (await fleet.registry.snapshot()).nodes}
+    assert nodes == {
+        A: ("selectable", "selectable"),
+        B: ("sticky-only", "overloaded"),
+        C: ("sticky-only", "draining"),
+        E: ("last-resort", "ejected"),
+    }
+
+
+async def test_half_open_sfu_takes_channels_while_its_permit_is_free(fleet: Fleet) -> None:
+    await fleet.half_open(A)
+    [free] = (await fleet.registry.snapshot()).nodes
+    await fleet.select()
+    [taken] = (await fleet.registry.snapshot()).nodes
+    assert (free.state, free.eligibility) == ("half-open", "selectable")
+    assert (taken.state, taken.eligibility) == ("half-open", "sticky-only")
+
+
+async def test_every_sfu_is_read_while_all_of_them_report(fleet: Fleet) -> None:
+    """An order by load would move under the reader, which then misses some and reads others twice."""
+    addresses = {f"http://{number}.test" for number in range(500)}
+    for address in addresses:
+        await fleet.beat(address)
+    draw = random.Random(1)
+
+    async def page(cursor: str, count: int, after_event: str) -> SnapshotPage:
+        for address in draw.sample(sorted(addresses), 20):
+            await fleet.beat(address, sessions=draw.randrange(900))
+        return await fleet.registry.snapshot_page(cursor, count, after_event)
+
+    for _ in range(3):
+        assert (await SnapshotReader(page).read()).addresses == addresses
 
 
 async def test_the_expired_are_left_out(fleet: Fleet) -> None:
@@ -107,23 +142,32 @@ async def test_a_refusal_says_in_which_epoch(fleet: Fleet) -> None:
     assert {overloaded.value.epoch, none.value.epoch} == {(await fleet.registry.snapshot()).epoch}
 
 
-async def test_reports_while_it_is_read_lose_nobody(fleet: Fleet) -> None:
-    addresses = [f"http://{number:03}.test" for number in range(250)]
-    for address in addresses:
-        await fleet.beat(address)
-    run, pages = fleet.registry._run, 0  # noqa: SLF001
+# What changed
 
-    async def run_and_report(script: Script, *arguments: Argument) -> Any:
-        nonlocal pages
-        reply = await run(script, *arguments)
-        if script.name == "snapshot":
-            pages += 1
-            for number, address in enumerate(addresses):
-                await fleet.beat(address, sessions=(number * 7 + pages * 31) % 200)
-        return reply
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fleet.registry, "_run", run_and_report)
-        snapshot = await fleet.registry.snapshot()
-    assert pages == 3
-    assert [node.address for node in snapshot.nodes] == addresses
+async def test_a_later_page_has_the_sfus_that_transitions_name(fleet: Fleet) -> None:
+    for number in range(300):
+        await fleet.beat(f"http://{number}.test")
+    event_id = (await fleet.registry.snapshot_page("", 10, "")).event_id
+    await fleet.beat(A)
+    await fleet.registry.sign_off("http://7.test", KEY)
+    page = await fleet.registry.snapshot_page("", 10, event_id)
+    assert A in {row[0] for row in page.rows}
+    assert "http://7.test" in page.absent
+    assert len(page.rows) < 60
+    again = await fleet.registry.snapshot_page("", 10, page.event_id)
+    assert A not in {row[0] for row in again.rows}
+
+
+async def test_a_burst_of_transitions_comes_in_pages(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    event_id = (await fleet.registry.snapshot_page("", 1, "")).event_id
+    for number in range(150):
+        await fleet.beat(f"http://{number}.test")
+    first = await fleet.registry.snapshot_page("", 1, event_id)
+    assert first.has_more_events
+    second = await fleet.registry.snapshot_page("", 1, first.event_id)
+    assert not second.has_more_events
+    assert {row[0] for row in [*first.rows, *second.rows]} >= {
+        f"http://{number}.test" for number in range(150)
+    }

@@ -50,7 +50,7 @@ async def _unknown_fields(sfu: PlayedSfu) -> None:
 )
 async def _listed(sfu: PlayedSfu) -> None:
     await sfu.register(channels=2, sessions=7, maxSessions=7, cpuUsage=0.75, memoryUsage=1)
-    entry = await sfu.listed()
+    entry = await sfu.listed(lambda entry: entry is not None and entry.get("sessions") == 7)
     if entry is None:
         raise Violated("it is not listed")
     expected = {"region": "conformance", "channels": 2, "sessions": 7, "maxSessions": 7, "cpuUsage": 0.75}
@@ -201,8 +201,8 @@ async def _free_again(sfu: PlayedSfu) -> None:
 async def _drains(sfu: PlayedSfu) -> None:
     reply = await sfu.register(draining=True)
     require(reply.get("draining") is True, "the reply's `draining` is not true")
-    entry = await sfu.listed()
-    require(entry and entry.get("status") == "draining", "it is not listed as `draining`")
+    entry = await sfu.listed(lambda entry: _status_of(entry) == "draining")
+    require(_status_of(entry) == "draining", "it is not listed as `draining`")
 
 
 @CLAUSES.clause("DRAIN-2", "A heartbeat without `draining` ends a drain that the SFU asked for.")
@@ -218,7 +218,7 @@ async def _signs_off(sfu: PlayedSfu) -> None:
     await sfu.register()
     require(await _is_up(sfu), "it was not `up` before")
     await sfu.register(status="down")
-    require(not await _is_up(sfu), "it is still listed as `up`")
+    require(not await _is_up(sfu, expected=False), "it is still listed as `up`")
 
 
 @CLAUSES.clause("OFF-2", "A sign-off may be repeated, and may come from an SFU that is not registered: 200.")
@@ -235,9 +235,13 @@ async def _comes_back(sfu: PlayedSfu) -> None:
     require(await _is_up(sfu), "it is not listed as `up`")
 
 
-async def _is_up(sfu: PlayedSfu) -> bool:
-    entry = await sfu.listed()
-    return entry is not None and entry.get("status") == "up"
+async def _is_up(sfu: PlayedSfu, *, expected: bool = True) -> bool:
+    entry = await sfu.listed(lambda entry: (_status_of(entry) == "up") is expected)
+    return _status_of(entry) == "up"
+
+
+def _status_of(entry: dict[str, Any] | None) -> object:
+    return None if entry is None else entry.get("status")
 
 
 def require_refusal(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:

@@ -114,4 +114,6 @@ async def _order(request: Request[State]) -> dict[str, Any]:
 def _done(request: Request[State], action: Action, address: str) -> Response:
     note(request.scope, sfu=address)
     audit(request, action)
+    for view in (request.state["reader"], request.state["health"], request.state["watch"]):
+        view.expire()  # the next reader sees what was done
     return respond(OrderDone(status="ok", address=address))

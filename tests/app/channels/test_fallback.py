@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from app.channels.fallback import OfflinePlacement, SnapshotPlacer
+from app.channels.call_memory import CallMemory
+from app.channels.fallback import SnapshotPlacer
 from app.errors import NoSfuAvailable, Overloaded
-from app.registry.placements import ForwardOutcome, Outcome, PlacementRequest
+from app.registry.placements import ConfirmedPlacement, ForwardOutcome, Outcome, PlacementRequest
 from app.registry.snapshot import Snapshot, SnapshotNode
 from tests.support.simulated import Clock
 
@@ -177,16 +178,158 @@ def test_a_report_of_what_the_registry_placed_makes_no_room() -> None:
 
 
 @pytest.mark.parametrize("outcome", ["failed", "misconfigured"])
-def test_an_sfu_that_failed_is_left_alone_for_ten_seconds(outcome: Outcome) -> None:
+def test_an_sfu_that_failed_gets_no_new_call_for_ten_seconds(outcome: Outcome) -> None:
     clock = Clock()
-    local = placement_on(node("a"), clock=clock)
-    select(local)
-    report(local, outcome, "a")
+    local = placement_on(*fleet(2), clock=clock)
+    before = [select(local, issuer) for issuer in ISSUERS[:50]]
+    report(local, outcome, "sfu0", "another issuer")
     clock.now += 9.9
-    with pytest.raises(NoSfuAvailable):
-        select(local)
+    assert {select(local, issuer) for issuer in ISSUERS[:50]} == {"sfu1"}
     clock.now += 0.1
-    assert select(local) == "a"
+    assert [select(local, issuer) for issuer in ISSUERS[:50]] == before
+
+
+def test_an_sfu_that_failed_is_asked_when_no_other_is_left() -> None:
+    local = placement_on(*fleet(2))
+    report(local, "failed", "sfu0")
+    assert select(local, exclude=("http://sfu1",)) == "sfu0"
+    with pytest.raises(NoSfuAvailable):
+        select(local, exclude=("http://sfu0", "http://sfu1"))
+
+
+def test_an_sfu_that_the_registry_had_ejected_is_the_last_resort_too() -> None:
+    local = placement_on(node("ejected", eligibility="last-resort"), node("well"))
+    assert {select(local, issuer) for issuer in ISSUERS[:50]} == {"well"}
+    assert select(local, exclude=("http://well",)) == "ejected"
+
+
+# Known calls (S4)
+
+
+def known(local: SnapshotPlacer, name: str, issuer: str = "issuer", **call: Any) -> None:
+    """Let the replica know where a call is."""
+    about: dict[str, Any] = {"confirmed_at": local.memory.now_ms} | call
+    local.memory.remember(ConfirmedPlacement("default", issuer, f"http://{name}", "uuid", **about))
+
+
+def elsewhere(local: SnapshotPlacer, issuer: str = "issuer") -> str:
+    """An SFU that is not the one that the issuer's hash says."""
+    return "sfu1" if select(local, issuer) == "sfu0" else "sfu0"
+
+
+def test_a_known_call_stays_where_it_is() -> None:
+    local = placement_on(*fleet(10))
+    place = elsewhere(local)
+    known(local, place)
+    placement = local.select(PlacementRequest("id", "issuer"))
+    assert (placement.address, placement.reason, placement.uuid) == (f"http://{place}", "sticky", "uuid")
+    assert placement.is_local
+
+
+@pytest.mark.parametrize("figures", [{"eligibility": "sticky-only"}, {"sessions": 1_000_000}])
+def test_a_full_or_draining_sfu_keeps_its_calls_and_gets_no_others(figures: dict[str, Any]) -> None:
+    local = placement_on(node("busy", **figures), node("free"))
+    known(local, "busy")
+    assert select(local) == "busy"
+    assert {select(local, issuer) for issuer in ISSUERS[:50]} == {"free"}
+
+
+@pytest.mark.parametrize("figures", [{"eligibility": "last-resort"}, {"generation": 8}])
+def test_a_call_does_not_follow_into_a_failed_sfu_or_another_registration(figures: dict[str, Any]) -> None:
+    local = placement_on(node("a", **{"eligibility": "sticky-only", **figures}), node("b"))
+    known(local, "a", generation=7)
+    assert select(local) == "b"
+
+
+def test_a_known_call_moves_when_it_must() -> None:
+    local = placement_on(node("eu", "eu"), node("us", "us"))
+    known(local, "eu")
+    assert select(local, allow=("us",)) == "us"
+    assert select(local, exclude=("http://eu",)) == "us"
+    report(local, "failed", "eu", "another")
+    assert select(local) == "us"
+    known(local, "gone")
+    assert select(local) == "us"
+
+
+def test_a_call_that_was_confirmed_too_long_ago_is_not_known() -> None:
+    clock = Clock()
+    snapshot = Snapshot(tuple(fleet(10)), sessions_per_channel=4)
+    local = SnapshotPlacer(
+        lambda: snapshot, clock, CallMemory(lambda: round(clock.now * 1000), ttl_ms=60_000)
+    )
+    hashed, place = select(local), elsewhere(local)
+    known(local, place)
+    clock.now += 59.9
+    assert select(local) == place
+    clock.now += 0.2
+    assert select(local) == hashed
+
+
+def test_a_call_that_was_placed_here_stays_though_its_sfu_fills_up() -> None:
+    local = placement_on(node("small", max_sessions=4), node("large", max_sessions=4))
+    first = select(local)
+    report(local, "created", first)
+    assert select(local, "another") != first
+    assert select(local) == first
+
+
+# A snapshot that changes
+
+
+def test_the_tables_follow_the_snapshot() -> None:
+    snapshots = [
+        Snapshot(tuple(fleet(3)), 4),
+        Snapshot((node("sfu9"),), 4),
+        Snapshot((node("sfu9", "us"),), 4),
+    ]
+    now = snapshots[0]
+    local = SnapshotPlacer(lambda: now, Clock())
+    assert {select(local, issuer) for issuer in ISSUERS[:50]} == {"sfu0", "sfu1", "sfu2"}
+    now = snapshots[1]
+    assert select(local, groups=(("eu",),)) == "sfu9"
+    now = snapshots[2]
+    assert select(local, groups=(("us",),)) == "sfu9"
+    with pytest.raises(NoSfuAvailable):
+        select(local, groups=(("eu",),))
+
+
+async def test_a_large_fleet_is_prepared_beside_the_requests() -> None:
+    local = placement_on(*fleet(300))
+    await local.prepare()
+    anew = placement_on(*fleet(300))
+    assert [select(local, issuer) for issuer in ISSUERS[:50]] == [
+        select(anew, issuer) for issuer in ISSUERS[:50]
+    ]
+
+
+# What a placement costs (S5, R35)
+
+
+def steps_per_placement(local: SnapshotPlacer) -> float:
+    before = local.steps
+    for issuer in ISSUERS:
+        select(local, issuer)
+    return (local.steps - before) / len(ISSUERS)
+
+
+def test_a_placement_costs_as_many_steps_in_a_large_fleet_as_in_a_small_one() -> None:
+    small, large = placement_on(*fleet(20)), placement_on(*fleet(10_000))
+    assert steps_per_placement(large) <= 1.5 * steps_per_placement(small)
+
+
+def test_full_and_failed_sfus_make_no_search_longer() -> None:
+    nodes = [node(f"full{number}", sessions=1_000_000) for number in range(2_000)]
+    ejected = [node(f"ejected{number}", eligibility="last-resort") for number in range(2_000)]
+    local = placement_on(*nodes, *ejected, *fleet(20))
+    assert steps_per_placement(local) <= 1.5 * steps_per_placement(placement_on(*fleet(20)))
+
+
+def test_a_refusal_in_a_large_full_fleet_looks_at_no_point() -> None:
+    local = placement_on(*(node(f"full{number}", sessions=1_000_000) for number in range(2_000)))
+    with pytest.raises(Overloaded):
+        select(local)
+    assert local.steps == 0
 
 
 # What is told when Redis is back
@@ -198,9 +341,9 @@ def test_what_was_placed_is_told_once() -> None:
     report(local, "created", "a", uuid="first")
     report(local, "created", "a", uuid="second")
     report(local, "failed", "a", issuer="another")
-    assert local.take_offline() == [
-        OfflinePlacement("default", "issuer", "http://a", "second", "request of issuer")
-    ]
+    [call] = local.take_offline()
+    assert (call.tenant, call.issuer, call.address, call.uuid) == ("default", "issuer", "http://a", "second")
+    assert call.id == "request of issuer"
     assert local.take_offline() == []
 
 
@@ -225,7 +368,7 @@ def test_what_could_not_be_told_is_kept_unless_something_newer_is_known() -> Non
     }
 
 
-def test_what_is_to_be_told_is_bounded_and_the_oldest_goes_first() -> None:
+def test_what_is_to_be_confirmed_is_bounded_and_the_oldest_goes_first() -> None:
     local = placement_on(node("a"))
     for number in range(50_001):
         report(local, "created", "a", issuer=str(number))

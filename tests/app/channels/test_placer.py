@@ -1,5 +1,6 @@
 """Placing by the registry, and without it: the change from one to the other and back."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -7,9 +8,10 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from app.channels.call_memory import CallMemory, ConfirmationFollower
 from app.channels.fallback import SnapshotPlacer
 from app.channels.placer import Placer
-from app.errors import NoSfuAvailable, Overloaded, RegistryUnavailable
+from app.errors import NoSfuAvailable, Overloaded, RegistryUnavailable, TenantLimitReached
 from app.registry.availability import RegistryAvailability
 from app.registry.placements import (
     Busy,
@@ -20,6 +22,7 @@ from app.registry.placements import (
     Placement,
     PlacementRequest,
 )
+from app.registry.snapshot import SnapshotPage
 from tests.lua.fleet import KEY, A, B, Fleet
 from tests.support.engines import fake_engine
 from tests.support.simulated import Clock
@@ -44,7 +47,9 @@ class Replica:
             answered_at=lambda: self.answered_at,
             clock=self.clock,
         )
-        self.placer = Placer(registry, SnapshotPlacer(lambda: self.switch.snapshot, self.clock), self.switch)
+        self.memory = CallMemory(self.switch.redis_ms, ttl_ms=14_400_000)
+        local = SnapshotPlacer(lambda: self.switch.snapshot, self.clock, self.memory)
+        self.placer = Placer(registry, local, self.switch)
 
     async def _tell(self) -> None:
         await self.placer.flush_offline()
@@ -52,6 +57,14 @@ class Replica:
     def cut(self) -> None:
         """From now on Redis does not answer."""
         self.fleet.client.connection_pool.connection_kwargs["server"].connected = False
+
+    async def fleet_reports(self) -> None:
+        """Both SFUs send a heartbeat; Redis gets it, the replica knows nothing of that."""
+        kwargs = self.fleet.client.connection_pool.connection_kwargs
+        kwargs["server"].connected = True
+        await self.fleet.beat(A)
+        await self.fleet.beat(B, sessions=500)
+        kwargs["server"].connected = False
 
     async def mend(self) -> None:
         """Redis answers again, and the replica has noticed."""
@@ -67,7 +80,15 @@ class Replica:
         assert not isinstance(answer, Busy)
         return answer
 
-    async def report(self, outcome: Outcome, placement: Placement, issuer: str = "issuer") -> None:
+    async def report(
+        self,
+        outcome: Outcome,
+        placement: Placement,
+        issuer: str = "issuer",
+        *,
+        fingerprint: str = "",
+        is_limited: bool = False,
+    ) -> None:
         """How that request ended."""
         await self.placer.record_outcome(
             ForwardOutcome(
@@ -79,8 +100,23 @@ class Replica:
                 generation=placement.generation,
                 uuid=f"channel of {issuer}",
                 is_local=placement.is_local,
+                caller=placement.caller,
+                channel_key_fingerprint=fingerprint,
+                has_other_key=placement.has_other_key,
+                is_limited=is_limited,
             )
         )
+
+    async def calls(self, count: int) -> dict[str, str]:
+        """Place calls on both SFUs; where each is."""
+        await self.fleet.beat(B, sessions=0)
+        places = {}
+        for number in range(count):
+            placement = await self.select(issuer := f"issuer {number}")
+            await self.report("created", placement, issuer)
+            places[issuer] = placement.address
+        assert set(places.values()) == {A, B}
+        return places
 
 
 @pytest.fixture
@@ -150,6 +186,54 @@ async def test_a_reply_that_was_lost_is_asked_for_again_while_redis_answers_othe
     placement = await replica.select()
     assert (placement.address, placement.is_local) == (A, False)
     assert await replica.fleet.reserved(A) == 4
+
+
+# A refusal (S8)
+
+
+async def test_a_refusal_reads_no_fleet(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = _count_readings(replica, monkeypatch)
+    for number in range(8):
+        with pytest.raises(NoSfuAvailable):
+            await replica.select(f"issuer {number}", groups=(("nowhere",),), allow=("nowhere",))
+    assert reads == []
+
+
+async def test_a_refusal_that_names_the_epoch_asks_redis_nothing_else(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epoch = replica.switch.snapshot.epoch
+
+    async def refuse(_: PlacementRequest) -> Placement:
+        raise NoSfuAvailable("none", epoch=epoch)
+
+    monkeypatch.setattr(replica.fleet.registry, "select", refuse)
+    replica.cut()
+    with pytest.raises(NoSfuAvailable):
+        await replica.select()
+    assert replica.switch.uses_registry
+
+
+async def test_refusals_at_once_by_a_registry_that_lost_its_data_share_readings(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = _count_readings(replica, monkeypatch)
+    await replica.fleet.client.flushall()
+    placements = await asyncio.gather(*(replica.select(f"issuer {number}") for number in range(50)))
+    assert all(placement.is_local for placement in placements)
+    assert len(reads) <= 3
+
+
+def _count_readings(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    reads: list[float] = []
+    page = replica.fleet.registry.snapshot_page
+
+    async def counted(cursor: str, count: int, after_event: str) -> SnapshotPage:
+        reads.append(replica.clock.now)
+        return await page(cursor, count, after_event)
+
+    monkeypatch.setattr(replica.fleet.registry, "snapshot_page", counted)
+    return reads
 
 
 # Without it
@@ -233,3 +317,95 @@ async def test_what_could_not_be_told_is_told_the_next_time(
     await replica.mend()
     assert replica.switch.uses_registry
     assert await replica.fleet.registry.sfu_of_channel("channel of issuer")
+
+
+# Known calls (S4)
+
+
+async def test_calls_that_this_replica_placed_stay_during_an_outage_and_after_it(replica: Replica) -> None:
+    places = await replica.calls(20)
+    replica.cut()
+    during = {issuer: (await replica.select(issuer)).address for issuer in places}
+    await replica.mend()
+    after = {issuer: (await replica.select(issuer)).address for issuer in places}
+    assert during == after == places
+
+
+async def test_a_call_that_another_replica_confirmed_stays_too(replica: Replica) -> None:
+    follower = ConfirmationFollower(replica.memory, replica.fleet.registry, lambda: True)
+    await follower.catch_up()
+    await replica.fleet.place("early")
+    await follower.catch_up()
+    await replica.fleet.beat(A, sessions=900)
+    late = await replica.fleet.place("late")
+    assert late.address == B
+    await follower.catch_up()
+    replica.cut()
+    placement = await replica.select("late")
+    assert (placement.address, placement.uuid, placement.is_local) == (B, "channel of late", True)
+    assert (await replica.select("early")).address == A
+
+
+async def test_a_sticky_answer_of_the_registry_is_remembered(replica: Replica) -> None:
+    await replica.fleet.beat(A, sessions=900)
+    await replica.fleet.place(id="of another replica", caller="192.0.2.7")
+    assert (await replica.select(caller="192.0.2.8")).reason == "sticky"
+    replica.cut()
+    placement = await replica.select(caller="192.0.2.9")
+    assert (placement.address, placement.reason, placement.caller) == (B, "sticky", "192.0.2.7")
+    assert placement.generation == 2
+
+
+async def test_a_call_that_moved_without_redis_stays_where_it_went(replica: Replica) -> None:
+    placement = await replica.select()
+    await replica.report("created", placement)
+    replica.cut()
+    replica.fleet.wait(60_000)
+    replica.clock.now += 60
+    await replica.report("failed", await replica.select())
+    moved = await replica.select()
+    assert moved.address != placement.address
+    await replica.report("created", moved)
+    await replica.fleet_reports()
+    await replica.mend()
+    assert replica.switch.uses_registry
+    assert (await replica.select()).address == moved.address
+
+
+async def test_calls_stay_where_they_are_when_the_registry_loses_its_data(replica: Replica) -> None:
+    places = await replica.calls(70)
+    await replica.fleet.client.flushall()
+    await replica.switch.refresh()
+    replica.fleet.wait(60_000)
+    replica.clock.now += 60
+    await replica.fleet.beat(A)
+    await replica.fleet.beat(B)
+    await replica.switch.refresh()
+    assert replica.switch.uses_registry
+    after = {issuer: await replica.select(issuer) for issuer in places}
+    assert {issuer: placement.address for issuer, placement in after.items()} == places
+    assert {placement.is_local for placement in after.values()} == {False}
+    assert await replica.fleet.reserved(A) == 0
+
+
+async def test_a_channel_placed_without_redis_counts_for_its_tenant(replica: Replica) -> None:
+    replica.cut()
+    await replica.report("created", await replica.select(max_placements=1), is_limited=True)
+    await replica.mend()
+    with pytest.raises(TenantLimitReached):
+        await replica.select("another", max_placements=1)
+
+
+async def test_databases_that_share_an_issuer_are_two_calls(replica: Replica) -> None:
+    await replica.fleet.beat(A, sessions=900)
+    await replica.report("created", await replica.select(channel_key_fingerprint="one"), fingerprint="one")
+    await replica.fleet.beat(A)
+    await replica.fleet.beat(B, sessions=900)
+    await replica.report("created", await replica.select(channel_key_fingerprint="two"), fingerprint="two")
+    replica.cut()
+    one = await replica.select(channel_key_fingerprint="one")
+    two = await replica.select(channel_key_fingerprint="two")
+    assert (one.address, two.address, one.reason, two.reason) == (B, A, "sticky", "sticky")
+    assert (one.has_other_key, two.has_other_key) == (False, True)
+    third = await replica.select(channel_key_fingerprint="three")
+    assert (third.reason, third.has_other_key) == ("least-load", True)

@@ -1,13 +1,13 @@
 """When a replica believes in the registry, and what it knows of the fleet meanwhile."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from app.errors import RegistryUnavailable
 from app.registry.availability import RegistryAvailability
-from app.registry.snapshot import Snapshot, SnapshotNode
+from app.registry.snapshot import EMPTY_SNAPSHOT, Snapshot, SnapshotNode
 from tests.support.simulated import Clock
 from tests.support.waiting import eventually
 
@@ -25,10 +25,12 @@ class Store:
     """What reading the registry gives: a snapshot, or an error."""
 
     content: Snapshot | RegistryUnavailable = field(default_factory=lambda: fleet("a", "b"))
+    initial: Snapshot = EMPTY_SNAPSHOT
     clock: Clock = field(default_factory=Clock)
     read_takes_s: float = 0
     answered_at: float = 0
     reads: int = 0
+    snapshots: list[set[str]] = field(default_factory=list)
     returns: list[str] = field(default_factory=list)
     return_error: RegistryUnavailable | None = None
     failures: list[RegistryUnavailable] = field(default_factory=list)
@@ -39,6 +41,9 @@ class Store:
         if isinstance(self.content, RegistryUnavailable):
             raise self.content
         return self.content
+
+    async def on_snapshot(self) -> None:
+        self.snapshots.append(self.known())
 
     async def on_return(self) -> None:
         self.returns.append(self.switch.mode)
@@ -53,6 +58,8 @@ class Store:
             answered_at=lambda: self.answered_at,
             clock=self.clock,
             on_failure=self.failures.append,
+            on_snapshot=self.on_snapshot,
+            initial=self.initial,
         )
 
     async def reads_as(self, content: Snapshot | RegistryUnavailable, *, after_s: float = 1) -> str:
@@ -263,3 +270,43 @@ async def test_a_large_fleet_is_read_less_often() -> None:
         await eventually(lambda: store.reads == 2)
         await asyncio.sleep(1.2)
         assert store.reads == 2
+
+
+# Static SFUs (S19)
+
+
+async def test_a_replica_that_starts_without_redis_serves_its_static_sfus() -> None:
+    store = Store(GONE, initial=fleet("s", began_at=""))
+    await store.switch.refresh()
+    assert (store.switch.mode, store.known()) == ("away", {"s"})
+    assert await store.reads_as(fleet("a")) == "returning"
+    assert store.known() == {"s", "a"}
+    assert await store.reads_as(fleet("a", "s")) == "registry"
+
+
+async def test_static_sfus_that_are_not_registered_yet_serve_until_the_next_reading() -> None:
+    store = Store(fleet("a"), initial=fleet("s", began_at=""))
+    await store.switch.refresh()
+    assert (store.switch.mode, store.known()) == ("registry", {"s", "a"})
+    await store.reads_as(fleet("a"))
+    assert store.known() == {"a"}
+
+
+async def test_each_snapshot_that_is_kept_is_told() -> None:
+    store = Store(fleet("a"))
+    await store.switch.refresh()
+    await store.reads_as(GONE)
+    await store.reads_as(fleet("b"))
+    assert store.snapshots == [{"a"}]
+    await store.reads_as(fleet("a", "b"))
+    assert store.snapshots == [{"a"}, {"a", "b"}]
+
+
+# Redis' clock
+
+
+async def test_redis_clock_is_known_from_the_last_reading(store: Store) -> None:
+    await store.reads_as(replace(fleet("a", "b"), at_ms=5_000_000))
+    store.clock.now += 60
+    await store.reads_as(GONE, after_s=0)
+    assert store.switch.redis_ms() == 5_060_000

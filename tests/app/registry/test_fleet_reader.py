@@ -1,5 +1,6 @@
 """One reading of the fleet for all who follow it."""
 
+import asyncio
 import gc
 import weakref
 from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -122,6 +123,19 @@ async def test_who_wants_the_whole_fleet_gets_it_sorted_and_followers_do_too() -
     assert [sfu.address for sfu in fleet] == ["http://sfu0:8070", "http://sfu1:8070"]
     assert follower.heard == ["begin", "7", "8", "finish"]
     assert store.readings == 1
+
+
+async def test_viewers_at_once_share_a_reading_and_later_ones_get_a_new_one() -> None:
+    store, now = Store(7, 8), 0.0
+    reader = FleetReader(store.pages, [], lambda: now)
+    first, second = await asyncio.gather(reader.fleet(), reader.fleet())
+    assert (store.readings, first) == (1, second)
+    now = 1.0
+    await reader.fleet()
+    assert store.readings == 2
+    reader.expire()
+    await reader.fleet()
+    assert store.readings == 3
 
 
 async def test_in_the_background_it_reads_at_once_and_an_empty_store_stops_nothing() -> None:

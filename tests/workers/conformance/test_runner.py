@@ -70,7 +70,7 @@ async def test_the_played_sfu_is_gone_afterwards(gateway_url: str) -> None:
     address = "http://sfu-of-this-test.invalid:8070"
     await all_of(hold_gateway(gateway_url, REGISTRATION_KEY, address))
     async with playing_sfu(gateway_url, REGISTRATION_KEY, address) as sfu:
-        entry = await sfu.listed()
+        entry = await sfu.listed(lambda entry: entry is not None and entry["status"] == "down")
     assert entry is not None
     assert entry["status"] == "down"
 

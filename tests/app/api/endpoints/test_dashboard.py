@@ -178,7 +178,7 @@ class Fleet:
         return [SfuStatus("http://sfu1", "eu-west", "selectable", "closed", 1, 0)]
 
 
-def _watch(fleet: Fleet) -> FleetView:
+def _watch(fleet: Fleet) -> FleetView[bytes]:
     return FleetView(fleet.read, lambda: fleet.is_believed, _addresses, lambda: fleet.now)
 
 
@@ -215,6 +215,20 @@ async def test_a_registry_that_is_not_believed_is_not_read() -> None:
     fleet.is_believed, fleet.now = False, 7.0
     assert (await watch.look()).age_ms == 7000
     assert fleet.reads == 1
+
+
+async def test_another_situation_and_an_operators_command_are_seen_at_once() -> None:
+    fleet, situation = Fleet(), "registry"
+    watch = FleetView(fleet.read, lambda: fleet.is_believed, _addresses, lambda: fleet.now, lambda: situation)
+    await watch.look()
+    situation = "snapshot"
+    await watch.look()
+    assert fleet.reads == 2
+    await watch.look()
+    assert fleet.reads == 2
+    watch.expire()
+    await watch.look()
+    assert fleet.reads == 3
 
 
 # What it counts

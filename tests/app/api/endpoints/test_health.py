@@ -1,5 +1,8 @@
 """What monitoring and load balancers see."""
 
+import asyncio
+import time
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -8,8 +11,8 @@ from pydantic import SecretStr
 from app.crypto.tokens import Key
 from app.registry.client import close_client, connect, embedded_client
 from app.registry.registry import Registry
-from app.registry.sfus import SfuReport
-from app.settings.model import RedisSettings, Settings
+from app.registry.sfus import SfuReport, SfuStatus
+from app.settings.model import HealthSettings, RedisSettings, Settings
 from tests.support.apps import running_app
 from tests.support.ports import HOST, free_port
 
@@ -97,6 +100,55 @@ async def test_an_sfu_that_signed_off_stays_listed_as_down() -> None:
 async def test_no_key_is_shown() -> None:
     _, document = await health_of(report(1))
     assert "key" not in str(document).lower()
+
+
+# Who may ask, and how often
+
+
+async def test_however_often_it_is_asked_the_fleet_is_read_at_most_once_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    readings = []
+    pages = Registry.fleet_pages
+
+    def counted(registry: Registry) -> AsyncGenerator[list[SfuStatus]]:
+        readings.append(time.monotonic())
+        return pages(registry)
+
+    monkeypatch.setattr(Registry, "fleet_pages", counted)
+    async with running_app(SETTINGS) as client:
+        started = time.monotonic()
+        answers = await asyncio.gather(*(client.get("/v1/health") for _ in range(100)))
+        assert (await client.get("/v1/dashboard/data")).status_code == 200
+        seconds = int(time.monotonic() - started)
+    assert {answer.status_code for answer in answers} == {503}
+    assert len(readings) <= 2 + 2 * seconds  # one in the background, one for all who asked
+
+
+@pytest.mark.parametrize(
+    ("admin_token", "header", "status", "code"),
+    [
+        (None, "", 403, "closed"),
+        ("secret", "", 401, "credentials_missing"),
+        ("secret", "Bearer another", 401, "credentials_invalid"),
+        ("secret", "Bearer secret", 503, None),
+    ],
+)
+async def test_a_closed_health_route_wants_the_admin_token(
+    admin_token: str | None, header: str, status: int, code: str | None
+) -> None:
+    settings = Settings(
+        key=(KEY,),
+        health=HealthSettings(public=False),
+        admin_token=SecretStr(admin_token) if admin_token else None,
+    )
+    async with running_app(settings) as client:
+        answer = await client.get("/v1/health", headers={"Authorization": header} if header else {})
+        assert (answer.status_code, answer.json().get("code")) == (status, code)
+        if code:
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert "sfus" not in answer.json()
+        assert (await client.get("/livez")).status_code == 200
 
 
 # Probes

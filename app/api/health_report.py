@@ -1,0 +1,108 @@
+"""The document of `GET /v1/health`, computed for all who ask within a second."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from app.dashboard.fleet_watch import FleetView
+from app.errors import RegistryUnavailable
+from app.registry.availability import RegistryAvailability
+from app.registry.fleet_reader import FleetReader
+from app.registry.sfus import SfuStatus, in_order
+from app.registry.snapshot import Eligibility, SnapshotNode
+
+_TIERS: Final[dict[Eligibility, Literal["load", "ejected", ""]]] = {
+    "selectable": "load",
+    "last-resort": "ejected",
+    "sticky-only": "",
+}
+_EXPECTED_LOSSES: Final = frozenset({"signed-off", "forgotten"})
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """The answer of `/v1/health`, ready to be sent."""
+
+    status_code: int
+    body: bytes
+
+
+def health_view(reader: FleetReader, switch: RegistryAvailability) -> FleetView[HealthReport]:
+    """Return what computes `/v1/health`, at most once a second, and at once when the mode changes."""
+
+    async def read() -> list[SfuStatus]:
+        """The fleet as the registry has it; while that is in doubt, as this replica last saw it."""
+        if switch.uses_registry:
+            asked_at = switch.now()
+            try:
+                return await reader.fleet()
+            except RegistryUnavailable as error:
+                switch.trip(error, asked_at)
+        return in_order(_last_seen(node) for node in switch.snapshot.nodes)
+
+    return FleetView(
+        read, lambda: True, lambda sfus: _report(sfus, switch), situation=lambda: mode_of(switch)
+    )
+
+
+def _report(sfus: Sequence[SfuStatus], switch: RegistryAvailability) -> HealthReport:
+    selectable = sum(sfu.is_selectable for sfu in sfus)
+    document = {
+        "status": _overall(sfus, selectable, is_sure=switch.uses_registry),
+        "mode": mode_of(switch),
+        "selectable": selectable,
+        "sfus": [_shown(sfu) for sfu in sfus],
+    }
+    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    return HealthReport(200 if selectable else 503, body)
+
+
+def _last_seen(node: SnapshotNode) -> SfuStatus:
+    return SfuStatus(
+        address=node.address,
+        region=node.region,
+        state=node.state,
+        breaker="closed",
+        generation=node.generation,
+        heartbeat_age_ms=0,
+        tier=_TIERS[node.eligibility],
+        sessions=round(node.sessions),
+        max_sessions=round(node.max_sessions),
+        load=node.load,
+    )
+
+
+def mode_of(switch: RegistryAvailability) -> Literal["registry", "snapshot"]:
+    return "registry" if switch.uses_registry else "snapshot"
+
+
+def _overall(
+    sfus: Sequence[SfuStatus], selectable: int, *, is_sure: bool
+) -> Literal["ok", "degraded", "down"]:
+    if selectable == 0:
+        return "down"
+    return "ok" if is_sure and all(_is_well(sfu) for sfu in sfus) else "degraded"
+
+
+def _is_well(sfu: SfuStatus) -> bool:
+    if sfu.state == "down":
+        return sfu.down_reason in _EXPECTED_LOSSES
+    return sfu.status in ("up", "draining") and sfu.breaker == "closed"
+
+
+def _shown(sfu: SfuStatus) -> dict[str, Any]:
+    return {
+        "address": sfu.address,
+        "region": sfu.region,
+        "status": "down" if sfu.status == "failed" else sfu.status,
+        "breaker": sfu.breaker,
+        "load": round(sfu.load, 4),
+        "channels": sfu.channels,
+        "sessions": sfu.sessions,
+        "maxSessions": sfu.max_sessions,
+        "reserved": round(sfu.reserved, 2),
+        "cpuUsage": sfu.cpu,
+        "memoryUsage": sfu.memory,
+        "heartbeatAgeMs": sfu.heartbeat_age_ms,
+    }

@@ -1,0 +1,143 @@
+"""Where calls are, as this replica knows it: what it placed itself, and what other replicas confirmed.
+
+While Redis is away the memory keeps known calls where they are. It is bounded, and the placements that were confirmed
+last stay.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from typing import Final, Protocol
+
+from app.background import in_background
+from app.errors import RegistryUnavailable
+from app.registry.placements import ConfirmedPlacement
+
+_MOST_CALLS: Final = 50_000
+_PAGE: Final = 1_000
+_PAUSE_S: Final = 0.25
+"""A call that was confirmed elsewhere this long before an outage is known here."""
+
+_UNDER_WAY_MS: Final = 10_000
+"""A request that the former data placed is over by then."""
+
+CallName = tuple[str, str, str]
+"""Tenant, issuer, and the fingerprint of the channel's key: two databases may share an issuer."""
+
+
+class ConfirmationLog(Protocol):
+    """What the memory needs of the registry."""
+
+    async def recent_confirmations(self, after: str, count: int) -> tuple[str, list[ConfirmedPlacement]]:
+        """Return up to `count` placements confirmed after a position, oldest first, and the position of the last.
+
+        An empty `after` gives the newest `count`. Raises `RegistryUnavailable`.
+        """
+
+
+class CallMemory:
+    """A bounded map from a tenant's issuer to its placement; the later confirmation wins.
+
+    A call that was confirmed without a channel key is that of every request of its issuer, unless a call of the
+    request's own key is known.
+    """
+
+    def __init__(self, now_ms: Callable[[], int], *, ttl_ms: int, most: int = _MOST_CALLS) -> None:
+        """`now_ms` is Redis' clock, `ttl_ms` is how long a confirmed placement is sticky."""
+        self._now_ms = now_ms
+        self._ttl_ms = ttl_ms
+        self._most = most
+        self._calls: OrderedDict[CallName, ConfirmedPlacement] = OrderedDict()
+        self._owners: dict[tuple[str, str], str] = {}
+        """Of an issuer's own name: the fingerprint of the channel key that has it."""
+        self._unknown_generations_until = 0
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    @property
+    def now_ms(self) -> int:
+        """Redis' clock, in ms."""
+        return self._now_ms()
+
+    def of(self, tenant: str, issuer: str, channel_key_fingerprint: str = "") -> ConfirmedPlacement | None:
+        """Return where the issuer's call is; `None` when it is not known, or was confirmed too long ago."""
+        call = self._calls.get((tenant, issuer, channel_key_fingerprint)) or self._calls.get(
+            (tenant, issuer, "")
+        )
+        if call is None or call.confirmed_at + self._ttl_ms <= self._now_ms():
+            return None
+        return self.dated(call)
+
+    def has_other_key(self, tenant: str, issuer: str, channel_key_fingerprint: str) -> bool:
+        """Return whether a call of another channel key has the issuer's own name."""
+        owner = self._owners.get((tenant, issuer), "")
+        is_other = bool(owner and channel_key_fingerprint and owner != channel_key_fingerprint)
+        return is_other and self.of(tenant, issuer, owner) is not None
+
+    def all(self) -> list[ConfirmedPlacement]:
+        """Return every call that is sticky now, the one that was confirmed first before the others."""
+        oldest = self._now_ms() - self._ttl_ms
+        return [self.dated(call) for call in self._calls.values() if call.confirmed_at > oldest]
+
+    def remember(self, call: ConfirmedPlacement) -> None:
+        """Keep a placement, unless a later one of the same issuer is known."""
+        name = (call.tenant, call.issuer, call.channel_key_fingerprint)
+        former = self._calls.get(name)
+        if former is not None and former.confirmed_at > call.confirmed_at:
+            return
+        self._calls[name] = call
+        self._calls.move_to_end(name)
+        if call.channel_key_fingerprint and not call.has_other_key:
+            self._owners[name[:2]] = call.channel_key_fingerprint
+        if len(self._calls) > self._most:
+            forgotten, _ = self._calls.popitem(last=False)
+            if self._owners.get(forgotten[:2]) == forgotten[2]:
+                del self._owners[forgotten[:2]]
+
+    def forget_generations(self) -> None:
+        """Begin anew with generations: the registry has lost its data and counts from 1 again."""
+        self._unknown_generations_until = self._now_ms() + _UNDER_WAY_MS
+
+    def dated(self, call: ConfirmedPlacement) -> ConfirmedPlacement:
+        """Return `call`, without its generation where that is one of lost data."""
+        if call.generation and call.confirmed_at <= self._unknown_generations_until:
+            return replace(call, generation=0)
+        return call
+
+
+class ConfirmationFollower:
+    """Keeps a memory up to date with what all replicas confirm."""
+
+    def __init__(self, memory: CallMemory, log: ConfirmationLog, is_available: Callable[[], bool]) -> None:
+        """`is_available` says whether Redis is to be asked now."""
+        self._memory = memory
+        self._log = log
+        self._is_available = is_available
+        self._position = ""
+
+    async def catch_up(self) -> None:
+        """Read what was confirmed since the last time. Raises `RegistryUnavailable`."""
+        while True:
+            is_first = not self._position
+            count = 10 * _PAGE if is_first else _PAGE
+            self._position, calls = await self._log.recent_confirmations(self._position, count)
+            for call in calls:
+                self._memory.remember(call)
+            if is_first or len(calls) < count:
+                return
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Follow in the background for as long as the block runs. Fails open: without Redis it waits for Redis."""
+        async with in_background(self._follow_forever()):
+            yield
+
+    async def _follow_forever(self) -> None:
+        while True:
+            if self._is_available():
+                with suppress(RegistryUnavailable):  # the snapshot reading notices, and says so
+                    await self.catch_up()
+            await asyncio.sleep(_PAUSE_S)

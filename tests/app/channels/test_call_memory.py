@@ -1,0 +1,91 @@
+"""Where calls are, as a replica remembers it."""
+
+import asyncio
+
+from app.channels.call_memory import CallMemory, ConfirmationFollower
+from app.errors import RegistryUnavailable
+from app.registry.placements import ConfirmedPlacement
+from tests.support.waiting import eventually
+
+
+def call(issuer: str = "issuer", address: str = "a", at: int = 1_000) -> ConfirmedPlacement:
+    return ConfirmedPlacement("default", issuer, address, f"uuid of {issuer}", at)
+
+
+def memory(most: int = 10) -> CallMemory:
+    return CallMemory(lambda: 1_000, ttl_ms=100, most=most)
+
+
+def place_of(memory: CallMemory, issuer: str = "issuer", tenant: str = "default") -> str | None:
+    found = memory.of(tenant, issuer)
+    return found.address if found else None
+
+
+class Confirmations:
+    """A log in this process."""
+
+    def __init__(self) -> None:
+        self.calls: list[ConfirmedPlacement] = []
+        self.readings = 0
+        self.is_away = False
+
+    async def recent_confirmations(self, after: str, count: int) -> tuple[str, list[ConfirmedPlacement]]:
+        self.readings += 1
+        if self.is_away:
+            raise RegistryUnavailable("xrange: TimeoutError")
+        start = int(after) if after else max(0, len(self.calls) - count)
+        found = self.calls[start : start + count]
+        return str(start + len(found)), found
+
+
+def test_tenants_with_one_issuer_have_calls_of_their_own() -> None:
+    calls = memory()
+    calls.remember(call())
+    assert (place_of(calls), place_of(calls, tenant="acme")) == ("a", None)
+
+
+def test_the_later_confirmation_wins_in_whichever_order_they_are_heard() -> None:
+    for order in ((1_000, 1_001), (1_001, 1_000)):
+        calls = memory()
+        for at in order:
+            calls.remember(call(address=str(at), at=at))
+        assert place_of(calls) == "1001"
+
+
+def test_the_memory_is_bounded_and_forgets_the_call_that_was_confirmed_first() -> None:
+    calls = memory(most=2)
+    for issuer in ("first", "second", "first", "third"):
+        calls.remember(call(issuer))
+    assert [place_of(calls, issuer) for issuer in ("first", "second", "third")] == ["a", None, "a"]
+    assert len(calls) == 2
+
+
+def test_a_placement_that_is_no_longer_sticky_is_not_known() -> None:
+    calls = memory()
+    calls.remember(call("fresh", at=901))
+    calls.remember(call("old", at=900))
+    assert (place_of(calls, "fresh"), place_of(calls, "old")) == ("a", None)
+
+
+async def test_a_replica_that_starts_learns_the_newest_and_then_each_one_once() -> None:
+    log, calls = Confirmations(), memory(most=100_000)
+    log.calls = [call(f"issuer {number}") for number in range(10_500)]
+    follower = ConfirmationFollower(calls, log, lambda: True)
+    await follower.catch_up()
+    assert (len(calls), place_of(calls, "issuer 499"), place_of(calls, "issuer 500")) == (10_000, None, "a")
+    log.calls += [call(f"later {number}") for number in range(2_500)]
+    await follower.catch_up()
+    assert len(calls) == 12_500
+    assert log.readings == 4
+
+
+async def test_following_waits_while_redis_is_away_and_goes_on_afterwards() -> None:
+    log, calls, is_available = Confirmations(), memory(), False
+    follower = ConfirmationFollower(calls, log, lambda: is_available)
+    async with follower.running():
+        await asyncio.sleep(0)
+        assert log.readings == 0
+        is_available, log.is_away = True, True
+        await eventually(lambda: log.readings == 1)
+        log.is_away, log.calls = False, [call()]
+        await eventually(lambda: place_of(calls) == "a")
