@@ -1,10 +1,10 @@
 """The document of `GET /v1/health`, computed for all who ask within a second."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
+from app.api.schemas import Health, Sfu
 from app.dashboard.fleet_watch import FleetView
 from app.errors import RegistryUnavailable
 from app.registry.availability import RegistryAvailability
@@ -48,14 +48,13 @@ def health_view(reader: FleetReader, switch: RegistryAvailability) -> FleetView[
 
 def _report(sfus: Sequence[SfuStatus], switch: RegistryAvailability) -> HealthReport:
     selectable = sum(sfu.is_selectable for sfu in sfus)
-    document = {
-        "status": _overall(sfus, selectable, is_sure=switch.uses_registry),
-        "mode": mode_of(switch),
-        "selectable": selectable,
-        "sfus": [_shown(sfu) for sfu in sfus],
-    }
-    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-    return HealthReport(200 if selectable else 503, body)
+    document = Health(
+        status=_overall(sfus, selectable, is_sure=switch.uses_registry),
+        mode=mode_of(switch),
+        selectable=selectable,
+        sfus=[Sfu.of(sfu) for sfu in sfus],
+    )
+    return HealthReport(200 if selectable else 503, document.model_dump_json().encode())
 
 
 def _last_seen(node: SnapshotNode) -> SfuStatus:
@@ -89,20 +88,3 @@ def _is_well(sfu: SfuStatus) -> bool:
     if sfu.state == "down":
         return sfu.down_reason in _EXPECTED_LOSSES
     return sfu.status in ("up", "draining") and sfu.breaker == "closed"
-
-
-def _shown(sfu: SfuStatus) -> dict[str, Any]:
-    return {
-        "address": sfu.address,
-        "region": sfu.region,
-        "status": "down" if sfu.status == "failed" else sfu.status,
-        "breaker": sfu.breaker,
-        "load": round(sfu.load, 4),
-        "channels": sfu.channels,
-        "sessions": sfu.sessions,
-        "maxSessions": sfu.max_sessions,
-        "reserved": round(sfu.reserved, 2),
-        "cpuUsage": sfu.cpu,
-        "memoryUsage": sfu.memory,
-        "heartbeatAgeMs": sfu.heartbeat_age_ms,
-    }

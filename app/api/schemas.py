@@ -94,6 +94,20 @@ class Sfu(Document):
     """0 to 1."""
     heartbeatAgeMs: int  # noqa: N815
     """Milliseconds since the last heartbeat."""
+    state: str = ""
+    """`selectable`, or why it takes no new channels: `full`, `overloaded`, `ejected`, `half-open`, `draining`,
+    `drained`, `expired` or `down`."""
+    reason: str = ""
+    """Of `ejected` and `half-open`: `failed` or `misconfigured`; of `overloaded`: the figure; of `draining`:
+    `operator` or `sfu`; of `down`: how it ended."""
+    errors: int = 0
+    """Attempts since its last success that created no channel, whoever was to blame."""
+    lastError: str = ""  # noqa: N815
+    """What the last of them met, free of secrets."""
+    lastErrorAt: int = 0  # noqa: N815
+    """When that was, in milliseconds of Redis' clock; 0: never."""
+    sharedAddress: bool = False  # noqa: N815
+    """Whether two processes report under its address and key in turn: one name hides two SFUs."""
 
     @classmethod
     def of(cls, sfu: SfuStatus) -> "Sfu":
@@ -111,6 +125,12 @@ class Sfu(Document):
             cpuUsage=sfu.cpu,
             memoryUsage=sfu.memory,
             heartbeatAgeMs=sfu.heartbeat_age_ms,
+            state=sfu.state,
+            reason=sfu.down_reason if sfu.state == "down" else sfu.reason,
+            errors=sfu.errors,
+            lastError=sfu.last_error,
+            lastErrorAt=sfu.last_error_at,
+            sharedAddress=sfu.is_shared,
         )
 
 

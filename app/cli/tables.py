@@ -20,10 +20,10 @@ _UNBOUNDED: Final = 1_000
 """Columns of what is printed once: a terminal wraps it, `grep` finds it, nothing is cut."""
 
 _COLUMNS: Final = (
-    "ADDRESS", "REGION", "STATUS", "BREAKER", "LOAD", "SESSIONS", "RESERVED", "CHANNELS", "CPU", "MEMORY",
-    "HEARTBEAT",
+    "ADDRESS", "REGION", "STATE", "LOAD", "SESSIONS", "RESERVED", "CHANNELS", "CPU", "MEMORY", "HEARTBEAT",
+    "LAST ERROR",
 )  # fmt: skip
-_NARROW: Final = ("ADDRESS", "REGION", "STATUS", "LOAD", "SESSIONS")
+_NARROW: Final = ("ADDRESS", "REGION", "STATE", "LOAD", "SESSIONS")
 """What is left on a terminal that has no room for all: a view that is redrawn must not wrap."""
 
 _COLOURS: Final = {"up": "green", "draining": "yellow", "down": "red", "misconfigured": "red"}
@@ -54,19 +54,26 @@ def sfu_table(sfus: Sequence[Sfu], width: int = _UNBOUNDED) -> Table:
     cells = [_cells(sfu) for sfu in sfus]
     widest = [max(map(len, column)) for column in zip(_COLUMNS, *cells, strict=True)]
     shown = _COLUMNS if sum(widest) + 2 * len(widest) <= width else _NARROW
-    made = table(shown, [], _COLUMNS[4:])
+    made = table(shown, [], _COLUMNS[3:-1])
     for sfu, row in zip(sfus, cells, strict=True):
         chosen = [text for name, text in zip(_COLUMNS, row, strict=True) if name in shown]
         made.add_row(*chosen, style=_COLOURS.get(sfu.status, ""))
     return made
 
 
+def state_of(sfu: Sfu) -> str:
+    """Return the state and its reason; a gateway of an older version tells neither."""
+    state = sfu.state or sfu.status
+    shared = ", address shared" if sfu.sharedAddress else ""
+    return f"{state} ({sfu.reason})" + shared if sfu.reason else state + shared
+
+
 def _cells(sfu: Sfu) -> tuple[str, ...]:
     """One SFU's texts, by `_COLUMNS`."""
     return (
-        sfu.address, sfu.region, sfu.status, sfu.breaker, f"{sfu.load:.3f}", f"{sfu.sessions}/{sfu.maxSessions}",
+        sfu.address, sfu.region, state_of(sfu), f"{sfu.load:.3f}", f"{sfu.sessions}/{sfu.maxSessions}",
         f"{sfu.reserved:.1f}", str(sfu.channels), f"{sfu.cpuUsage:.0%}", f"{sfu.memoryUsage:.0%}",
-        f"{sfu.heartbeatAgeMs / 1000:.1f} s",
+        f"{sfu.heartbeatAgeMs / 1000:.1f} s", f"{sfu.errors} x {sfu.lastError}" if sfu.errors else "",
     )  # fmt: skip
 
 

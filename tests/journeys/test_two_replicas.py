@@ -72,6 +72,12 @@ def test_a_heartbeat_to_one_replica_is_seen_by_the_other_at_once(deployment: Dep
         "reserved": 0,
         "cpuUsage": 0.35,
         "memoryUsage": 0.48,
+        "state": "selectable",
+        "reason": "",
+        "errors": 0,
+        "lastError": "",
+        "lastErrorAt": 0,
+        "sharedAddress": False,
     }
 
 

@@ -61,6 +61,12 @@ async def test_the_document_has_the_documented_shape() -> None:
                 "reserved": 0,
                 "cpuUsage": 0.35,
                 "memoryUsage": 0.48,
+                "state": "selectable",
+                "reason": "",
+                "errors": 0,
+                "lastError": "",
+                "lastErrorAt": 0,
+                "sharedAddress": False,
             }
         ],
     }
