@@ -1,6 +1,6 @@
 """Placing channels whether or not Redis answers: by the registry, else by this replica alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from app.channels.fallback import SnapshotPlacer, confirmed_by
@@ -93,13 +93,15 @@ class Placer:
         memory = self._local.memory
         if await self._registry.began_at() != self._switch.snapshot.began_at:
             memory.forget_generations()
-            calls = memory.all()
+            calls = _owners_first(memory.all())
             for start in range(0, len(calls), _AT_ONCE):
                 await self._confirm(calls[start : start + _AT_ONCE])
-        while calls := self._local.take_offline():  # confirming takes time, in which more is placed
+        while calls := _owners_first(
+            self._local.take_offline()
+        ):  # confirming takes time, in which more is placed
             try:
                 while calls:
-                    await self._confirm(calls[:_AT_ONCE])  # the oldest first: it has the issuer's own name
+                    await self._confirm(calls[:_AT_ONCE])
                     del calls[:_AT_ONCE]
             finally:
                 self._local.keep_offline(calls)
@@ -152,3 +154,8 @@ class Placer:
     def open_key(self, placement: Placement) -> Key:
         """Return the key of the placed SFU. Raises `UnsealError`."""
         return self._registry.open_key(placement)
+
+
+def _owners_first(calls: Iterable[ConfirmedPlacement]) -> list[ConfirmedPlacement]:
+    """Where two channel keys share an issuer, the first that is confirmed has the issuer's own name."""
+    return sorted(calls, key=lambda call: call.has_other_key)

@@ -1,6 +1,7 @@
 """Where calls are, as a replica remembers it."""
 
 import asyncio
+from dataclasses import replace
 
 from app.channels.call_memory import CallMemory, ConfirmationFollower
 from app.errors import RegistryUnavailable
@@ -50,6 +51,40 @@ def test_the_later_confirmation_wins_in_whichever_order_they_are_heard() -> None
         for at in order:
             calls.remember(call(address=str(at), at=at))
         assert place_of(calls) == "1001"
+
+
+def test_a_call_of_no_known_key_is_that_of_every_key_until_one_of_its_own_is_known() -> None:
+    calls = memory()
+    calls.remember(call(address="of no key"))
+    calls.remember(replace(call(address="of one"), channel_key_fingerprint="one"))
+    found = [calls.of("default", "issuer", key) for key in ("", "one", "two")]
+    assert [each.address for each in found if each] == ["of no key", "of one", "of no key"]
+
+
+def test_the_key_that_came_first_has_the_issuers_own_name_while_its_call_is_known() -> None:
+    calls = memory(most=2)
+    calls.remember(replace(call(), channel_key_fingerprint="one"))
+    calls.remember(replace(call(), channel_key_fingerprint="two", has_other_key=True))
+    assert [calls.has_other_key("default", "issuer", key) for key in ("", "one", "two")] == [
+        False,
+        False,
+        True,
+    ]
+    calls.remember(call("another"))
+    assert not calls.has_other_key("default", "issuer", "two")
+
+
+def test_generations_of_lost_data_are_forgotten() -> None:
+    now = 1_000
+    calls = CallMemory(lambda: now, ttl_ms=100_000)
+    calls.remember(replace(call("before"), generation=7))
+    calls.forget_generations()
+    now += 60_000
+    calls.remember(replace(call("after", at=now), generation=3))
+    assert [each.generation for each in calls.all()] == [0, 3]
+    before = calls.of("default", "before")
+    assert before is not None
+    assert before.generation == 0
 
 
 def test_the_memory_is_bounded_and_forgets_the_call_that_was_confirmed_first() -> None:

@@ -197,6 +197,28 @@ def test_an_sfu_that_failed_is_asked_when_no_other_is_left() -> None:
         select(local, exclude=("http://sfu0", "http://sfu1"))
 
 
+def test_an_ejected_sfu_is_asked_before_a_call_is_refused_because_all_others_are_full() -> None:
+    full = node("a", sessions=1_000_000)
+    local = placement_on(full, node("b", eligibility="last-resort"))
+    placement = local.select(PlacementRequest("request", "issuer"))
+    assert (placement.address, placement.reason) == ("http://b", "last-resort")
+    with pytest.raises(Overloaded):
+        placement_on(full).select(PlacementRequest("request", "issuer"))
+
+
+def test_a_call_on_an_ejected_sfu_stays_there_when_no_other_is_left() -> None:
+    nodes = [node(f"sfu{number}", eligibility="last-resort") for number in range(10)]
+    local = placement_on(*nodes)
+    at = local.memory.now_ms
+    for number in range(10):
+        local.memory.remember(
+            ConfirmedPlacement("default", f"{number}", f"http://sfu{number}", "uuid", at, caller="192.0.2.1")
+        )
+    placed = [local.select(PlacementRequest("request", f"{number}")) for number in range(10)]
+    assert [each.address for each in placed] == [each.address for each in nodes]
+    assert {(each.reason, each.caller) for each in placed} == {("last-resort", "192.0.2.1")}
+
+
 def test_an_sfu_that_the_registry_had_ejected_is_the_last_resort_too() -> None:
     local = placement_on(node("ejected", eligibility="last-resort"), node("well"))
     assert {select(local, issuer) for issuer in ISSUERS[:50]} == {"well"}
