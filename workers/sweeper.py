@@ -7,6 +7,7 @@ from app.logs import logger
 from app.registry.client import close_client, connect
 from app.registry.registry import Registry
 from app.registry.schema_version import SCHEMA_EXIT_CODE, SchemaRefused, SchemaWatch
+from app.rescue.service import Rescue
 from app.settings.model import Settings
 from app.sweeper import Sweeper, patience_of
 from app.upstream.addresses import AddressGuard
@@ -26,7 +27,9 @@ async def sweep_until_told(settings: Settings) -> None:
     try:
         registry = Registry.from_settings(client, settings)
         async with SchemaWatch(registry.claim_schema).running(), Forwarder(guard) as forwarder:
-            sweeper = Sweeper(registry.patient(), forwarder, patience_s=patience_of(settings))
+            patient = registry.patient()
+            rescue = Rescue.from_settings(settings, patient, forwarder)
+            sweeper = Sweeper(patient, forwarder, patience_s=patience_of(settings), rescue=rescue)
             async with sweeper.running(on_end=done.set):
                 log.info("sweeping")
                 await done.wait()

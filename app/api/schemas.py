@@ -62,6 +62,24 @@ class Disconnected(Document):
     """Channels that nobody has."""
 
 
+class Moves(Document):
+    """The calls of an SFU that is drained with `move`."""
+
+    left: int
+    moved: int
+    kept: int
+    """Odoo left them where they are."""
+    failed: int
+    """Odoo gave no answer in time, or refused."""
+
+    @classmethod
+    def of(cls, sfu: SfuStatus) -> "Moves | None":
+        """Return how far the moving of its calls is; `None` when it was never ordered."""
+        if sfu.moves < 0:
+            return None
+        return cls(left=sfu.moves_left, moved=sfu.moved, kept=sfu.kept, failed=sfu.move_failed)
+
+
 class Sfu(Document):
     """One SFU, living or lost."""
 
@@ -82,6 +100,8 @@ class Sfu(Document):
     """0 to 1."""
     heartbeatAgeMs: int  # noqa: N815
     """Milliseconds since the last heartbeat."""
+    moves: Moves | None = None
+    """How far the moving of its calls is, where an operator has ordered it."""
 
     @classmethod
     def of(cls, sfu: SfuStatus) -> "Sfu":
@@ -99,6 +119,7 @@ class Sfu(Document):
             cpuUsage=sfu.cpu,
             memoryUsage=sfu.memory,
             heartbeatAgeMs=sfu.heartbeat_age_ms,
+            moves=Moves.of(sfu),
         )
 
 
@@ -193,6 +214,8 @@ class DrainOrder(AddressOrder):
 
     deadlineMs: Annotated[int, Field(ge=0)] = 0  # noqa: N815
     """Milliseconds after which it keeps no calls either; 0: never."""
+    move: bool = False
+    """Whether Odoo is asked to move its calls to other SFUs now."""
 
 
 class OrderDone(Document):

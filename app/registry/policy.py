@@ -31,6 +31,9 @@ PROBE_AHEAD_MS: Final = 2_500
 CALLS_KEPT: Final = 10_000
 """The most calls that are listed for one SFU."""
 
+LATE_AFTER: Final = 1.05
+"""Heartbeat intervals after which the sweeper asks a silent SFU itself, where calls are rescued."""
+
 _WORD: Final = re.compile(r"[a-z-]+")
 
 
@@ -65,6 +68,8 @@ class Policy:
     heartbeat_every_ms: float
     heartbeat_burst: int
     events_kept: int
+    late_ms: int
+    ejected_after_ms: int
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -100,6 +105,8 @@ class Policy:
             heartbeat_every_ms=1000 / settings.registration.max_per_second,
             heartbeat_burst=settings.registration.burst,
             events_kept=EVENTS_KEPT,
+            late_ms=round(settings.next_ping_ms * LATE_AFTER),
+            ejected_after_ms=settings.rescue.ejected_after_s * 1000,
         )
 
     def as_lua(self, field: str) -> str:

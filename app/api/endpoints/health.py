@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.api.endpoints.dashboard import page_response
+from app.api.schemas import Moves
 from app.api.state import State
 from app.errors import RegistryUnavailable
 from app.registry.availability import RegistryAvailability
@@ -110,6 +111,7 @@ def _is_well(sfu: SfuStatus) -> bool:
 
 
 def _shown(sfu: SfuStatus) -> dict[str, Any]:
+    moves = Moves.of(sfu)
     return {
         "address": sfu.address,
         "region": sfu.region,
@@ -123,4 +125,5 @@ def _shown(sfu: SfuStatus) -> dict[str, Any]:
         "cpuUsage": sfu.cpu,
         "memoryUsage": sfu.memory,
         "heartbeatAgeMs": sfu.heartbeat_age_ms,
+        "moves": moves and moves.model_dump(),
     }
