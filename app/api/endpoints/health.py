@@ -125,5 +125,5 @@ def _shown(sfu: SfuStatus) -> dict[str, Any]:
         "cpuUsage": sfu.cpu,
         "memoryUsage": sfu.memory,
         "heartbeatAgeMs": sfu.heartbeat_age_ms,
-        "moves": moves and moves.model_dump(),
+        **({"moves": moves.model_dump()} if moves else {}),
     }
