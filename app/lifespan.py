@@ -41,6 +41,7 @@ from app.registry.registry import Registry
 from app.registry.schema_version import SCHEMA_EXIT_CODE, SchemaRefused, SchemaWatch
 from app.registry.scripts import RedisClient
 from app.registry.snapshot import Snapshot, SnapshotPage, SnapshotReader
+from app.rescue.service import Rescue
 from app.settings.model import Settings
 from app.sweeper import Sweeper, patience_of
 from app.telemetry.fleet_gauges import FleetGauges, Limits
@@ -95,8 +96,9 @@ async def open_resources(
     await stack.enter_async_context(_static_sfus(registry, forwarder, settings).kept_registered())
     if store is None and settings.redis.url is None:
         log.warning("embedded_client", detail="no redis.url: one replica only, nothing outlives it")
+        rescue = Rescue.from_settings(settings, registry, forwarder)
         await stack.enter_async_context(
-            Sweeper(registry, forwarder, patience_s=patience_of(settings)).running()
+            Sweeper(registry, forwarder, patience_s=patience_of(settings), rescue=rescue).running()
         )
     feed = EventFeed(registry, settings.limits.max_replayed_events)
     app.state.before_stop.append(feed.close)

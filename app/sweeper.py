@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 from app.background import in_background
@@ -16,6 +16,7 @@ from app.errors import RegistryUnavailable
 from app.events.event import pack_event
 from app.logs import logger
 from app.registry.registry import Registry
+from app.rescue.service import Rescue
 from app.settings.model import Settings
 from app.upstream.client import Forwarder
 
@@ -32,11 +33,17 @@ class Sweeper:
     """One sweeper process's work."""
 
     def __init__(
-        self, registry: Registry, forwarder: Forwarder, *, patience_s: float, name: str | None = None
+        self,
+        registry: Registry,
+        forwarder: Forwarder,
+        *,
+        patience_s: float,
+        name: str | None = None,
+        rescue: Rescue | None = None,
     ) -> None:
         """Take the registry to sweep, the client that probes, and how long SFUs may need to report again.
 
-        `name` tells sweepers apart.
+        `name` tells sweepers apart; `rescue` goes on beside the sweep while this one leads.
         """
         self._registry = registry
         self._forwarder = forwarder
@@ -44,6 +51,7 @@ class Sweeper:
         self._patient_until = 0.0
         self._name = name or secrets.token_hex(8)
         self._leads = False
+        self._rescue = rescue
 
     @asynccontextmanager
     async def running(self, on_end: Callable[[], object] | None = None) -> AsyncIterator[None]:
@@ -51,7 +59,12 @@ class Sweeper:
 
         Probes go on beside the sweep: an SFU that hangs holds up nothing else.
         """
-        async with in_background(self._sweep_forever(), on_end), in_background(self._probe_forever(), on_end):
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(in_background(self._sweep_forever(), on_end))
+            await stack.enter_async_context(in_background(self._probe_forever(), on_end))
+            if self._rescue is not None:
+                rescuing = self._rescue.running(self._name, lambda: self._leads, on_end)
+                await stack.enter_async_context(rescuing)
             yield
 
     async def _sweep_forever(self) -> None:

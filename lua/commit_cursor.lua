@@ -1,15 +1,16 @@
 --- @include "key"
 
--- Remembers the last event that was published, when the caller still has the lease: a sweeper that was paused
+-- Remembers the last event that was dealt with, when the caller still has the lease: a sweeper that was paused
 -- cannot set a successor back.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  the sweeper's name
 -- ARGV[2]  stream id
+-- ARGV[3]  whose cursor: 'outbox_cursor' (published) or 'rescue_cursor' (its calls are rescued or given up)
 --
 -- Returns  1 when it was remembered, else 0
 if redis.call('GET', key('sweeper')) ~= ARGV[1] then
   return 0
 end
-redis.call('HSET', key('fleet'), 'outbox_cursor', ARGV[2])
+redis.call('HSET', key('fleet'), ARGV[3], ARGV[2])
 return 1

@@ -1,4 +1,5 @@
 --- @include "clock"
+--- @include "key"
 --- @include "learned_read"
 --- @include "node_read"
 --- @include "node_state"
@@ -21,6 +22,7 @@ for i = 2, #ARGV do
   local node = node_read(ARGV[i])
   if node then
     local state, reason, tier = node_state(node, now, learned)
+    local move = redis.call('HMGET', key('node', ARGV[i]), 'moves', 'moved', 'kept', 'move_failed')
     local is_open = node.ejected_reason ~= '' and node.failures >= policy.failure_threshold and state ~= 'down'
     described[#described + 1] = cjson.encode({
       address = node.address, state = state, reason = reason, tier = tier or '', region = node.region,
@@ -36,7 +38,8 @@ for i = 2, #ARGV do
       ejected_for_ms = node.ejected_reason ~= '' and math.max(0, node.ejected_until - now) or 0,
       errors = node.errors, last_error = node.last_error, last_error_at = node.last_error_at,
       is_shared = node.shared_at > 0 and now - node.shared_at < 2 * policy.threshold_ms,
-      down_at = node.down_at, down_reason = node.down_reason,
+      moves = move[1] and tonumber(move[1]) or -1, moved = tonumber(move[2] or 0), kept = tonumber(move[3] or 0),
+      move_failed = tonumber(move[4] or 0), down_at = node.down_at, down_reason = node.down_reason,
     })
   end
 end

@@ -1,6 +1,7 @@
 --- @include "clock"
 --- @include "learned_read"
 --- @include "placement_keeps"
+--- @include "placement_moves"
 --- @include "placement_read"
 --- @include "select_node"
 
@@ -22,10 +23,14 @@ local kept, node = 'no', nil
 if placement.address ~= '' then
   kept, node = placement_keeps(placement, request, now)
 end
+local learned = learned_read(now)
 if kept == 'sticky' then
+  local other, number, why = placement_moves(placement, request, now, learned)
+  if other then
+    return { other.address, why, number, other.score or '', placement.address, 'no' }
+  end
   return { node.address, 'sticky', 0, '', placement.address, kept }
 end
-local learned = learned_read(now)
 local chosen, number, reason = select_node(request, kept == 'last-resort' and node, now, learned)
 return { chosen and chosen.address or '', reason, chosen and number or 0, chosen and chosen.score or '',
   placement.address, kept }

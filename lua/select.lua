@@ -6,6 +6,7 @@
 --- @include "placement_blocks"
 --- @include "placement_keeps"
 --- @include "placement_lock"
+--- @include "placement_moves"
 --- @include "placement_read"
 --- @include "policy"
 --- @include "returning_take"
@@ -68,13 +69,18 @@ local kept, node, reason, learned = 'no', nil, 'sticky', nil
 if placement.address ~= '' then
   kept, node = placement_keeps(placement, request, now)
 end
+if kept == 'sticky' and placement.moving_until > now then
+  learned = learned_read(now)
+  local other, _, why = placement_moves(placement, request, now, learned)
+  kept, node, reason = other and 'moving' or kept, other or node, why or reason
+end
 local reserves = kept ~= 'sticky' or placement.confirmed_at == 0
 if kept == 'sticky' then
   local is_fresh = not reserves and now - placement.confirmed_at < policy.confirmed_ms
   if is_fresh and placement.lock_expires_at == 0 then
     return answer(node, reason, 0)
   end
-else
+elseif kept ~= 'moving' then
   if tenant_over_limit(placement, request, now) then
     return { 'limit' }
   end

@@ -1,4 +1,5 @@
 --- @include "clock"
+--- @include "event_emit"
 --- @include "key"
 --- @include "learned_read"
 --- @include "node_read"
@@ -12,6 +13,7 @@
 -- ARGV[1]  now in ms, '' for Redis' clock
 -- ARGV[2]  address
 -- ARGV[3]  ms from now until calls are not kept there either; 0 for no deadline; '' to take the drain back
+-- ARGV[4]  whether Odoo is asked to move its calls to other SFUs, 0|1: one `moving` event
 --
 -- Returns  {'ok', deadline in ms or 0}
 --          {'unknown'}
@@ -38,4 +40,10 @@ else
   redis.call('ZREM', key('drains'), node.address)
 end
 node_save(node, now, learned_read(now))
+if deadline and ARGV[4] == '1' then
+  local calls = string.format('%d', redis.call('ZCARD', key('calls', node.address)))
+  redis.call('HDEL', key('node', node.address), 'moved', 'kept', 'move_failed')
+  redis.call('HSET', key('node', node.address), 'moves', calls)
+  event_emit(now, 'moving', node, 'drain')
+end
 return { 'ok', deadline or 0 }

@@ -7,6 +7,7 @@ from app.logs import logger
 from app.registry.client import close_client, connect
 from app.registry.registry import Registry
 from app.registry.schema_version import SCHEMA_EXIT_CODE, SchemaRefused, SchemaWatch
+from app.rescue.service import Rescue
 from app.settings.model import Settings
 from app.sweeper import Sweeper, patience_of
 from app.systemd import ready
@@ -28,7 +29,9 @@ async def sweep_until_told(settings: Settings) -> None:
             SchemaWatch(registry.claim_schema).running(),
             Forwarder(settings.address_guard()) as forwarder,
         ):
-            sweeper = Sweeper(registry.patient(), forwarder, patience_s=patience_of(settings))
+            patient = registry.patient()
+            rescue = Rescue.from_settings(settings, patient, forwarder)
+            sweeper = Sweeper(patient, forwarder, patience_s=patience_of(settings), rescue=rescue)
             async with sweeper.running(on_end=done.set), ready():
                 log.info("sweeping")
                 await done.wait()

@@ -74,6 +74,24 @@ class Disconnected(Document):
     """Channels that nobody has."""
 
 
+class Moves(Document):
+    """The calls of an SFU that is drained with `move`."""
+
+    left: int
+    moved: int
+    kept: int
+    """Odoo left them where they are."""
+    failed: int
+    """Odoo gave no answer in time, or refused."""
+
+    @classmethod
+    def of(cls, sfu: SfuStatus) -> "Moves | None":
+        """Return how far the moving of its calls is; `None` when it was never ordered."""
+        if sfu.moves < 0:
+            return None
+        return cls(left=sfu.moves_left, moved=sfu.moved, kept=sfu.kept, failed=sfu.move_failed)
+
+
 class Sfu(Document):
     """One SFU, living or lost."""
 
@@ -108,6 +126,8 @@ class Sfu(Document):
     """When that was, in milliseconds of Redis' clock; 0: never."""
     sharedAddress: bool = False  # noqa: N815
     """Whether two processes report under its address and key in turn: one name hides two SFUs."""
+    moves: Moves | None = None
+    """How far the moving of its calls is, where an operator has ordered it."""
 
     @classmethod
     def of(cls, sfu: SfuStatus) -> "Sfu":
@@ -131,6 +151,7 @@ class Sfu(Document):
             lastError=sfu.last_error,
             lastErrorAt=sfu.last_error_at,
             sharedAddress=sfu.is_shared,
+            moves=Moves.of(sfu),
         )
 
 
@@ -225,6 +246,8 @@ class DrainOrder(AddressOrder):
 
     deadlineMs: Annotated[int, Field(ge=0)] = 0  # noqa: N815
     """Milliseconds after which it keeps no calls either; 0: never."""
+    move: bool = False
+    """Whether Odoo is asked to move its calls to other SFUs now."""
 
 
 class OrderDone(Document):

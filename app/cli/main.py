@@ -94,6 +94,8 @@ def sweep(config: Config = None) -> None:
             raise SettingsError(
                 "SFU_GATEWAY_REDIS__URL (redis.url in TOML): required; without it `serve` sweeps by itself"
             )
+        if settings.has_rescue and (missing := settings.missing_to_serve()):
+            raise SettingsError(f"{missing}, and what messages to Odoo are signed with (rescue)")
     configure_logging(settings.log.level, settings.log.format)
     asyncio.run(sweep_until_told(settings))
 

@@ -24,6 +24,8 @@ group = typer.Typer(
     help="Look at SFUs, drain, resume and forget them.", no_args_is_help=True, rich_markup_mode=None
 )
 
+_LOOK_AGAIN_S = 1.0
+
 Address = Annotated[str, typer.Argument(help="The address it registered with, e.g. http://sfu1:8070.")]
 Region = Annotated[str, typer.Option("--region", help="Only SFUs of this region.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask back.")]
@@ -103,18 +105,50 @@ def drain(
     deadline: Annotated[
         int, typer.Option(min=0, help="Seconds after which it keeps no calls either; 0: never.")
     ] = 0,
+    move: Annotated[
+        bool, typer.Option("--move", help="Ask Odoo to move its calls to other SFUs now (docs/rescue.md).")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Return when it is drained or down, and show how far it is.")
+    ] = False,
     yes: Yes = False,
     redis: RedisUrl = "",
     gateway: GatewayUrl = "",
     admin_token: AdminToken = "",
     config: Config = None,
 ) -> None:
-    """Let an SFU take no new channels. It keeps those it has."""
+    """Let an SFU take no new channels. It keeps those it has, unless they are moved."""
     until = f", and no calls after {deadline} s" if deadline else ""
+    moved = ", and move its calls" if move else ""
+
+    async def carry_out(source: Backend, checked: str) -> None:
+        await source.drain(checked, deadline * 1000, move=move)
+        if wait:
+            await _drained(source, checked)
+
     _order(
-        address, f"Let {{}} take no new channels{until}?", "{} drains.", yes,
-        lambda source, checked: source.drain(checked, deadline * 1000), redis, gateway, admin_token, config,
+        address, f"Let {{}} take no new channels{until}{moved}?", "{} drains.", yes,
+        carry_out, redis, gateway, admin_token, config,
     )  # fmt: skip
+
+
+async def _drained(source: Backend, address: str) -> None:
+    """Wait until an SFU has no sessions any more or is down; say when the figures change."""
+    said = ""
+    while True:
+        sfu = _the(await source.sfus(), address)
+        moves = sfu.moves
+        text = f"{sfu.sessions} sessions" + (
+            f"; calls: {moves.left} left, {moves.moved} moved, {moves.kept} kept, {moves.failed} failed"
+            if moves
+            else ""
+        )
+        if text != said:
+            typer.echo(text)
+            said = text
+        if sfu.status == "down" or (sfu.sessions == 0 and not (moves and moves.left)):
+            return
+        await asyncio.sleep(_LOOK_AGAIN_S)
 
 
 @group.command()

@@ -17,6 +17,7 @@ EventType = Literal[
     "mass-expiry",
     "restarted",
     "address_shared",
+    "moving",
 ]
 """What happens to SFUs; the scripts write them."""
 

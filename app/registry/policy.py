@@ -33,6 +33,8 @@ CALLS_KEPT: Final = 10_000
 
 CONFIRMATIONS_KEPT: Final = 20_000
 """About how many confirmed channels a replica that starts can learn of; each takes some 400 bytes of Redis."""
+LATE_AFTER: Final = 1.05
+"""Heartbeat intervals after which the sweeper asks a silent SFU itself, where calls are rescued."""
 
 _WORD: Final = re.compile(r"[a-z-]+")
 
@@ -69,6 +71,8 @@ class Policy:
     heartbeat_burst: int
     events_kept: int
     confirmations_kept: int
+    late_ms: int
+    ejected_after_ms: int
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -105,6 +109,8 @@ class Policy:
             heartbeat_burst=settings.registration.burst,
             events_kept=EVENTS_KEPT,
             confirmations_kept=CONFIRMATIONS_KEPT,
+            late_ms=round(settings.next_ping_ms * LATE_AFTER),
+            ejected_after_ms=settings.rescue.ejected_after_s * 1000,
         )
 
     def as_lua(self, field: str) -> str:

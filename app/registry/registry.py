@@ -6,7 +6,7 @@ Reply codes become values or exceptions here and nowhere else. Every method may 
 import json
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Literal, Self, cast, get_args
 
 from app.crypto.sealing import Sealer, UnsealError
 from app.crypto.tokens import Key
@@ -20,6 +20,7 @@ from app.errors import (
 )
 from app.registry.explain import Candidate, Decision, explain
 from app.registry.keys import NEWEST_SCHEMA, OLDEST_SCHEMA, SCHEMA, Keys
+from app.registry.losses import Cursor, Loss, LostCall, RescueResult, Suspect
 from app.registry.placements import (
     Busy,
     Call,
@@ -275,17 +276,19 @@ class Registry:
 
     # Operators
 
-    async def drain(self, address: str, *, deadline_ms: int = 0) -> None:
+    async def drain(self, address: str, *, deadline_ms: int = 0, move: bool = False) -> None:
         """Let an SFU take no new channels; after `deadline_ms` (0: never) it does not keep its calls either.
+
+        With `move`, the sweeper asks Odoo to move the calls: `app.rescue`.
 
         Raises:
             UnknownSfu: not registered now; a drain belongs to a registration and ends with it.
         """
-        _known(address, await self._run(self._scripts.set_drain, address, deadline_ms))
+        _known(address, await self._run(self._scripts.set_drain, address, deadline_ms, int(move)))
 
     async def resume(self, address: str) -> None:
         """Take back a drain. Raises `UnknownSfu`."""
-        _known(address, await self._run(self._scripts.set_drain, address, ""))
+        _known(address, await self._run(self._scripts.set_drain, address, "", 0))
 
     async def forget(self, address: str) -> None:
         """Remove every trace of an SFU. Raises `UnknownSfu`."""
@@ -484,9 +487,68 @@ class Registry:
         """Publish one event to whoever listens now."""
         await self._read("publish", self.keys.channel_name, payload)
 
-    async def commit_cursor(self, name: str, stream_id: str) -> bool:
-        """Remember the last published event if `name` still has the lease; whether it does."""
-        return bool(await self._runner.run(self._scripts.commit_cursor, name, stream_id))
+    async def commit_cursor(self, name: str, stream_id: str, cursor: Cursor = "outbox_cursor") -> bool:
+        """Remember the last event that was dealt with if `name` still has the lease; whether it does."""
+        return bool(await self._runner.run(self._scripts.commit_cursor, name, stream_id, cursor))
+
+    # Rescue
+
+    async def rescue_cursor(self) -> str | None:
+        """Return the stream id up to which calls have been rescued or given up; `None` at the very first."""
+        return cast("str | None", await self._read("hget", self.keys.fleet, "rescue_cursor"))
+
+    async def find_suspects(self) -> list[Suspect]:
+        """Return SFUs whose heartbeat is late or to which a forward failed; none while most of the fleet is so."""
+        found = await self._run(self._scripts.find_suspects, _BATCH)
+        return [
+            Suspect(address, int(generation), int(reported_at)) for address, generation, reported_at in found
+        ]
+
+    async def end_unreachable(self, suspect: Suspect) -> Literal["ended", "alive", "mass"]:
+        """End the registration of an SFU that does not answer, unless it has reported or most others are gone."""
+        reply = await self._run(
+            self._scripts.end_unreachable, suspect.address, suspect.generation, suspect.reported_at
+        )
+        return cast("Literal['ended', 'alive', 'mass']", reply)
+
+    async def all_calls_of(self, address: str) -> list[str]:
+        """Return the names of all calls of an SFU, `tenant:issuer`, the oldest confirmation first."""
+        return cast("list[str]", await self._read("zrange", self.keys.calls(address), 0, -1))
+
+    async def find_calls(
+        self, loss: Loss, calls: Sequence[str], *, moving_ms: int = 0
+    ) -> list[LostCall] | None:
+        """Return which of `calls` the `loss` still concerns; `None` while most of the fleet seems to be gone.
+
+        With `moving_ms` those calls are placed on other SFUs for so long, although theirs lives.
+        """
+        is_mass, *found = await self._run(
+            self._scripts.find_calls,
+            loss.address,
+            loss.generation,
+            loss.event_id,
+            moving_ms,
+            int(loss.may_be_mass),
+            *map(_utf8, calls),
+        )
+        return None if is_mass else [LostCall(name, uuid) for name, uuid in found]
+
+    async def settle_calls(self, loss: Loss, results: Mapping[str, RescueResult]) -> None:
+        """Note what became of calls that the `loss` concerns; they are not found for it again."""
+        pairs = [part for name, result in results.items() for part in (_utf8(name), result)]
+        await self._run(
+            self._scripts.settle_calls, loss.address, loss.generation, loss.event_id, int(loss.lives), *pairs
+        )
+
+    async def has_other_sfus(self) -> bool:
+        """Whether an SFU can take calls at the moment, ejected ones included."""
+        return bool(await self._read("exists", self.keys.load(), self.keys.ejected()))
+
+    async def rescue_totals(self) -> dict[str, int]:
+        """Return how many calls were rescued so far, by result, and under `ms` how long that took in sum."""
+        names = (*get_args(RescueResult), "ms")
+        values = await self._read("hmget", self.keys.fleet, [f"rescue_{name}" for name in names])
+        return {name: int(value or 0) for name, value in zip(names, values, strict=True)}
 
     async def _run(self, script: Script, *arguments: Argument) -> Any:
         now = "" if self._clock is None else self._clock()

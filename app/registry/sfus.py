@@ -107,8 +107,19 @@ class SfuStatus:
     last_error_at: int = 0
     is_shared: bool = False
     """Whether two processes report under its address and key in turn."""
+    moves: int = -1
+    """Calls that a drain was told to move when it began; -1: none was."""
+    moved: int = 0
+    kept: int = 0
+    """Of them: those that Odoo left where they are."""
+    move_failed: int = 0
     down_at: int = 0
     down_reason: str = ""
+
+    @property
+    def moves_left(self) -> int:
+        """Return how many calls are still to be moved."""
+        return max(0, self.moves - self.moved - self.kept - self.move_failed)
 
     @property
     def is_living(self) -> bool:

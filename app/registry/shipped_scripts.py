@@ -18,8 +18,11 @@ class ShippedScripts:
     commit_cursor: Script
     confirm: Script
     describe: Script
+    end_unreachable: Script
     expire: Script
     explain: Script
+    find_calls: Script
+    find_suspects: Script
     finish_drains: Script
     forget: Script
     heartbeat: Script
@@ -29,6 +32,7 @@ class ShippedScripts:
     return_ejected: Script
     select: Script
     set_drain: Script
+    settle_calls: Script
     sign_off: Script
     snapshot: Script
 

@@ -368,6 +368,23 @@ class TenantSettings(Section):
     max_placements: Annotated[int, Field(ge=1)] | None = None
     """Issuers (calls) it may have placed; more are refused with 429. A placement counts for `affinity.ttl` after its
     last request, since no SFU says when a channel ends."""
+    rescue_url: Annotated[str, BeforeValidator(_optional_address)] = ""
+    """Base URL of its Odoo, which is told of calls that have lost their SFU; without one `rescue.allow` decides."""
+
+
+class RescueSettings(Section):
+    """`[rescue]`: Odoo is told of calls that have lost their SFU (docs/rescue.md). Off until `allow`, or a tenant's
+    `rescue_url`, says which Odoos may be told."""
+
+    allow: Texts = ()
+    """Patterns of Odoo base URLs that may be told, e.g. `https://*.odoo.example.com`; an issuer names its own."""
+    calls_per_second: Annotated[float, Field(gt=0)] = 50.0
+    """Calls that one Odoo is told of per second, at most."""
+    unreachable_after_s: Annotated[float, Field(gt=0, le=3_600)] = 3.0
+    """Seconds without an answer to probes after which an SFU with a late heartbeat or a failed forward is down; a
+    third of it where the connection is refused."""
+    ejected_after_s: Annotated[int, Field(ge=0)] = 0
+    """Seconds of ejection after which an SFU's calls are moved as by a drain; 0: never."""
 
 
 class RegionPlace(Section):
@@ -425,6 +442,7 @@ class Settings(BaseSettings):
     affinity: AffinitySettings = AffinitySettings()
     registration: RegistrationSettings = RegistrationSettings()
     sealing: SealingSettings = SealingSettings()
+    rescue: RescueSettings = RescueSettings()
     geoip: GeoipSettings = GeoipSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
@@ -491,6 +509,11 @@ class Settings(BaseSettings):
             self.allowed_networks,
             allow_link_local=self.registration.allow_link_local,
         )
+
+    @property
+    def has_rescue(self) -> bool:
+        """Whether an Odoo may be told of calls that have lost their SFU."""
+        return bool(self.rescue.allow or any(tenant.rescue_url for tenant in self.tenant))
 
     @property
     def next_ping_ms(self) -> int:

@@ -145,6 +145,10 @@ class FleetGauges:
             for _, fields in entries:
                 self._metrics.transitions.labels(fields["type"]).inc()
             self._last_id, self._newest_since = entries[-1][0], self._clock()
+        totals = await self._registry.rescue_totals()
+        self._metrics.rescue_seconds.set(totals.pop("ms") / 1000)
+        for result, count in totals.items():
+            self._metrics.rescued_calls.labels(result).set(count)
         waiting = await self._registry.events_after(await self._registry.outbox_cursor(), 1)
         lag_s = 0.0
         if waiting:

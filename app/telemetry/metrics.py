@@ -129,6 +129,15 @@ class Metrics:
         self.transitions = self._counter("transitions", "Transitions of SFUs, by type of event.", "type")
         for kind in get_args(EventType):  # a rate needs the series before its first event
             self.transitions.labels(kind)
+        self.rescued_calls = self._gauge(
+            "rescued_calls",
+            "Calls that Odoo was told of since the registry began, by result: moved, kept, p2p or failed.",
+            "result",
+        )
+        self.rescue_seconds = self._gauge(
+            "rescue_seconds",
+            "Time from the event to the result, added up over those calls.",
+        )
         self.event_lag = self._gauge(
             "event_lag_seconds", "For how long the oldest unpublished transition has been waiting."
         )

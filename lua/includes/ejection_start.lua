@@ -19,6 +19,9 @@ local function ejection_start(node, reason, now, random)
   if now > node.ejected_until + 2 * policy.max_open_ms then
     node_set(node, 'ejections', 0)
   end
+  if node.ejected_reason == '' then
+    node_set(node, 'ejected_since', now)
+  end
   node_set(node, 'ejected_reason', reason)
   node_set(node, 'permit', '')
   node_set(node, 'permit_until', 0)

@@ -7,7 +7,7 @@ local function node_read(address)
     'memory', 'public_url', 'self_draining', 'reported_at', 'tat', 'operator_drain', 'emptied_at', 'failures',
     'ejections', 'ejected_until', 'ejected_reason', 'permit', 'permit_until', 'probe_until', 'errors',
     'last_error', 'last_error_at', 'recent', 'base', 'joining', 'joining_at', 'round_robin_seq', 'announced',
-    'down_at', 'down_reason')
+    'down_at', 'down_reason', 'ejected_since')
   if not v[1] then
     return nil
   end
@@ -25,5 +25,6 @@ local function node_read(address)
     last_error_at = tonumber(v[29] or 0), recent = tonumber(v[30] or 0), base = tonumber(v[31] or 0),
     joining = tonumber(v[32] or 0), joining_at = tonumber(v[33] or 0), round_robin_seq = tonumber(v[34] or 0),
     announced = v[35] or '', down_at = tonumber(v[36] or 0), down_reason = v[37] or '',
+    ejected_since = tonumber(v[38] or 0),
   }
 end

@@ -21,7 +21,7 @@ local function node_register(address, former, now)
     self_draining = false, reported_at = 0, tat = 0, emptied_at = 0, failures = 0, ejections = 0,
     ejected_until = 0, ejected_reason = '', permit = '', permit_until = 0, probe_until = 0, errors = 0,
     last_error = '', last_error_at = 0, recent = 0, base = 0, joining = 0, joining_at = now,
-    round_robin_seq = 0, announced = '', down_at = 0, down_reason = '',
+    round_robin_seq = 0, announced = '', down_at = 0, down_reason = '', ejected_since = 0,
   }
   for _, field in ipairs({ 'operator_drain', 'former_instances', 'shared_at', 'tat' }) do
     if former and former[field] then

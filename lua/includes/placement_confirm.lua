@@ -43,6 +43,7 @@ local function placement_confirm(placement, c, now)
   if moves or placement.generation ~= c.generation or placement.caller ~= c.caller then
     redis.call('HSET', name, 'address', c.address, 'generation', c.generation, 'caller', c.caller)
     redis.call('ZREM', key('calls', placement.address), call)
+    redis.call('HDEL', name, 'moving_until', 'kept_in')
   end
   if c.fingerprint ~= '' then
     redis.call('HSET', name, 'key_fingerprint', c.fingerprint)

@@ -6,6 +6,7 @@
 --   confirmed_at 0 until a channel is known to exist; till then `address` is where one may exist
 --   lock_owner   the attempt ('<request id>:<number>') that is placing it until lock_expires_at (ms); 0: that placed it
 --                last
+--   moving_until until when Odoo is asked to move the call to another SFU (ms)
 --   attempt      what the lock's owner has reserved: attempt_take reads it
 local function placement_read(tenant, issuer, fingerprint)
   local detail = issuer
@@ -18,10 +19,11 @@ local function placement_read(tenant, issuer, fingerprint)
     end
   end
   local v = redis.call('HMGET', key('placement', tenant, detail), 'address', 'generation', 'uuid', 'confirmed_at',
-    'caller', 'lock_owner', 'lock_expires_at', 'attempt')
+    'caller', 'lock_owner', 'lock_expires_at', 'attempt', 'moving_until')
   return {
     tenant = tenant, issuer = issuer, detail = detail, exists = v[1], address = v[1] or '',
     generation = v[2] or '0', uuid = v[3] or '', confirmed_at = (v[4] or 0) + 0, caller = v[5] or '',
     lock_owner = v[6] or '', lock_expires_at = (v[7] or 0) + 0, attempt = v[8] or '',
+    moving_until = (v[9] or 0) + 0,
   }
 end

@@ -69,7 +69,7 @@ async def _explained(request: Request[State]) -> Response:
 
 
 async def drain(request: Request[State]) -> Response:
-    """Let an SFU take no new channels: `{"address": ..., "deadlineMs": ...}`, the deadline optional."""
+    """Let an SFU take no new channels: `{"address": ..., "deadlineMs": ..., "move": ...}`, the last two optional."""
     document = await _order(request)
     address = parse_address("address", document.get("address"))
     deadline_ms = document.get("deadlineMs", 0)
@@ -77,8 +77,15 @@ async def drain(request: Request[State]) -> Response:
         raise InvalidField("deadlineMs", "must be a whole number of milliseconds")
     if not 0 <= deadline_ms <= _LONGEST_DRAIN_MS:
         raise InvalidField("deadlineMs", f"must be between 0 and {_LONGEST_DRAIN_MS}")
+    move = document.get("move", False)
+    if not isinstance(move, bool):
+        raise InvalidField("move", "must be true or false")
+    if move and not request.state["settings"].has_rescue:
+        raise InvalidField(
+            "move", "needs the gateway's [rescue] settings: no Odoo may be told (docs/rescue.md)"
+        )
     with request.state["budgets"].operators:
-        await request.state["registry"].drain(address, deadline_ms=deadline_ms)
+        await request.state["registry"].drain(address, deadline_ms=deadline_ms, move=move)
     return _done(request, "drain", address)
 
 

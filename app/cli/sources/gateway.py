@@ -59,9 +59,9 @@ class GatewaySource:
         response = await self._client.get("/v1/admin/explain", params=query)
         return Explanation.model_validate(_document(response))
 
-    async def drain(self, address: str, deadline_ms: int) -> None:
+    async def drain(self, address: str, deadline_ms: int, *, move: bool) -> None:
         """Drain."""
-        await self._order("drain", {"address": address, "deadlineMs": deadline_ms})
+        await self._order("drain", {"address": address, "deadlineMs": deadline_ms, "move": move})
 
     async def resume(self, address: str) -> None:
         """Resume."""

@@ -80,9 +80,9 @@ class RedisSource:
             self._registry.has_region,
         )
 
-    async def drain(self, address: str, deadline_ms: int) -> None:
+    async def drain(self, address: str, deadline_ms: int, *, move: bool) -> None:
         """Drain."""
-        await self._registry.drain(address, deadline_ms=deadline_ms)
+        await self._registry.drain(address, deadline_ms=deadline_ms, move=move)
 
     async def resume(self, address: str) -> None:
         """Resume."""

@@ -35,8 +35,11 @@ class Backend(Protocol):
     async def explain(self, question: PlacementQuery) -> Explanation:
         """Return where a channel would be placed, and why."""
 
-    async def drain(self, address: str, deadline_ms: int) -> None:
-        """Let an SFU take no new channels; after `deadline_ms` (0: never) it keeps no calls either."""
+    async def drain(self, address: str, deadline_ms: int, *, move: bool) -> None:
+        """Let an SFU take no new channels; after `deadline_ms` (0: never) it keeps no calls either.
+
+        With `move`, Odoo is asked to move its calls.
+        """
 
     async def resume(self, address: str) -> None:
         """Take back a drain."""

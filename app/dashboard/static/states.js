@@ -133,6 +133,7 @@ const EVENTS = {
   misconfigured: { tone: "bad", label: "Misconfigured" },
   overloaded: { tone: "warn", label: "Overloaded" },
   restarted: { tone: "warn", label: "Restarted" },
+  moving: { tone: "warn", label: "Calls move" },
   address_shared: { tone: "bad", label: "Address shared" },
   gap: { tone: "warn", label: "Older events left out" },
   "mass-expiry": { tone: "bad", label: "Mass expiry held" },
