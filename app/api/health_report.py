@@ -1,5 +1,6 @@
 """The document of `GET /v1/health`, computed for all who ask within a second."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -34,11 +35,8 @@ def health_view(reader: FleetReader, switch: RegistryAvailability) -> FleetView[
     async def read() -> list[SfuStatus]:
         """The fleet as the registry has it; while that is in doubt, as this replica last saw it."""
         if switch.uses_registry:
-            asked_at = switch.now()
-            try:
-                return await reader.fleet()
-            except RegistryUnavailable as error:
-                switch.trip(error, asked_at)
+            with contextlib.suppress(RegistryUnavailable):
+                return await switch.call(reader.fleet())
         return in_order(_last_seen(node) for node in switch.snapshot.nodes)
 
     return FleetView(
@@ -54,7 +52,7 @@ def _report(sfus: Sequence[SfuStatus], switch: RegistryAvailability) -> HealthRe
         selectable=selectable,
         sfus=[Sfu.of(sfu) for sfu in sfus],
     )
-    return HealthReport(200 if selectable else 503, document.model_dump_json().encode())
+    return HealthReport(200 if selectable else 503, document.model_dump_json(exclude_none=True).encode())
 
 
 def _last_seen(node: SnapshotNode) -> SfuStatus:

@@ -43,11 +43,10 @@ class Placer:
         for _ in range(_TRIES):
             if not self._switch.uses_registry:
                 break
-            asked_at = self._switch.now()
             try:
-                answer = await self._registry.select(request)
-            except RegistryUnavailable as error:
-                self._switch.trip(error, asked_at)
+                answer = await self._switch.call(self._registry.select(request))
+            except RegistryUnavailable:
+                continue
             except NoneSelectable as refusal:
                 await self._look_for_loss(refusal)
                 if self._switch.uses_registry:
@@ -131,11 +130,9 @@ class Placer:
         for _ in range(_TRIES):
             if not self._switch.uses_registry:
                 break
-            asked_at = self._switch.now()
             try:
-                await self._tell(report)
+                await self._switch.call(self._tell(report))
             except RegistryUnavailable as error:
-                self._switch.trip(error, asked_at)
                 log.warning("report_lost", sfu=report.address, detail=error.detail)
             else:
                 return

@@ -149,12 +149,7 @@ class Registration:
             return Reply(self._settings.next_ping_ms, False, checked=await self._check(body.address, key))
         if self._switch.refuses_heartbeats:
             raise RegistryUnavailable("the registry does not answer")
-        asked_at = self._switch.now()
-        try:
-            return await self._tell_registry(body, key)
-        except RegistryUnavailable as error:
-            self._switch.trip(error, asked_at)
-            raise
+        return await self._switch.call(self._tell_registry(body, key))
 
     async def _check(self, address: str, key: Key) -> Checked:
         """Ask the SFU at `address` to disconnect nobody: whether it answers, and whether to this key."""

@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from redis.exceptions import RedisError
 
@@ -26,6 +26,7 @@ from app.registry.snapshot import EMPTY_SNAPSHOT, Snapshot
 
 log = logger(__name__)
 
+Answer = TypeVar("Answer")
 Mode = Literal["registry", "away", "returning"]
 
 _PROBE_PAUSE_S: Final = 0.25
@@ -84,6 +85,15 @@ class RegistryAvailability:
     def refuses_heartbeats(self) -> bool:
         """Whether Redis is known not to answer."""
         return self.mode == "away"
+
+    async def call(self, work: Awaitable[Answer]) -> Answer:
+        """Return what `work`, a call to the registry, returns; note when Redis did not serve it. Raises as `work`."""
+        asked_at = self.now()
+        try:
+            return await work
+        except RegistryUnavailable as error:
+            self.trip(error, asked_at)
+            raise
 
     def trip(self, error: RegistryUnavailable, asked_at: float) -> None:
         """A call made at `asked_at` failed: nobody else has to wait for the same answer.

@@ -181,7 +181,7 @@ async def test_the_explain_panel_ranks_and_reasons(
     await expect(rows.first).to_contain_text("Chosen")
     await expect(rows.first).to_contain_text(fleet.addresses[3].removeprefix("http://"))
     await expect(result).to_contain_text("Other region")
-    await expect(result).to_contain_text("Draining")
+    await expect(result).to_contain_text("Drained")
 
 
 async def test_the_drawer_shows_the_history(
