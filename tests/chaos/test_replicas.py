@@ -56,7 +56,7 @@ async def test_a_killed_replica_takes_only_its_running_requests_with_it(
         await asyncio.gather(*running)
         await asyncio.sleep(scale.seconds(10, 1))
     # What the dead replica held is reaped when its deadline is over; the same issuers are served at once after.
-    await eventually(lambda: store.call("ZCARD", "{sfu}:inflight") == 0, timeout_seconds=20)
+    await eventually(lambda: store.call("ZCARD", "{sfu}:attempts") == 0, timeout_seconds=20)
     gone_after = time.monotonic() - killed
     async with aiohttp.ClientSession() as session:
         again = [await ask(session, replicas[1].url, f"lost:{n}") for n in range(20)]
@@ -70,7 +70,7 @@ async def test_a_killed_replica_takes_only_its_running_requests_with_it(
 
 async def _placing(store: Store) -> int:
     """How many requests are being worked on, by all replicas."""
-    return int(await asyncio.to_thread(store.call, "ZCARD", "{sfu}:inflight"))
+    return int(await asyncio.to_thread(store.call, "ZCARD", "{sfu}:attempts"))
 
 
 async def _is_placing(store: Store, count: int) -> bool:

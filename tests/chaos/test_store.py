@@ -141,9 +141,9 @@ async def test_lost_replies_make_no_second_placement(store: Store, tmp_path: Pat
                 await asyncio.sleep(scale.seconds(60, 8))
                 proxy.faults = Faults()
             await eventually(lambda: asyncio.to_thread(_is_unreserved, primary, fleet), timeout_seconds=20)
-            held = await asyncio.to_thread(primary.call, "ZCARD", "{sfu}:inflight")
+            held = await asyncio.to_thread(primary.call, "ZCARD", "{sfu}:attempts")
             await eventually(
-                lambda: asyncio.to_thread(lambda: primary.call("ZCARD", "{sfu}:inflight") == 0),
+                lambda: asyncio.to_thread(lambda: primary.call("ZCARD", "{sfu}:attempts") == 0),
                 timeout_seconds=20,
             )
     split = split_issuers(load.answers)
