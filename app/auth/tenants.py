@@ -38,12 +38,8 @@ class Caller:
     """`iss` as the caller wrote it."""
     claims: Claims
     """The claims as an SFU gets them: `iss` carries the tenant (`issuer_at_sfu`)."""
-
-    @property
-    def channel_key_fingerprint(self) -> str:
-        """Tells databases apart that share an issuer: each has a channel key of its own. Empty without one."""
-        key = self.claims.get("key")
-        return hashlib.sha256(key.encode()).hexdigest()[:16] if isinstance(key, str) and key else ""
+    channel_key_fingerprint: str = ""
+    """Tells databases apart that share an issuer, by the channel key that each makes for itself; empty without one."""
 
 
 class Tenants:
@@ -82,8 +78,8 @@ class Tenants:
         claims, key = read_claims(token, self._by_key)
         check_times(claims, now=self._clock())
         tenant, issuer = self._by_key[key], issuer_of(claims)
-        claims = claims | {"iss": issuer_at_sfu(tenant.name, issuer)}
-        return Caller(tenant, issuer, _without_seed(claims, key))
+        shown = _without_seed(claims | {"iss": issuer_at_sfu(tenant.name, issuer)}, key)
+        return Caller(tenant, issuer, shown, _fingerprint(claims.get("key")))
 
     def claims_of(self, token: str) -> tuple[Tenant, Claims]:
         """Return the claims of a token that has not expired, and whose it is. Raises as `verify` does."""
@@ -110,6 +106,12 @@ def issuer_at_sfu(tenant: str, issuer: str) -> str:
     if tenant == DEFAULT_TENANT and not issuer.startswith(_NAMESPACE):
         return issuer
     return f"{_NAMESPACE}{tenant}/{issuer}"
+
+
+def _fingerprint(channel_key: object) -> str:
+    """A channel key that comes from a `keySeed` tells no databases apart: it changes with the gateway's key."""
+    is_text = isinstance(channel_key, str) and channel_key != ""
+    return hashlib.sha256(str(channel_key).encode()).hexdigest()[:16] if is_text else ""
 
 
 def _without_seed(claims: Claims, key: Key) -> Claims:
