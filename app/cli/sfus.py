@@ -124,7 +124,7 @@ def drain(
     async def carry_out(source: Backend, checked: str) -> None:
         await source.drain(checked, deadline * 1000, move=move)
         if wait:
-            await _drained(source, checked)
+            await wait_until_drained(source, checked)
 
     _order(
         address, f"Let {{}} take no new channels{until}{moved}?", "{} drains.", yes,
@@ -132,7 +132,7 @@ def drain(
     )  # fmt: skip
 
 
-async def _drained(source: Backend, address: str) -> None:
+async def wait_until_drained(source: Backend, address: str) -> None:
     """Wait until an SFU has no sessions any more or is down; say when the figures change."""
     said = ""
     while True:

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from app.background import cancel_all
 from app.logs import logger
 from app.registry.losses import Loss, Reason
 from app.registry.registry import Registry
@@ -94,10 +95,7 @@ class Announcer:
 
     async def stop(self) -> None:
         """Forget everything; another sweeper goes on from the cursor. A message that is under way is given up."""
-        for task in self._tasks.values():
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks.values())
+        await cancel_all(self._tasks.values())
         self._tasks, self._queues = {}, {}
         self._jobs.clear()
         self._position = self._committed = ""

@@ -51,13 +51,13 @@ class Rescue:
         async with Forwarder(self._targets.guard) as odoos:
             announcer = Announcer(self._registry, odoos, self._targets, self._pace, name=name)
             watch = SfuWatch(self._registry, self._sfus, self._unreachable_after_s)
-            announcing = _while_leading(leads, announcer.step, announcer.stop)
-            watching = _while_leading(leads, watch.step, watch.stop)
+            announcing = while_leading(leads, announcer.step, announcer.stop)
+            watching = while_leading(leads, watch.step, watch.stop)
             async with in_background(announcing, on_end), in_background(watching, on_end):
                 yield
 
 
-async def _while_leading(
+async def while_leading(
     leads: Callable[[], bool], step: Callable[[], Awaitable[Any]], stop: Callable[[], Awaitable[None]]
 ) -> None:
     """Take `step` again and again; `stop` when another sweeper leads, and in the end. Without Redis, wait for it."""
@@ -65,10 +65,11 @@ async def _while_leading(
     try:
         while True:
             try:
-                if leads():
+                was_working, is_working = is_working, leads()
+                if is_working:
                     is_working = await step() is not False
-                if is_working and not leads():
-                    is_working = False
+                    was_working = True
+                if was_working and not is_working:
                     await stop()
             except RegistryUnavailable:
                 log.debug("rescue_waits_for_redis")

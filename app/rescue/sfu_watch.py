@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
+from app.background import cancel_all
 from app.logs import logger
 from app.registry.losses import Suspect
 from app.registry.registry import Registry
@@ -47,10 +48,7 @@ class SfuWatch:
 
     async def stop(self) -> None:
         """Ask nobody any more."""
-        for task in self._tasks.values():
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks.values())
+        await cancel_all(self._tasks.values())
         self._tasks = {}
 
     async def _ask(self, suspect: Suspect) -> None:

@@ -373,8 +373,7 @@ class TenantSettings(Section):
 
 
 class RescueSettings(Section):
-    """`[rescue]`: Odoo is told of calls that have lost their SFU (docs/rescue.md). Off until `allow`, or a tenant's
-    `rescue_url`, says which Odoos may be told."""
+    """`[rescue]`: Odoo is told of calls that lost their SFU; off without `allow` or a tenant's `rescue_url`."""
 
     allow: Texts = ()
     """Patterns of Odoo base URLs that may be told, e.g. `https://*.odoo.example.com`; an issuer names its own."""

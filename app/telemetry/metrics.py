@@ -20,6 +20,7 @@ from app import __version__
 from app.channels.observer import Phase
 from app.errors import RegistryUnavailable, ReplicaBusy
 from app.events.event import EventType
+from app.registry.losses import RescueResult
 from app.registry.placements import Reason
 from app.registry.scripts import is_registry_defect
 
@@ -134,6 +135,8 @@ class Metrics:
             "Calls that Odoo was told of since the registry began, by result: moved, kept, p2p or failed.",
             "result",
         )
+        for result in get_args(RescueResult):
+            self.rescued_calls.labels(result)
         self.rescue_seconds = self._gauge(
             "rescue_seconds",
             "Time from the event to the result, added up over those calls.",

@@ -13,7 +13,7 @@ from app.registry.client import close_client, embedded_client
 from app.registry.registry import Registry
 from app.registry.scripts import RedisClient
 from app.registry.sfus import SfuReport
-from app.settings.model import Settings, TenantSettings
+from app.settings.model import RescueSettings, Settings, TenantSettings
 from tests.lua.fleet import A, B
 from tests.support.apps import running_app
 
@@ -108,6 +108,27 @@ async def test_a_drain_is_begun_and_taken_back(client: httpx.AsyncClient, regist
     assert (status.state, status.drain_until) == ("draining", 0)
     await client.post("/v1/admin/sfus/resume", json={"address": A})
     assert (await registry.describe(A)).state == "selectable"
+
+
+async def test_a_drain_that_moves_calls_needs_the_rescue(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/admin/sfus/drain", json={"address": A, "move": True})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
+    assert answer.json()["detail"].startswith("move: ")
+    answer = await client.post("/v1/admin/sfus/drain", json={"address": A, "move": "yes"})
+    assert answer.status_code == 422
+
+
+async def test_a_drain_moves_calls_where_an_odoo_may_be_told(store: RedisClient) -> None:
+    settings = SETTINGS.model_copy(update={"rescue": RescueSettings(allow=("https://odoo.example.com",))})
+    registry = Registry.from_settings(store, settings)
+    async with running_app(settings, store) as client:
+        order = {"address": A, "move": True}
+        assert (await client.post("/v1/admin/sfus/drain", json=order, headers=ADMIN)).status_code == 200
+        health = (await client.get("/v1/health", headers={"Accept": "application/json"})).json()
+    [(_, event)] = await registry.newest_events(1)
+    assert (event["type"], event["reason"], event["address"]) == ("moving", "drain", A)
+    moves = {sfu["address"]: sfu.get("moves") for sfu in health["sfus"]}
+    assert moves == {A: {"left": 0, "moved": 0, "kept": 0, "failed": 0}, B: None}
 
 
 async def test_a_drain_may_have_a_deadline(client: httpx.AsyncClient, registry: Registry) -> None:
