@@ -39,7 +39,7 @@ class Caller:
     claims: Claims
     """The claims as an SFU gets them: `iss` carries the tenant (`issuer_at_sfu`)."""
     channel_key_fingerprint: str = ""
-    """Tells databases apart that share an issuer, by the channel key that each makes for itself; empty without one."""
+    """Tells databases apart that share an issuer, by the channel key that each has; empty without one."""
 
 
 class Tenants:
