@@ -84,9 +84,11 @@ elseif kept ~= 'moving' then
   if tenant_over_limit(placement, request, now) then
     return { 'limit' }
   end
-  local again
-  learned = learned_read(now)
-  returning_take(4, now, learned)
+  local again, returns_at
+  learned, returns_at = learned_read(now)
+  if returns_at and returns_at <= now then
+    returning_take(4, now, learned)
+  end
   node, again, reason = select_node(request, kept == 'last-resort' and node, now, learned)
   if not node then
     return again and { 'again' } or { reason, (epoch_read()) }
@@ -97,6 +99,6 @@ local role = reason == 'last-resort' and reason or '-'
 local record = string.format('%d', reserves and now or 0) .. ' ' .. node.generation .. ' ' .. role .. ' ' .. node.address
 placement_lock(placement, node, request, record, now)
 if reserves or node.ejected_reason ~= '' then
-  node_assign(node, request, reserves, now, learned or learned_read(now))
+  node_assign(node, request, reserves, now, learned or (learned_read(now)))
 end
 return answer(node, reason, 1)

@@ -3,11 +3,13 @@
 
 -- Sessions per channel that the fleet's heartbeats have taught. It orders SFUs; the setting admits channels.
 -- What was taught fades back to the setting, so that it never outlives the calls that taught it.
+-- In the same read: when the first node is `returning`, nil for none.
 local function learned_read(now)
-  local v = redis.call('HMGET', key('fleet'), 'sessions_per_channel', 'learned_at')
+  local v = redis.call('HMGET', key('fleet'), 'sessions_per_channel', 'learned_at', 'returns_at')
   if not v[1] then
-    return policy.sessions_per_channel
+    return policy.sessions_per_channel, v[3] and v[3] + 0
   end
   local age = math.max(0, now - v[2])
-  return policy.sessions_per_channel + (v[1] - policy.sessions_per_channel) * math.exp(-age / policy.learned_fade_ms)
+  return policy.sessions_per_channel + (v[1] - policy.sessions_per_channel) * math.exp(-age / policy.learned_fade_ms),
+    v[3] and v[3] + 0
 end

@@ -9,8 +9,8 @@
 --   half-open, selectable              tier 'load'
 -- A node that is_partial is in service: node_candidate says so.
 local function node_state(node, now, learned)
-  local health = not node.is_partial and node_health(node, now)
   local capacity, figure = node_capacity(node, learned, 1)
+  local health = not node.is_partial and node_health(node, now)
   if not health then
     if capacity then
       return capacity, figure, 'overloaded'

@@ -1,6 +1,7 @@
 --- @include "key"
 --- @include "node_read"
 --- @include "node_save"
+--- @include "returning_note"
 
 -- Brings at most `count` nodes whose ejection or half-open permit is over back into the indexes; returns their number.
 local function returning_take(count, now, learned)
@@ -12,5 +13,6 @@ local function returning_take(count, now, learned)
       node_save(node, now, learned)
     end
   end
+  returning_note()
   return #due
 end

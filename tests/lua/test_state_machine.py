@@ -197,6 +197,9 @@ class History(RuleBasedStateMachine):
             return
         facts = before[answer.address]
         state = verdict(facts, self.fleet.now_ms).state
+        if is_repeated:  # its own answer, whatever became of the SFU
+            assert state not in {"down", "expired"}
+            return
         assert state not in {"down", "expired", "drained"}
         if answer.reason != "sticky":
             assert state in {"selectable", "half-open", "ejected"}
@@ -204,7 +207,7 @@ class History(RuleBasedStateMachine):
             assert is_last_resort or verdict(facts, self.fleet.now_ms).tier == "load"
             if is_last_resort:
                 assert not any(self.is_better(request, other) for other in before.values())
-        if answer.is_locked and not is_repeated:
+        if answer.is_locked:
             self.sent.append(request)
             self.open.append(Attempt(request, answer))
 
@@ -246,8 +249,9 @@ class History(RuleBasedStateMachine):
         """Of one request the first attempt wins; of several the later confirmation."""
         if is_placed:
             self.channels[outcome.issuer] = Channel(outcome.address, outcome.generation)
+            self.winners[outcome.issuer] = outcome.id
         else:
-            assert outcome.issuer in self.channels
+            assert self.winners[outcome.issuer] == outcome.id
 
     @rule(issuer=ISSUERS, address=ADDRESSES, age_ms=st.sampled_from([0, 500, 5_000]))
     def a_placement_without_redis_is_told(self, issuer: str, address: str, age_ms: int) -> None:
@@ -258,6 +262,7 @@ class History(RuleBasedStateMachine):
         [confirmed] = self.do(self.registry.confirm(confirmation))
         if confirmed.is_placed:
             self.channels[issuer] = Channel(address, int(self.facts(address)["generation"]))
+            self.winners[issuer] = confirmation.id
 
     @rule(data=st.data())
     def a_replica_dies(self, data: st.DataObject) -> None:
