@@ -28,7 +28,7 @@ for i = 1, math.min(#due, limit) do
   local name, tenant, issuer = string.match(due[i], '^(.-:%d+) ([^: ]*):(.*)$')
   local placement = placement_read(tenant, issuer, '')
   local id, attempt = string.match(name, '^(.*):'), attempt_take(placement, name)
-  redis.call('SET', key('attempt', name), attempt.result or 'expired', 'PX', policy.attempt_ttl_ms)
+  redis.call('SET', key('attempt', name), attempt.result or 'expired', 'PX', policy.attempt_ttl_ms, 'NX')
   local node = attempt.address ~= '' and node_read(attempt.address)
   if node then
     if attempt.reserved_at > 0 and node.generation == attempt.generation then

@@ -16,9 +16,9 @@
 
 -- Records how forwarding one attempt of a channel request to an SFU ended.
 --
--- Guarantees: an attempt counts once, however often it is reported; a created channel is confirmed, whatever became of
--- the request's lock; any other result returns the attempt's reservation and unpins no confirmed placement; failures
--- count against the SFU for all replicas, a success clears them; a half-open permit ends with its owner's outcome.
+-- Guarantees: an attempt counts once; a created channel is confirmed, whatever became of the request's lock; any other
+-- result returns the attempt's reservation and unpins no confirmed placement; failures count against the SFU for all
+-- replicas, a success clears them; a half-open permit ends with its owner's outcome.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock
@@ -26,8 +26,7 @@
 -- ARGV[6]  fingerprint of the channel's key, ''              ARGV[7]  address
 -- ARGV[8]  generation of the SFU, 0 for unknown
 -- ARGV[9]  result: 'created', 'failed', 'misconfigured' (the SFU refuses its own key) or 'unblamed'
--- ARGV[10] whether the request is over and gives up its lock, 0|1
--- ARGV[11] uuid of the channel     ARGV[12] what went wrong, a short text, ''
+-- ARGV[10] whether the request is over: 0|1   ARGV[11] uuid      ARGV[12] what went wrong, a short text, ''
 -- ARGV[13] the caller's address    ARGV[14] whether the tenant has a limit, 0|1
 -- ARGV[15] random in [0, 1)
 --
@@ -69,8 +68,9 @@ local function created()
 end
 
 local function not_created()
-  local is_counted = attempt.result and attempt.result ~= 'expired'
-  redis.call('SET', key('attempt', name), is_counted and attempt.result or result, 'PX', policy.attempt_ttl_ms)
+  local former = attempt.result or redis.call('GET', key('attempt', name)) -- known, although a late call locked anew
+  local is_counted = former and former ~= 'expired'
+  redis.call('SET', key('attempt', name), is_counted and former or result, 'PX', policy.attempt_ttl_ms)
   local is_open = placement.lock_expires_at > 0
   if placement.exists and (owner == id or not is_open) then
     if is_final and is_open or placement.confirmed_at == 0 and not is_open then
@@ -82,12 +82,14 @@ local function not_created()
       end
     end
   end
-  local node = not is_counted and registered()
+  local node = registered()
   if node then
     if attempt.reserved_at > 0 and attempt.generation == node.generation then
       reservation_return(node, attempt.reserved_at, now)
     end
-    node_blame(node, id, result, ARGV[12], now, tonumber(ARGV[15]))
+    if not is_counted then
+      node_blame(node, id, result, ARGV[12], now, tonumber(ARGV[15]))
+    end
     node_save(node, now, learned_read(now))
   end
   return { is_counted and 'repeated' or 'ok', 0, '', '' }
