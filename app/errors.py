@@ -56,7 +56,7 @@ class GatewayError(Exception):
     retry_after_seconds: ClassVar[int | None] = None
 
     def __init__(self, detail: str) -> None:
-        """Take `detail`: one sentence for the caller, free of secrets."""
+        """`detail` is one sentence for the caller, free of secrets."""
         super().__init__(detail)
         self.detail = detail
 
@@ -121,7 +121,7 @@ class InvalidField(BadInput):
     title = "A field is not valid"
 
     def __init__(self, field: str, detail: str) -> None:
-        """Take the `field`'s name as the caller wrote it and what is wrong with its value."""
+        """`field` is named as the caller wrote it; `detail` says what is wrong with its value."""
         super().__init__(f"{field}: {detail}")
         self.field = field
 
@@ -245,7 +245,7 @@ class NoneSelectable(ChannelNotPlaced):
     """No SFU takes this channel now."""
 
     def __init__(self, detail: str, *, epoch: str = "") -> None:
-        """Take the registry's `epoch`: a fleet that was read in another one may be out of date; empty: unknown."""
+        """A fleet that was read in another `epoch` may be out of date; an empty one is unknown."""
         super().__init__(detail)
         self.epoch = epoch
 

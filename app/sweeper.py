@@ -41,10 +41,7 @@ class Sweeper:
         name: str | None = None,
         rescue: Rescue | None = None,
     ) -> None:
-        """Take the registry to sweep, the client that probes, and how long SFUs may need to report again.
-
-        `name` tells sweepers apart; `rescue` goes on beside the sweep while this one leads.
-        """
+        """`name` tells sweepers apart; `rescue` goes on beside the sweep while this one leads."""
         self._registry = registry
         self._forwarder = forwarder
         self._patience_s = patience_s

@@ -131,9 +131,8 @@ class Heartbeats:
         random: Random,
         measure: Measure | None = None,
     ) -> None:
-        """Take a `clock` in seconds since the epoch, for the tokens' expiry, and `random` for the jitter.
-
-        `measure`, where there is one, runs before each heartbeat and not before the sign-off.
+        """`clock` is in seconds since the epoch. `measure`, where there is one, runs before each heartbeat
+        and not before the sign-off.
         """
         self.interval_ms = link.ping_interval_ms
         self.is_told_to_drain = False

@@ -142,7 +142,6 @@ class Budgets:
         on_shed: Callable[[], None] = lambda: None,
         on_refused_early: Callable[[int, str], None] = lambda _status, _code: None,
     ) -> None:
-        """Take the limits from `settings`; `on_shed` hears of requests that found no place in the application."""
         limits = settings.limits
         self.channels = Budget(settings.max_concurrent_requests, on_shed)
         self.heartbeats = Budget(limits.max_heartbeats, on_shed)

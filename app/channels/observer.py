@@ -59,7 +59,6 @@ class ObservedTenants:
     """Tenants whose verifying is a phase of the request."""
 
     def __init__(self, tenants: Tenants, observer: Observer) -> None:
-        """Take the tenants and who measures."""
         self._tenants = tenants
         self._observer = observer
 
@@ -77,7 +76,6 @@ class ObservedRegions:
     """A chooser that tells of hints it could not follow."""
 
     def __init__(self, chooser: RegionChooser, observer: Observer) -> None:
-        """Take the chooser and who counts."""
         self._chooser = chooser
         self._observer = observer
 

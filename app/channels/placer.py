@@ -33,7 +33,6 @@ class Placer:
     """What the channel journey asks for an SFU."""
 
     def __init__(self, registry: Registry, local: SnapshotPlacer, switch: RegistryAvailability) -> None:
-        """Take the registry, what stands in for it, and what decides between them."""
         self._registry = registry
         self._local = local
         self._switch = switch

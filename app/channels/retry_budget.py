@@ -16,7 +16,7 @@ class RetryBudget:
     """Counts requests in and retries out."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """Take a `clock` in seconds. The budget starts full."""
+        """`clock` is in seconds. The budget starts full."""
         self._clock = clock
         self._tokens = _MOST
         self._filled_at = clock()

@@ -16,7 +16,6 @@ class Turn:
     __slots__ = ("_gate", "_holds", "_lock", "_name", "_until")
 
     def __init__(self, gate: "SingleFlight", name: Hashable, until: float) -> None:
-        """Take the gate, whose turn it is, and a time of the event loop until which to wait for it."""
         self._gate = gate
         self._name = name
         self._until = until

@@ -41,7 +41,6 @@ class CommandError(Exception):
     """A command cannot go on; the message is for the person at the terminal."""
 
     def __init__(self, message: str, code: Exit = Exit.FAILED) -> None:
-        """Take one line, and how the process ends."""
         super().__init__(message)
         self.code = code
 

@@ -31,7 +31,7 @@ class Sealer:
     """Seals and opens SFU keys."""
 
     def __init__(self, secrets: Sequence[bytes], random_bytes: Callable[[int], bytes] = os.urandom) -> None:
-        """Take AES keys of 16, 24 or 32 bytes, the sealing one first, and a source of randomness."""
+        """`secrets` are AES keys of 16, 24 or 32 bytes; the first one seals."""
         self._ring = {_key_id(secret): AESGCM(secret) for secret in secrets}
         self._sealing_id = _key_id(secrets[0])
         self._fingerprint_key = hashlib.sha256(b"fingerprint" + secrets[0]).digest()

@@ -21,7 +21,7 @@ class ChannelCounter:
     """Outcomes of channel requests: `created`, or the code of the problem. At most 720 slots of 5 s."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take a `clock` in seconds."""
+        """`clock` is in seconds."""
         self._clock = clock
         self._slots: deque[tuple[int, Counter[str]]] = deque(maxlen=_MINUTES * _SLOTS_PER_MINUTE)
 

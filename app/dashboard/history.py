@@ -59,7 +59,7 @@ class History:
     """What each SFU's load, sessions and channels were during the last hour. Follows a `FleetReader`."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take a `clock` in seconds."""
+        """`clock` is in seconds."""
         self._clock = clock
         self._places: dict[str, int] = {}
         self._free_places: list[int] = []

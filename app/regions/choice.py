@@ -35,7 +35,6 @@ class RegionChooser:
         has_region: Callable[[str], Awaitable[bool]],
         country_by_ip: CountryByIp | None = None,
     ) -> None:
-        """Take the `table`, what this replica knows of the fleet's regions, and how to ask the registry."""
         self._table = table
         self._fallback = fallback
         self._fleet_regions = fleet_regions

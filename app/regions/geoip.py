@@ -20,7 +20,6 @@ class CountryByIp:
     __slots__ = ("_reader",)
 
     def __init__(self, reader: IpReader) -> None:
-        """Take an open `reader`; `open` makes one."""
         self._reader = reader
 
     @classmethod

@@ -50,7 +50,6 @@ class StaticSfus:
         interval_s: float,
         default_max_sessions: int,
     ) -> None:
-        """Take the SFUs and how often, in seconds, to speak for them."""
         self._registry = registry
         self._forwarder = forwarder
         self._interval_s = interval_s

@@ -53,11 +53,8 @@ class RegistryAvailability:
         on_snapshot: Callable[[], Awaitable[None]] | None = None,
         initial: Snapshot = EMPTY_SNAPSHOT,
     ) -> None:
-        """Take how to read a snapshot, how often SFUs report, what to do before the registry is back, and
-        when Redis has last answered, by `clock`, in seconds.
-
-        `on_failure` hears of each call that Redis did not serve, `on_snapshot` of each new snapshot. The `initial`
-        snapshot serves until Redis has been read: the static SFUs.
+        """`on_failure` hears of each call that Redis did not serve, `on_snapshot` of each new snapshot. The
+        `initial` snapshot serves until Redis has been read: the static SFUs.
         """
         self._read = read
         self._grace_s = heartbeat_interval_s * _INTERVAL_MARGIN

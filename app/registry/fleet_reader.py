@@ -45,7 +45,7 @@ class FleetReader:
         followers: Sequence[FleetFollower],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take how to read the fleet in pages, who follows, and a `clock` in seconds."""
+        """`clock` is in seconds."""
         self._pages = pages
         self._followers = followers
         self._clock = clock

@@ -47,7 +47,6 @@ class ScriptPipeline:
     """Sends script calls to one Redis, those of one turn of the event loop together."""
 
     def __init__(self, client: Redis, timeout_s: float) -> None:
-        """Take the `client` and how long a call may take, with its wait for others, in seconds."""
         self._client = client
         self._timeout_s = timeout_s
         self._waiting: list[_Call] = []

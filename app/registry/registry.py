@@ -61,10 +61,7 @@ class Registry:
         clock: Callable[[], int] | None = None,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        """Take a decoding `client`, the `policy` scripts go by, what seals SFU keys, a limit per call.
-
-        For tests: a `clock` in ms, without which scripts use Redis' own, and a `draw` from [0, 1).
-        """
+        """For tests: a `clock` in ms, without which scripts use Redis' own, and a `draw` from [0, 1)."""
         self._client = client
         self.keys = keys
         self._policy = policy

@@ -36,7 +36,6 @@ class SchemaWatch:
         every_s: float = _ASK_EVERY_S,
         again_s: float = _ASK_AGAIN_S,
     ) -> None:
-        """Take how to claim, how often to ask, and how soon again when Redis did not answer."""
         self._claim = claim
         self._every_s = every_s
         self._again_s = again_s

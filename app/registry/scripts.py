@@ -76,7 +76,6 @@ class ScriptRunner:
     """Runs scripts for one namespace. Every call either ran once on Redis or raised."""
 
     def __init__(self, client: RedisClient, prefix: str, timeout_s: float) -> None:
-        """Take a `client` that decodes replies, the `prefix` scripts get as `KEYS[1]`, a limit per call."""
         self._client = client
         self._prefix = prefix
         self._timeout_s = timeout_s

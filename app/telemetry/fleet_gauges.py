@@ -82,7 +82,7 @@ class FleetGauges:
         limits: Limits,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the `metrics` to keep, where events are, what SFUs are filled to, and a `clock` in seconds."""
+        """`clock` is in seconds."""
         self._metrics = metrics
         self._registry = registry
         self._limits = limits

@@ -31,7 +31,6 @@ class Tracing:
     """Makes the spans of one replica."""
 
     def __init__(self, provider: "TracerProvider") -> None:
-        """Take where spans go."""
         self._provider = provider
         self._tracer = provider.get_tracer("sfu-gateway", __version__)
 
@@ -98,7 +97,6 @@ class TracedObserver:
     """An observer whose phases are spans too."""
 
     def __init__(self, inner: Observer, tracing: Tracing) -> None:
-        """Take who measures beside the traces."""
         self._inner = inner
         self._tracing = tracing
 

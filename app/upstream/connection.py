@@ -30,7 +30,6 @@ class AnswerTooLong(Exception):
     """The body is longer than was asked for. `status` is the answer's."""
 
     def __init__(self, status: int) -> None:
-        """Take the HTTP status."""
         super().__init__("the answer is too long")
         self.status = status
 
@@ -46,7 +45,6 @@ class SfuConnection(asyncio.Protocol):
     _failure: Exception | None
 
     def __init__(self, on_lost: Callable[["SfuConnection"], None]) -> None:
-        """Take whom to tell when the connection has ended."""
         self.idle_since = 0.0
         """Event loop's seconds; its owner's to set."""
         loop = asyncio.get_running_loop()

@@ -85,7 +85,6 @@ class ConnectionPool:
         idle_s: float = IDLE_SECONDS,
         most_kept: int = MAX_KEPT,
     ) -> None:
-        """Take the `guard`, and for tests a resolver, whom TLS believes, how long and how many are kept."""
         self._guard = guard
         self._resolver = resolver or GuardedResolver(guard)
         self._tls = tls

@@ -23,7 +23,6 @@ class HttpxForwarder:
     """What `app.upstream.client.Forwarder` offers, by httpx."""
 
     def __init__(self, guard: AddressGuard) -> None:
-        """Take the `guard` that says which addresses may be connected to."""
         self._guard = guard
         self._client = httpx.AsyncClient(
             limits=httpx.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS),

@@ -53,7 +53,6 @@ class Lane(asyncio.Protocol):
     """One connection, with one request under way at most."""
 
     def __init__(self, generator: "Generator") -> None:
-        """Take whom to tell of answers."""
         self._generator = generator
         self._number: int | None = None
 
@@ -92,7 +91,6 @@ class Generator:
     def __init__(
         self, address: tuple[str, int], requests: Sequence[bytes], schedule: Sequence[float]
     ) -> None:
-        """Take host and port, requests that are sent in turn, and when they are due."""
         self._address = address
         self._requests = requests
         self._schedule = schedule

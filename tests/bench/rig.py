@@ -52,7 +52,6 @@ class Rig:
     """Starts processes around `store`; `rig_around_redis` stops them in the end."""
 
     def __init__(self, store: RedisServer, directory: Path, stack: contextlib.ExitStack) -> None:
-        """Take the Redis, where logs go, and who ends what is started."""
         self.store = store
         self.directory = directory
         self._stack = stack

@@ -33,7 +33,6 @@ class Fleet:
     """One fleet's script calls, just as a Registry makes them, ready to be sent."""
 
     def __init__(self, size: int, seed: int = 1) -> None:
-        """Take the number of SFUs and the seed of their figures."""
         self.size = size
         self._random = random.Random(f"{seed}-{size}")
         self._key = Key(b"k" * 32)

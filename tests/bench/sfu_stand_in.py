@@ -28,7 +28,6 @@ class SfuProtocol(asyncio.Protocol):
     """One connection."""
 
     def __init__(self, uuids: Iterator[int], delay_s: float) -> None:
-        """Take what new channels are numbered by, and how long an answer takes."""
         self._uuids = uuids
         self._delay_s = delay_s
         self._path = b""

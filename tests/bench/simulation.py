@@ -29,7 +29,6 @@ class Simulation:
     """One fleet in simulated time. It is the `View` that strategies have of it."""
 
     def __init__(self, trace: Trace) -> None:
-        """Take what is to happen."""
         count = len(trace.sfus)
         self.now_ms = 0
         self.sfus = trace.sfus

@@ -48,7 +48,6 @@ class Even:
     """Round robin, or random: by capacity, so an SFU with double capacity gets twice as many calls."""
 
     def __init__(self, view: View, rng: random.Random, *, in_turn: bool) -> None:
-        """Take the fleet, a source of randomness, and whether SFUs take turns."""
         self._view = view
         self._rng = rng
         self._in_turn = in_turn
@@ -75,7 +74,6 @@ class Lowest:
     """The lowest of some figure, relative to capacity; ties at random."""
 
     def __init__(self, view: View, rng: random.Random, figures: Callable[[], Sequence[float]]) -> None:
-        """Take the fleet, a source of randomness, and what to compare SFUs by."""
         self._view = view
         self._rng = rng
         self._figures = figures
@@ -99,7 +97,6 @@ class TwoChoices:
     """
 
     def __init__(self, view: View, rng: random.Random) -> None:
-        """Take the fleet and a source of randomness."""
         self._view = view
         self._rng = rng
         self._draw = Even(view, rng, in_turn=False)
@@ -124,7 +121,6 @@ class Scripts:
     """The gateway's own placement: `heartbeat.lua`, `select.lua` and `record_outcome.lua` by way of a Registry."""
 
     def __init__(self, view: View, registry: Registry) -> None:
-        """Take the fleet and a registry whose clock is the simulation's."""
         self._view = view
         self._registry = registry
         self._key = Key(b"k" * 32)

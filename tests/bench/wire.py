@@ -27,7 +27,6 @@ class Recorder:
     """Stands in for a Redis client below a Registry: keeps the script calls, runs none of them."""
 
     def __init__(self, reply: Sequence[Any]) -> None:
-        """Take the `reply` that the Registry gets to every call."""
         self._reply = reply
         self.commands: list[bytes] = []
 
@@ -98,7 +97,6 @@ class Postponing:
     """
 
     def __init__(self, server: RedisServer, known: Mapping[str, Sequence[Any]]) -> None:
-        """Take a running server that has the scripts, and the replies of those (by SHA-1) that may wait."""
         connect: Any = Connection  # redis-py has no types for it
         self._connection = connect(host=HOST, port=server.port, decode_responses=True, protocol=2)
         self._known = known

@@ -44,7 +44,6 @@ class Lane(asyncio.Protocol):
     """One connection, with one request under way at most."""
 
     def __init__(self, crowd: "Crowd") -> None:
-        """Take whom to tell."""
         self._crowd = crowd
         self._transport: asyncio.Transport | None = None
         self._requests = 0
@@ -111,7 +110,6 @@ class Crowd:
     """All connections of this process."""
 
     def __init__(self, address: tuple[str, int], requests: Sequence[bytes], *, repeats: bool) -> None:
-        """Take where to ask, and the requests to send in turn; `repeats`: who is answered asks again."""
         self._address = address
         self._requests = requests
         self._repeats = repeats

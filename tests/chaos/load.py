@@ -81,7 +81,6 @@ class Load:
         per_second: float,
         issuer: Callable[[int], str] = "https://odoo.example:channel:{}".format,
     ) -> None:
-        """Take the replicas' base URLs, asked in turn, and what the n-th request's issuer is."""
         self._urls = urls
         self._pause_s = 1 / per_second
         self._issuer = issuer

@@ -79,7 +79,6 @@ class LocalStack:
     """What the compose file starts, as processes of this machine."""
 
     def __init__(self, environment: Mapping[str, str], directory: Path) -> None:
-        """Take what `.env` says and a `directory` for logs and data."""
         self.services = running(read_compose(environment)["services"], environment)
         self._directory = directory
         self._processes: dict[str, Process] = {}

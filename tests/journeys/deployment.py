@@ -110,7 +110,6 @@ class Deployment:
     """Starts processes that share one Redis; stops them all, by pid, in the end."""
 
     def __init__(self, store: RedisServer | str, directory: Path, **settings: str) -> None:
-        """Take the Redis, or its URL, and settings that differ: `health__unhealthy_threshold="3"`."""
         self.store_url = store if isinstance(store, str) else store.url
         self._directory = directory
         self._settings = {f"SFU_GATEWAY_{name.upper()}": value for name, value in settings.items()}

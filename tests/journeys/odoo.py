@@ -63,7 +63,6 @@ class Odoo:
     """One database. `statuses` has what each request for a channel was answered with, 0 for no answer."""
 
     def __init__(self, version: Version, url: str, key: str) -> None:
-        """Take the two settings: the RTC server's `url` and its `key`, base64."""
         self.version = version
         self.url = url
         self.key = key
@@ -132,7 +131,6 @@ class Passage:
     """A server in the way, which notes what passes: a wire tap before an SFU, or the proxy before both."""
 
     def __init__(self, server: ThreadingHTTPServer) -> None:
-        """Take the server that hands every request on."""
         self.url = f"http://{HOST}:{server.server_port}"
         self.passed: list[Passed] = []
 

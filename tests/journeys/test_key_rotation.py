@@ -84,7 +84,6 @@ class Rotation:
     """Two replicas that keep their ports, SFUs with an agent each, and an Odoo that never stops asking."""
 
     def __init__(self, server: RedisServer, directory: Path, stack: contextlib.ExitStack) -> None:
-        """Take where everything is kept, and what ends everything."""
         self.server = server
         self._directory = directory
         self._stack = stack

@@ -38,7 +38,6 @@ class Fleet:
     def __init__(
         self, client: Redis, *, namespace: str = "sfu", sealing: Sequence[bytes] = (SEALING,), **policy: Any
     ) -> None:
-        """Take a `client`, and what of the default policy is to be different, by its names in Lua."""
         self.client = client
         self.keys = Keys(namespace)
         self.policy = dataclasses.replace(Policy.from_settings(Settings()), **policy)

@@ -60,13 +60,9 @@ class RedisServer(Process):
     def __init__(
         self, binary: Path, directory: Path, *, config: Iterable[str] = (), sentinel: bool = False
     ) -> None:
-        """Take the server `binary` and the `directory` below which it gets one of its own.
-
-        Args:
-            binary: what `required_binary` found.
-            directory: where configuration, data and log go, in a directory named for binary and port.
-            config: further lines of the configuration file.
-            sentinel: run as Sentinel.
+        """Args: binary: what `required_binary` found. directory: where configuration, data and log go, in a
+        directory named for binary and port. config: further lines of the configuration file. sentinel:
+        run as Sentinel.
         """
         self.port = free_port()
         home = directory / f"{binary.name}-{self.port}"

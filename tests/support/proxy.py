@@ -60,7 +60,6 @@ class FaultProxy:
     """
 
     def __init__(self, target_port: int, target_host: str = HOST, *, seed: int = 0) -> None:
-        """Take the target and the `seed` of the random choice of lost replies."""
         self.target = (target_host, target_port)
         self.port = free_port()
         self.faults = Faults()

@@ -49,7 +49,6 @@ class CgroupV2:
     """The unified hierarchy (kernel documentation, `cgroup-v2.rst`)."""
 
     def __init__(self, root: Path) -> None:
-        """Take the group's directory."""
         self._root = root
 
     def cpu_limit_cores(self) -> float | None:
@@ -72,7 +71,6 @@ class CgroupV1:
     """One hierarchy per controller (kernel documentation, `cgroup-v1`)."""
 
     def __init__(self, root: Path) -> None:
-        """Take the directory under which the hierarchies are mounted."""
         self._cpu, self._cpuacct, self._memory = root / "cpu", root / "cpuacct", root / "memory"
 
     def cpu_limit_cores(self) -> float | None:
@@ -152,7 +150,7 @@ class UsageMeter:
     def __init__(
         self, cgroup: Cgroup | None, *, host: Host | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Take the SFU's control group, if it is to be looked at, the machine, and a `clock` in seconds."""
+        """`clock` is in seconds."""
         self._cgroup = cgroup
         self._host = PsutilHost() if host is None else host
         self._clock = clock

@@ -28,7 +28,7 @@ class PlayedSfu:
     def __init__(
         self, client: httpx.AsyncClient, address: str, registration_key: Key, clock: Callable[[], float]
     ) -> None:
-        """Take a client of the gateway, the address to register, what signs, and a `clock` in seconds."""
+        """`clock` is in seconds."""
         self.address = address
         self.key = new_key()
         self._client = client

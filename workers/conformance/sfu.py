@@ -35,7 +35,7 @@ class PlayedOdoo:
     """One Odoo with a discussion of its own; every token names that discussion unless told otherwise."""
 
     def __init__(self, client: httpx.AsyncClient, key: Key, clock: Callable[[], float]) -> None:
-        """Take a client of the SFU, the SFU's key and a `clock` in seconds since the epoch."""
+        """`clock` is in seconds since the epoch."""
         self._client = client
         self._key = key
         self._clock = clock

@@ -51,7 +51,7 @@ class SfuApi:
     """Routes, and a record of what came in: `calls` (the last ones) and `counts` (all, by path)."""
 
     def __init__(self, config: ApiConfig, channels: ChannelBook, *, clock: Callable[[], float]) -> None:
-        """Take the SFU's `channels` and a `clock` in seconds since the epoch; `public_host` is set later."""
+        """`clock` is in seconds since the epoch."""
         self.public_host = ""
         self.calls: deque[Call] = deque(maxlen=RECORDED_CALLS)
         self.counts: Counter[str] = Counter()

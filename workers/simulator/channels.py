@@ -80,7 +80,6 @@ class ChannelBook:
         capacity: int = DEFAULT_CAPACITY,
         idle_seconds: float = 3600.0,
     ) -> None:
-        """Take the people's habits, the sessions at which CPU peaks, and how long an idle channel is kept."""
         self.by_uuid: dict[str, Channel] = {}
         self._by_issuer: dict[tuple[str, str], Channel] = {}
         self._people = people

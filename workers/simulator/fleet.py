@@ -74,7 +74,7 @@ class Fleet:
         clock: Callable[[], float] = time.time,
         post: Post | None = None,
     ) -> None:
-        """Take a `clock` in seconds since the epoch and the heartbeats' transport (default: HTTP)."""
+        """`clock` is in seconds since the epoch."""
         self.config = config
         self.sfus: list[SimulatedSfu] = []
         self._clock = clock

@@ -21,7 +21,6 @@ class Listener:
     """A port of `host` on which `handler` answers; once opened, it stays the same port."""
 
     def __init__(self, host: str, port: int, handler: Handler) -> None:
-        """Take a `port`, or 0 for any free one; nothing listens before `open`."""
         self.host = host
         self.port = port
         self._handler = handler

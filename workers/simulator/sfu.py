@@ -85,7 +85,7 @@ class SimulatedSfu:
         clock: Callable[[], float],
         link: GatewayLink | None = None,
     ) -> None:
-        """Take `random` for people and jitter, `clock` in seconds since the epoch, and whom to report to."""
+        """`clock` is in seconds since the epoch."""
         self.config = config
         self.draining = False
         self.instance = secrets.token_hex(8)

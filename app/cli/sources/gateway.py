@@ -39,7 +39,6 @@ class GatewaySource:
     """One gateway's routes."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
-        """Take a `client` with the gateway's base URL and, for orders, the admin token."""
         self._client = client
 
     async def sfus(self) -> list[Sfu]:

@@ -41,7 +41,6 @@ class RedisSource:
     """The registry, judged by this machine's settings: limits and weights should be the gateways'."""
 
     def __init__(self, registry: Registry, settings: Settings) -> None:
-        """Take the registry, and the settings that say how placements go."""
         self._registry = registry
         self._settings = settings
 

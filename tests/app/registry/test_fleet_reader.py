@@ -32,7 +32,6 @@ class Store:
     """A fleet in pages, that may break off."""
 
     def __init__(self, *sessions: int) -> None:
-        """Take the sessions of each SFU; each is a page of its own."""
         self.sessions = sessions
         self.readings = 0
         self.breaks_after = len(sessions)
