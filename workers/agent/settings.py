@@ -94,7 +94,7 @@ class AgentSettings(BaseSettings):
     """Where the SFU is."""
     auth_key: Annotated[SecretStr, AfterValidator(_auth_key), Field(alias="AUTH_KEY")]
     """The SFU's own base64 key."""
-    drain_s: Annotated[float, Field(alias="SFU_DRAIN_SECONDS", ge=0, le=86_400)] = 0.0
+    drain_s: Annotated[int, Field(alias="SFU_DRAIN_SECONDS", ge=0, le=86_400)] = 0
     """Seconds that calls have to end when the agent is told to stop: it reports the SFU as draining until the last
     session has left. 0 signs off at once; a second signal does too."""
     public_ip: Annotated[str | None, Field(alias="PUBLIC_IP")] = None
