@@ -17,9 +17,8 @@
 --- @include "rate_limit"
 
 -- Registers an SFU or renews its registration (roadmap, phase 1): figures, health deadline, place in the indexes.
---
--- Guarantees: an address belongs to its key while the SFU lives; a silent SFU that reports before the sweeper ended it has
--- never been down; another process under the same key is a restart in place, two that alternate share an address; a
+-- Guarantees: an address belongs to its key while the SFU lives; a silent SFU that reports before the sweeper ended it
+-- was never down; another process under the same key is a restart in place, two that alternate share an address; a
 -- report never wipes reservations whose people are still joining; sent twice, it counts once.
 --
 -- KEYS[1]   the namespace's prefix
@@ -97,5 +96,5 @@ node.is_reporting = report.fresh
 node_settle(node, report.fresh, now)
 redis.call('ZADD', key('deadlines'), tostring(now + policy.threshold_ms), address)
 node_save(node, now, learned)
-local is_draining = node.operator_drain or node.self_draining
-return { 'ok', is_draining and 1 or 0, node.generation, change and change ~= 'restarted' and 0 or 1 }
+return { 'ok', (node.operator_drain or node.self_draining) and 1 or 0, node.generation,
+  change and change ~= 'restarted' and 0 or 1 }

@@ -15,7 +15,6 @@
 --- @include "reservation_return"
 
 -- Records how forwarding one attempt of a channel request to an SFU ended.
---
 -- Guarantees: an attempt counts once; a created channel is confirmed, whatever became of the request's lock; any other
 -- result returns the attempt's reservation and unpins no confirmed placement; failures count against the SFU for all
 -- replicas, a success clears them; a half-open permit ends with its owner's outcome.

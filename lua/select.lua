@@ -96,7 +96,8 @@ elseif kept ~= 'moving' then
 end
 
 local role = reason == 'last-resort' and reason or '-'
-local record = string.format('%d', reserves and now or 0) .. ' ' .. node.generation .. ' ' .. role .. ' ' .. node.address
+local record = string.format('%d', reserves and now or 0) .. ' ' .. node.generation .. ' ' .. role .. ' '
+  .. node.address
 placement_lock(placement, node, request, record, now)
 if reserves or node.ejected_reason ~= '' then
   node_assign(node, request, reserves, now, learned or (learned_read(now)))

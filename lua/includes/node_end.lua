@@ -2,6 +2,7 @@
 --- @include "policy"
 --- @include "key"
 --- @include "node_deindex"
+--- @include "policy"
 
 -- Ends a registration: out of every index, its drain and its key gone, kept among the lost for people, one `down`
 -- event. The calls that it had stay listed. Returns whether there was one to end; asking twice is harmless.

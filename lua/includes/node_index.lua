@@ -14,7 +14,7 @@ local function node_index(node, tier)
   if added + redis.call('ZADD', key(tier, node.region), score, node.address) > 0 then
     node_deindex(node, tier)
     if tier == 'load' then
-      local seq = node.round_robin_seq or tonumber(redis.call('HGET', key('node', node.address), 'round_robin_seq') or 0)
+      local seq = node.round_robin_seq or redis.call('HGET', key('node', node.address), 'round_robin_seq') or 0
       redis.call('ZADD', key('round_robin'), seq, node.address)
       redis.call('ZADD', key('round_robin', node.region), seq, node.address)
     end

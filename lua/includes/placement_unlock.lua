@@ -1,7 +1,8 @@
 --- @include "attempt_spill"
 --- @include "key"
 
--- Ends the lock of a placement, for attempt `by`. One that was never confirmed goes, and no longer counts for its tenant.
+-- Ends the lock of a placement, for attempt `by`. One that was never confirmed goes, and no longer counts for its
+-- tenant.
 local function placement_unlock(placement, by)
   attempt_spill(placement, by)
   local name = key('placement', placement.tenant, placement.detail)
