@@ -14,7 +14,9 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.config import STARTUP_FAILURE
 
+from app import __version__
 from app.logs import logger
+from app.registry.trouble import where
 from app.server.protocol import GuardedState
 from app.server.shedding import SheddingHttpProtocol
 from app.server.sockets import listening_socket
@@ -61,6 +63,18 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         settings = self._settings
         await super().startup(sockets or [await self._socket(settings.bind, settings.port, "port")])
+        port = self.servers[0].sockets[0].getsockname()[1]
+        log.info(
+            "serving",
+            detail=f"running on {settings.bind} port {port}",
+            version=__version__,
+            redis=where(settings.redis),
+            namespace=settings.redis.namespace,
+            ops_port=settings.ops.port,
+            registration="open"
+            if settings.registration.key or settings.registration.auth == "none"
+            else "closed",
+        )
         if settings.ops.port is not None:
             host = settings.ops.bind or settings.bind
             inside = await self._socket(host, settings.ops.port, "ops.port")
