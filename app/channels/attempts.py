@@ -74,8 +74,6 @@ class Attempts:
         """The first attempt that was served: the caller gets its channel."""
         self.is_abandoned = False
         """Whether the caller has left."""
-        self.is_out_of_budget = False
-        """Whether the retry budget, and not the lack of SFUs, ended the search."""
         self._defect: Exception | None = None
         self._loop = asyncio.get_running_loop()
         self._change: asyncio.Future[None] | None = None
@@ -177,7 +175,7 @@ class Attempts:
         count = len(self.all)
         said = "; ".join(str(attempt.error or "did not answer yet") for attempt in self.all)
         asked = f"{count} SFU{'s were' if count > 1 else ' was'} asked: {said}"
-        is_alone = count == 1 and not self.is_out_of_budget
+        is_alone = count == 1
         if self.is_refused or (is_alone and self.all[0].is_refusal):
             return RequestRefusedBySfu(asked)
         errors = [attempt.error for attempt in self.all]

@@ -1,4 +1,4 @@
-"""How many retries a replica may send: a share of its requests, so that retries never double the load.
+"""How many third tries a replica may send: a share of its requests. The second SFU of a request is always asked.
 
 As Envoy's and Finagle's retry budgets: each request puts in a fifth of a retry, a trickle keeps a quiet
 replica able to retry at all.

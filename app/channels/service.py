@@ -31,6 +31,9 @@ log = logger(__name__)
 
 _LOCK_MARGIN_MS: Final = 100
 _SHARED: Final = "two databases have one issuer and different channel keys: docs/odoo.md, staging copies"
+_FREE: Final = 2
+"""SFUs that a request may always ask: one bad SFU must not cost a call that the next one serves. Further ones are
+retries of the budget."""
 _FIRST_WAIT_S: Final = 0.005
 _LONGEST_WAIT_S: Final = 0.05
 
@@ -163,13 +166,12 @@ class Channels:
         """Ask one SFU after the other until one serves the request, or none is left, or the time is over."""
         ask = functools.partial(self._ask, request)
         for number in range(1, self._failover.max_retries + 1):
-            if number > 1 and not self._budget.withdraw():
-                attempts.is_out_of_budget = True
+            if number > _FREE and not self._budget.withdraw():
                 break
             with self._observer.phase("select"):
                 attempt = await self._select(request, attempts, outcomes)
             if attempt is None:
-                if number > 1:
+                if number > _FREE:
                     self._budget.put_back()
                 break
             if not attempt.placement.is_locked:

@@ -44,11 +44,7 @@ def _ejected(replica: Replica) -> list[str]:
     "place",
     [
         "beside others",
-        pytest.param(
-            "alone in its region",
-            marks=pytest.mark.xfail(
-                strict=False, reason="the last SFU of a region is never ejected (breaker.max_ejected_percent)"
-            ),
+        "alone in its region",
         ),
         "beside drained and full ones",
     ],

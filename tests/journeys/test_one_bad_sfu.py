@@ -38,16 +38,6 @@ FAULTS: Final[dict[str, dict[str, Any]]] = {
 SERVES_LATE: Final = frozenset({"slow"})
 """Faults of an SFU that serves every call in the end."""
 
-BESIDE_NO_OTHER: Final = [
-    pytest.param(
-        name,
-        marks=pytest.mark.xfail(strict=False, reason="an ejected SFU is no last resort yet (FINDINGS S2)"),
-    )
-    if name == "refuse"
-    else name
-    for name in FAULTS
-]
-
 WRONG_KEY: Final = "YW5vdGhlciBrZXkgdGhhbiB0aGF0IG9mIHRoZSBTRlU="
 
 
@@ -165,7 +155,7 @@ def test_the_only_sfu_serves_as_soon_as_it_can(case: Case, fault: str) -> None:
     _check_nobody_else(case, fault)
 
 
-@pytest.mark.parametrize("fault", BESIDE_NO_OTHER)
+@pytest.mark.parametrize("fault", list(FAULTS))
 def test_an_sfu_beside_a_drained_one_serves_as_soon_as_it_can(case: Case, fault: str) -> None:
     case.register_bad(fault)
     case.register(case.fleet.addresses[1])
@@ -174,7 +164,7 @@ def test_an_sfu_beside_a_drained_one_serves_as_soon_as_it_can(case: Case, fault:
     _check_nobody_else(case, fault)
 
 
-@pytest.mark.parametrize("fault", BESIDE_NO_OTHER)
+@pytest.mark.parametrize("fault", list(FAULTS))
 def test_an_sfu_beside_a_full_one_serves_as_soon_as_it_can(case: Case, fault: str) -> None:
     case.register_bad(fault)
     case.register(case.fleet.addresses[1], sessions=100, maxSessions=100)

@@ -16,8 +16,6 @@ from tests.app.channels.gateway import Gateway
 from tests.support.ports import free_port
 from workers.simulator.faults import Drip, Fault, Garbage, Hang, NoFault, NoUuid, Redirect, Refuse, Status
 
-RETRIES_IN_STOCK = 62
-"""50 at the start, and a fifth of one for each request."""
 BRISK = FailoverSettings(deadline_ms=600)
 REFUSALS = (400, 402, 404, 405, 406, 409, 410, 413, 414, 421, 422, 426, 431)
 MISCONFIGURED = (401, 403, 404, 405, 410, 421)
@@ -113,19 +111,6 @@ async def test_the_answer_of_the_only_sfu_blames_nobody(
         await gateway.replica(BRISK).create(gateway.request())
     assert await gateway.states() == ["up"]
     assert await gateway.is_free()
-
-
-async def test_a_refusal_is_not_the_requests_when_the_retry_budget_kept_the_others_from_being_asked(
-    gateway: Gateway,
-) -> None:
-    await gateway.add(2)
-    await gateway.break_all(*[Status(status=404)] * 2)
-    replica = gateway.replica(monotonic=lambda: 0)
-    for number in range(RETRIES_IN_STOCK):
-        with pytest.raises(RequestRefusedBySfu):
-            await replica.create(gateway.request(f"issuer {number}"))
-    with pytest.raises(AllSfusFailed, match="1 SFU was asked"):
-        await replica.create(gateway.request())
 
 
 async def test_an_sfu_that_cannot_be_connected_to_is_blamed_at_once_and_the_error_says_why(

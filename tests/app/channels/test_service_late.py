@@ -58,7 +58,6 @@ async def test_an_sfu_that_answers_after_its_share_serves_the_request_while_the_
     assert await gateway.states() == ["up", "up"]
 
 
-@pytest.mark.xfail(strict=False, reason="report.lua pins the SFU of the latest attempt, whichever one served")
 async def test_a_late_answer_of_the_first_attempt_is_where_the_issuer_stays(gateway: Gateway) -> None:
     await gateway.add(2)
     first, second = Held(), Held()
