@@ -45,7 +45,6 @@ def _ejected(replica: Replica) -> list[str]:
     [
         "beside others",
         "alone in its region",
-        ),
         "beside drained and full ones",
     ],
 )
