@@ -141,7 +141,7 @@ async def test_no_call_moves_while_redis_is_slow(store: Store, tmp_path: Path, s
         f"{len(result.failed)} of {len(answers)} failed ({result.statuses()}), slowest {result.latency_ms(1):.0f} ms"
     )
     # While one replica waits for Redis and the other has given it up, they may choose for a new issuer differently.
-    # A busy machine may miss the deadline of a request, and with it the call that it would have kept: one is let pass.
+    # A busy machine may miss the deadline of a request, and with it the call that it would have kept: one passes.
     row.record(
         figure,
         kept=moved == split == 0 and not result.failed,
