@@ -136,9 +136,9 @@ async def _poll(session: aiohttp.ClientSession, url: str) -> None:
 
 
 async def _keys_left(store: Store, base: int) -> int:
-    """Return how many keys there are when all that had an end has ended, at most 20 s later."""
+    """Return how many keys there are when all that had an end has ended: outcomes of attempts live for a minute."""
     try:
-        return int(await eventually(lambda: asyncio.to_thread(_few_keys, store, base), timeout_seconds=20))
+        return int(await eventually(lambda: asyncio.to_thread(_few_keys, store, base), timeout_seconds=90))
     except AssertionError:
         return int(await asyncio.to_thread(store.call, "DBSIZE"))
 
