@@ -113,7 +113,9 @@ class Unit:
             found |= dict(re.findall(r"^(\w+)=(.*)$", Path(path).read_text(), re.MULTILINE))
         credentials = self._credentials()
         for variable in [variable for variable in found if variable.endswith("_FILE")]:
-            found[variable] = str(credentials / Path(found[variable]).name)
+            # systemd lets the service's user read it; what is below pytest's folder only root can
+            file = credentials / Path(found.pop(variable)).name
+            found[variable.removesuffix("_FILE")] = file.read_text().strip()
         return found
 
     def _credentials(self) -> Path:
