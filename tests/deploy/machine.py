@@ -29,6 +29,7 @@ for place in /etc /opt /usr/local; do
     mount -t overlay overlay -o lowerdir=$place,upperdir={scratch}$place/upper,workdir={scratch}$place/work $place
 done
 mkdir -p /etc/systemd/system
+mount -t tmpfs tmpfs /mnt
 ip link set lo up
 cd {clone}
 exec bash -euo pipefail {script}

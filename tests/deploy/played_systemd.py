@@ -18,6 +18,8 @@ from typing import Final
 
 UNITS: Final = Path("/etc/systemd/system")
 STATE: Final = Path(os.environ.get("PLAYED_STATE", "/nowhere"))
+CREDENTIALS: Final = Path("/mnt/credentials")
+"""As `/run/credentials` of systemd: a file system of the fresh machine that a service's user can reach."""
 _SETTLE_S: Final = 3.0
 """A program that has a wrong setting has ended by then."""
 
@@ -111,26 +113,20 @@ class Unit:
             found[variable] = value
         for path in self._values("EnvironmentFile"):
             found |= dict(re.findall(r"^(\w+)=(.*)$", Path(path).read_text(), re.MULTILINE))
-        credentials = self._credentials()
-        for variable in [variable for variable in found if variable.endswith("_FILE")]:
-            # systemd lets the service's user read it; what is below pytest's folder only root can
-            file = credentials / Path(found.pop(variable)).name
-            found[variable.removesuffix("_FILE")] = file.read_text().strip()
+        self._hand_over_credentials()
         return found
 
-    def _credentials(self) -> Path:
-        directory = STATE / "credentials" / self.name
+    def _hand_over_credentials(self) -> None:
+        directory = CREDENTIALS / self.name
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
         for entry in self._values("LoadCredential"):
             credential, _, path = entry.partition(":")
             shutil.copyfile(path, directory / credential)
-        for shown in (STATE, STATE / "credentials", directory):
-            shown.chmod(0o755)
-        return directory
+            (directory / credential).chmod(0o444)
 
     def _values(self, key: str) -> list[str]:
-        text = self._text.replace("%i", self.instance).replace("%d", str(STATE / "credentials" / self.name))
+        text = self._text.replace("%i", self.instance).replace("%d", str(CREDENTIALS / self.name))
         return re.findall(rf"^{key}=(.*)$", text, re.MULTILINE)
 
 
