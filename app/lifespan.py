@@ -26,7 +26,7 @@ from app.channels.setup_watch import SetupWatch
 from app.dashboard.counters import ChannelCounter
 from app.dashboard.fleet_watch import FleetView
 from app.dashboard.history import History
-from app.errors import RegistryUnavailable, SettingsError
+from app.errors import SETTINGS_EXIT_CODE, RegistryUnavailable, SettingsError
 from app.events.feed import EventFeed
 from app.logs import logger
 from app.regions.choice import RegionChooser
@@ -38,7 +38,7 @@ from app.registry.availability import RegistryAvailability
 from app.registry.client import close_client, connect, drop_connections
 from app.registry.fleet_reader import FleetReader
 from app.registry.registry import Registry
-from app.registry.schema_version import SCHEMA_EXIT_CODE, SchemaRefused, SchemaWatch
+from app.registry.schema_version import SchemaRefused, SchemaWatch
 from app.registry.scripts import RedisClient
 from app.registry.snapshot import Snapshot, SnapshotPage, SnapshotReader
 from app.rescue.service import Rescue
@@ -149,7 +149,7 @@ async def _claim_schema(stack: AsyncExitStack, registry: Registry, *, ends_proce
         await stack.enter_async_context(SchemaWatch(registry.claim_schema).running())
     except SchemaRefused:
         if ends_process:
-            stack.callback(asyncio.get_running_loop().call_soon, sys.exit, SCHEMA_EXIT_CODE)
+            stack.callback(asyncio.get_running_loop().call_soon, sys.exit, SETTINGS_EXIT_CODE)
         raise
 
 

@@ -3,10 +3,11 @@
 import asyncio
 import signal
 
+from app.errors import SETTINGS_EXIT_CODE
 from app.logs import logger
 from app.registry.client import close_client, connect
 from app.registry.registry import Registry
-from app.registry.schema_version import SCHEMA_EXIT_CODE, SchemaRefused, SchemaWatch
+from app.registry.schema_version import SchemaRefused, SchemaWatch
 from app.rescue.service import Rescue
 from app.settings.model import Settings
 from app.sweeper import Sweeper, patience_of
@@ -36,6 +37,6 @@ async def sweep_until_told(settings: Settings) -> None:
                 log.info("sweeping")
                 await done.wait()
     except SchemaRefused:
-        raise SystemExit(SCHEMA_EXIT_CODE) from None
+        raise SystemExit(SETTINGS_EXIT_CODE) from None
     finally:
         await close_client(client)

@@ -27,10 +27,11 @@ from app.errors import (
     RegistryUnavailable,
     RouteClosed,
 )
+from app.names import NAME_PATTERN
 from app.registry.availability import RegistryAvailability
 from app.registry.registry import Registry
 from app.registry.sfus import SfuReport
-from app.settings.model import NAME_PATTERN, Settings
+from app.settings.model import Settings
 from app.upstream.addresses import AddressGuard, parse_address, sfu_address
 from app.upstream.client import Forwarder, ForwardError
 

@@ -15,9 +15,6 @@ from app.logs import logger
 
 log = logger(__name__)
 
-SCHEMA_EXIT_CODE: Final = 3
-"""The same as for a wrong setting: nothing to retry, somebody has to look."""
-
 _ASK_EVERY_S: Final = 60.0
 _ASK_AGAIN_S: Final = 1.0
 

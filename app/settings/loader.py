@@ -17,6 +17,7 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError as SourceError
 
 from app.errors import SettingsError
+from app.secret_files import with_secret_files
 from app.settings.model import ENV_PREFIX, RETIRED, Settings, setting_names
 
 CONFIG_VARIABLE: Final = ENV_PREFIX + "CONFIG"
@@ -61,7 +62,9 @@ def load_settings(config_file: Path | None = None, environ: Mapping[str, str] = 
         config_file = Path(environ[CONFIG_VARIABLE])
     document = {} if config_file is None else _read_file(config_file)
     given = {name: value.strip() for name, value in environ.items() if _is_setting(name, value)}
-    variables = _with_secret_files({name: value for name, value in given.items() if value})
+    variables = with_secret_files(
+        {name: value for name, value in given.items() if value}, (ENV_PREFIX + secret for secret in SECRETS)
+    )
     _refuse_unknown(variables)
     if not variables.keys().isdisjoint(_STATIC_SFUS):
         document.pop("sfu", None)  # the environment replaces the SFUs of the file
@@ -95,26 +98,6 @@ def load_serving_settings(config_file: Path | None = None) -> Settings:
     if missing := settings.missing_to_serve():
         raise SettingsError(missing)
     return settings
-
-
-def _with_secret_files(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return `variables` with each `<secret>_FILE` replaced by the content of its file."""
-    values = dict(variables)
-    for name in (ENV_PREFIX + secret for secret in SECRETS):
-        file = values.pop(f"{name}_FILE", None)
-        if file is None:
-            continue
-        if name in values:
-            raise SettingsError(f"{name} and {name}_FILE: give one of them")
-        try:
-            values[name] = Path(file).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise SettingsError(f"{name}_FILE: cannot read {file}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise SettingsError(f"{name}_FILE: {file} is not text") from None
-        if not values[name]:
-            raise SettingsError(f"{name}_FILE: {file} is empty")
-    return values
 
 
 def _read_file(config_file: Path) -> dict[str, Any]:

@@ -24,14 +24,12 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.crypto.tokens import Key
+from app.names import NAME_PATTERN
 from app.settings.redis_url import parse_redis_url
 from app.settings.trusted_proxies import TrustedProxies
 from app.upstream.addresses import PRIVATE_NETWORKS, AddressGuard, IpNetwork, literal_ip, sfu_address
 
 ENV_PREFIX: Final = "SFU_GATEWAY_"
-
-NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-"""Names that become part of a Redis key: regions, tenants, namespaces."""
 
 DEFAULT_REGION: Final = "default"
 """The region of an SFU that names none."""

@@ -27,18 +27,14 @@ from random import Random
 from typing import Final
 
 from app.background import in_background
+from app.errors import SETTINGS_EXIT_CODE, SettingsError
 from app.systemd import ready
 from app.upstream.addresses import AddressGuard
 from app.upstream.client import Forwarder, ForwardError
 from app.upstream.stats import ChannelStats, sessions_in
 from workers.agent.checks import check_all, check_gateway
 from workers.agent.server import Page, Pages, serving
-from workers.agent.settings import (
-    SETTINGS_EXIT_CODE,
-    AgentSettings,
-    AgentSettingsError,
-    load_agent_settings,
-)
+from workers.agent.settings import AgentSettings, load_agent_settings
 from workers.agent.sfu import LocalSfu, ProcessWatch, WrongKey
 from workers.agent.usage import Cgroup, Usage, UsageMeter, cgroup_at, shared_cgroup
 from workers.heartbeats import GatewayLink, HeartbeatFailed, Heartbeats, Payload, posting
@@ -269,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         settings = load_agent_settings()
-    except AgentSettingsError as error:
+    except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(SETTINGS_EXIT_CODE) from None
     if "--check" in (sys.argv[1:] if arguments is None else arguments):

@@ -6,7 +6,6 @@ business.
 
 import ipaddress
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -15,18 +14,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.crypto.tokens import Key
+from app.errors import SettingsError
+from app.names import NAME_PATTERN
+from app.secret_files import with_secret_files
 from app.upstream.addresses import sfu_address
-
-SETTINGS_EXIT_CODE: Final = 3
 
 SECRETS: Final = ("SFU_GATEWAY_REGISTRATION__KEY", "AUTH_KEY")
 """Settings that are secrets."""
-
-REGION_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-
-
-class AgentSettingsError(Exception):
-    """One or more settings are wrong. The message names each; it never shows a value."""
 
 
 def _split(value: object) -> object:
@@ -90,7 +84,7 @@ class AgentSettings(BaseSettings):
         Field(alias="SFU_GATEWAY_REGISTRATION__KEY"),
     ] = None
     """Base64 key that signs the heartbeats: the gateway's `registration.key`. Not needed with auth none."""
-    region: Annotated[str, Field(alias="SFU_REGION", pattern=REGION_PATTERN)] = "default"
+    region: Annotated[str, Field(alias="SFU_REGION", pattern=NAME_PATTERN)] = "default"
     """Where the SFU is."""
     auth_key: Annotated[SecretStr, AfterValidator(_auth_key), Field(alias="AUTH_KEY")]
     """The SFU's own base64 key."""
@@ -143,34 +137,20 @@ class AgentSettings(BaseSettings):
 
 
 def load_agent_settings() -> AgentSettings:
-    """Read the settings from the environment. Raises `AgentSettingsError`."""
+    """Read the settings from the environment. Raises `SettingsError`."""
+    given = with_secret_files(os.environ, SECRETS)
+    secrets: dict[str, Any] = {name: given[name] for name in SECRETS if given.get(name)}
     try:
-        return AgentSettings(**_secrets_in_files(os.environ))
+        return AgentSettings(**secrets)
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False, include_context=False)
-        raise AgentSettingsError("\n".join(_explain(problem) for problem in problems)) from None
+        raise SettingsError("\n".join(_explain(problem) for problem in problems)) from None
 
 
 def variable_names() -> list[str]:
     """Every environment variable that is a setting of the agent."""
     names = [str(field.alias) for field in AgentSettings.model_fields.values()]
     return names + [f"{name}_FILE" for name in SECRETS]
-
-
-def _secrets_in_files(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the secrets that are in files: `<variable>_FILE` names one, for systemd and container secrets."""
-    found: dict[str, Any] = {}
-    for name in SECRETS:
-        file = environ.get(f"{name}_FILE", "").strip()
-        if not file:
-            continue
-        if environ.get(name):
-            raise AgentSettingsError(f"{name} and {name}_FILE: give one of them")
-        try:
-            found[name] = Path(file).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise AgentSettingsError(f"{name}_FILE: cannot read {file}: {type(error).__name__}") from None
-    return found
 
 
 def _explain(problem: Any) -> str:
