@@ -3,7 +3,7 @@
 Names are those on the wire. Endpoints answer with them (`app.api.responses`).
 """
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -287,6 +287,3 @@ class Problem(Document):
     """The field that is not valid, with `invalid_field`."""
     clockDifferenceSeconds: int | None = None  # noqa: N815
     """By how much the sender's clock is ahead of the gateway's, where a token is refused for its time."""
-
-
-JsonObject = dict[str, Any]

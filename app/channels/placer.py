@@ -10,7 +10,6 @@ from app.logs import logger
 from app.registry.availability import RegistryAvailability
 from app.registry.placements import (
     Busy,
-    Confirmation,
     Confirmed,
     ConfirmedPlacement,
     ForwardOutcome,
@@ -106,23 +105,7 @@ class Placer:
 
     async def _confirm(self, calls: Sequence[ConfirmedPlacement]) -> list[Confirmed]:
         memory = self._local.memory
-        return await self._registry.confirm(
-            *(
-                Confirmation(
-                    id=call.id,
-                    tenant=call.tenant,
-                    issuer=call.issuer,
-                    address=call.address,
-                    uuid=call.uuid,
-                    generation=memory.dated(call).generation,
-                    age_ms=memory.now_ms - call.confirmed_at,
-                    caller=call.caller,
-                    channel_key_fingerprint=call.channel_key_fingerprint,
-                    is_limited=call.is_limited,
-                )
-                for call in calls
-            )
-        )
+        return await self._registry.confirm(*map(memory.dated, calls), now_ms=memory.now_ms)
 
     async def record_outcome(self, report: ForwardOutcome) -> None:
         """Say how forwarding ended. Fails open: the channel exists whether or not it is counted."""

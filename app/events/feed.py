@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 
 from app.background import in_background
 from app.errors import RegistryUnavailable
-from app.events.event import Event, read_event
+from app.events.event import GAP, Event, read_event
 from app.registry.registry import Registry
 
 _POLL_S: Final = 0.25
@@ -138,7 +138,7 @@ def _gap(dropped: Frame, first: Frame) -> Frame:
     """Tell a viewer that events up to `dropped` are not replayed; `first` is the next one it gets."""
     event: Event = {
         "id": dropped.id,
-        "type": "gap",
+        "type": GAP,
         "address": "",
         "region": "",
         "reason": f"older events are not replayed; the next one is {first.id}",

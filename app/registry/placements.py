@@ -115,23 +115,6 @@ class ForwardOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Confirmation:
-    """A channel that exists and was made without the registry."""
-
-    id: str
-    tenant: str
-    issuer: str
-    address: str
-    uuid: str
-    generation: int = 0
-    age_ms: int = 0
-    """How long ago the SFU answered, by a clock that only moves forward."""
-    caller: str = ""
-    channel_key_fingerprint: str = ""
-    is_limited: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class ChannelOwner:
     """Who has a channel: its tenant, its SFU, and the caller's address that the SFU knows it by."""
 
@@ -150,14 +133,3 @@ class Confirmed:
     """The living SFU or the tenant that has the same uuid and keeps it."""
     is_repeated: bool = False
     """Whether this attempt had been counted before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A call that an SFU has, or had before it went down or restarted."""
-
-    tenant: str
-    issuer: str
-    """The issuer, followed by `#` and a fingerprint where two channel keys share it."""
-    confirmed_at: int
-    """When its channel was confirmed last, in ms of Redis' clock."""

@@ -23,9 +23,7 @@ from app.registry.keys import NEWEST_SCHEMA, OLDEST_SCHEMA, SCHEMA, Keys
 from app.registry.losses import Cursor, Loss, LostCall, RescueResult, Suspect
 from app.registry.placements import (
     Busy,
-    Call,
     ChannelOwner,
-    Confirmation,
     Confirmed,
     ConfirmedPlacement,
     ForwardOutcome,
@@ -229,16 +227,16 @@ class Registry:
         is_repeated = code == "repeated"
         return Confirmed(outcome.result == "created" and bool(won), _owner(tenant, address), is_repeated)
 
-    async def confirm(self, *confirmations: Confirmation) -> list[Confirmed]:
+    async def confirm(self, *calls: ConfirmedPlacement, now_ms: int) -> list[Confirmed]:
         """Confirm channels that were made without the registry, in batches; the later confirmation wins.
 
-        A channel on an SFU that has gone or has registered anew since is skipped.
+        `now_ms` is of the clock by which the calls were confirmed: only their ages count. A channel on an SFU that
+        has gone or has registered anew since is skipped.
         """
         confirmed: list[Confirmed] = []
-        for start in range(0, len(confirmations), _BATCH):
-            arguments = [
-                part for each in confirmations[start : start + _BATCH] for part in _confirmation(each)
-            ]
+        for start in range(0, len(calls), _BATCH):
+            batch = calls[start : start + _BATCH]
+            arguments = [part for call in batch for part in _confirmation(call, now_ms - call.confirmed_at)]
             replies = await self._run(self._scripts.confirm, *arguments)
             confirmed += [Confirmed(bool(won), _owner(tenant, address)) for won, tenant, address in replies]
         return confirmed
@@ -252,19 +250,6 @@ class Registry:
         """Return who has a channel, while it is remembered."""
         text = await self._read("get", self.keys.channel(uuid))
         return ChannelOwner(*text.split(" ", 2)) if text else None
-
-    async def sfu_of_channel(self, uuid: str) -> str | None:
-        """Return the address of the SFU that has a channel, while it is remembered."""
-        owner = await self.channel_owner(uuid)
-        return owner.address if owner else None
-
-    async def calls_of(self, address: str, *, first: int = 0, count: int = 100) -> list[Call]:
-        """Return calls of an SFU, the oldest confirmation first, from rank `first`; of one that is lost, too."""
-        entries = await self._read(
-            "zrange", self.keys.calls(address), first, first + count - 1, withscores=True
-        )
-        calls = ((*str(name).partition(":"), int(score)) for name, score in entries)
-        return [Call(tenant, issuer, confirmed_at) for tenant, _, issuer, confirmed_at in calls]
 
     async def key_of(self, address: str) -> Key | None:
         """Return the key of a living SFU, or `None`. Raises `UnsealError`."""
@@ -399,14 +384,6 @@ class Registry:
             await self._read("exists", keys.load(region), keys.ejected(region), keys.overloaded(region))
         )
 
-    async def has_selectable(self, region: str) -> bool:
-        """Whether an SFU in `region` may take a new channel."""
-        return bool(await self._read("exists", self.keys.load(region)))
-
-    async def count_selectable(self) -> int:
-        """Return how many SFUs may take a new channel."""
-        return cast("int", await self._read("zcard", self.keys.load()))
-
     async def ping(self) -> None:
         """Return when Redis answers."""
         await self._read("ping")
@@ -508,7 +485,7 @@ class Registry:
         )
         return cast("Literal['ended', 'alive', 'mass']", reply)
 
-    async def all_calls_of(self, address: str) -> list[str]:
+    async def calls_of(self, address: str) -> list[str]:
         """Return the names of all calls of an SFU, `tenant:issuer`, the oldest confirmation first."""
         return cast("list[str]", await self._read("zrange", self.keys.calls(address), 0, -1))
 
@@ -592,18 +569,18 @@ def _owner(tenant: str, address: str) -> ChannelOwner | None:
     return ChannelOwner(tenant, address) if address else None
 
 
-def _confirmation(confirmation: Confirmation) -> tuple[Argument, ...]:
+def _confirmation(call: ConfirmedPlacement, age_ms: int) -> tuple[Argument, ...]:
     return (
-        confirmation.id,
-        confirmation.tenant,
-        _utf8(confirmation.issuer),
-        confirmation.channel_key_fingerprint,
-        confirmation.address,
-        confirmation.generation,
-        _utf8(confirmation.uuid),
-        max(0, confirmation.age_ms),
-        confirmation.caller,
-        int(confirmation.is_limited),
+        call.id,
+        call.tenant,
+        _utf8(call.issuer),
+        call.channel_key_fingerprint,
+        call.address,
+        call.generation,
+        _utf8(call.uuid),
+        max(0, age_ms),
+        call.caller,
+        int(call.is_limited),
     )
 
 

@@ -111,7 +111,7 @@ class Announcer:
 
     async def _open(self, loss: Loss) -> None:
         """Hand the calls of `loss` to the queues of their Odoos."""
-        names = await self._registry.all_calls_of(loss.address)
+        names = await self._registry.calls_of(loss.address)
         job = Job(loss, self._position)
         batches: dict[tuple[str, str], list[str]] = defaultdict(list)
         untold: Counter[str] = Counter()

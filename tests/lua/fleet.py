@@ -13,8 +13,8 @@ from app.events.event import read_event
 from app.registry.keys import Keys
 from app.registry.placements import (
     Busy,
-    Confirmation,
     Confirmed,
+    ConfirmedPlacement,
     ForwardOutcome,
     Outcome,
     Placement,
@@ -131,21 +131,30 @@ class Fleet:
         await self.beat(address)
         assert await self.registry.probe(address, answered=True) == "half-open"
 
-    async def confirm(self, address: str = A, issuer: str = "issuer", **confirmation: Any) -> Confirmed:
+    async def confirm(
+        self, address: str = A, issuer: str = "issuer", age_ms: int = 0, **confirmation: Any
+    ) -> Confirmed:
         """Confirm a channel that was made without the registry."""
         [confirmed] = await self.registry.confirm(
-            Confirmation(
+            ConfirmedPlacement(
                 **{
                     "id": f"offline request of {issuer}",
                     "tenant": "default",
-                    "issuer": issuer,
-                    "address": address,
                     "uuid": f"channel of {issuer}",
                 }
-                | confirmation
-            )
+                | confirmation,
+                issuer=issuer,
+                address=address,
+                confirmed_at=-age_ms,
+            ),
+            now_ms=0,
         )
         return confirmed
+
+    async def owner_of(self, uuid: str) -> str | None:
+        """The address of the SFU that has a channel, while it is remembered."""
+        owner = await self.registry.channel_owner(uuid)
+        return owner.address if owner else None
 
     async def reserved(self, address: str = A) -> float:
         """Sessions that are promised to an SFU and not reported yet."""

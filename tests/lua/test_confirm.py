@@ -2,7 +2,7 @@
 
 from redis.asyncio import Redis
 
-from app.registry.placements import Confirmation, ConfirmedPlacement, Placement
+from app.registry.placements import ConfirmedPlacement, Placement
 from tests.lua.fleet import KEY, A, B, Fleet
 
 
@@ -13,7 +13,7 @@ async def test_the_issuer_keeps_its_sfu(fleet: Fleet, redis: Redis) -> None:
     fleet.wait(1_000)
     again = await fleet.select()
     assert (again.address, again.reason, again.uuid) == (A, "sticky", "channel of issuer")
-    assert await fleet.registry.sfu_of_channel("channel of issuer") == A
+    assert await fleet.owner_of("channel of issuer") == A
     assert await redis.pttl(fleet.keys.placement("default", "issuer")) > 0
 
 
@@ -84,7 +84,8 @@ async def test_a_channel_on_an_sfu_that_has_gone_is_skipped(fleet: Fleet, redis:
 async def test_many_are_confirmed_at_once(fleet: Fleet) -> None:
     await fleet.beat()
     answers = await fleet.registry.confirm(
-        *(Confirmation(f"{number}", "default", f"{number}", A, f"uuid {number}") for number in range(60))
+        *(ConfirmedPlacement("default", f"{number}", A, f"uuid {number}", 0) for number in range(60)),
+        now_ms=0,
     )
     assert [answer.is_placed for answer in answers] == [True] * 60
     assert len(await fleet.registry.calls_of(A)) == 60

@@ -37,7 +37,7 @@ async def test_a_call_of_an_sfu_that_signed_off_is_lost(fleet: Fleet) -> None:
     await fleet.registry.sign_off(A, KEY)
     loss = await last_loss(fleet)
     assert (loss.reason, loss.lives, loss.may_be_mass) == ("down", False, False)
-    assert await fleet.registry.all_calls_of(A) == [CALL]
+    assert await fleet.registry.calls_of(A) == [CALL]
     assert await found(fleet, loss) == ["first"]
 
 
@@ -63,7 +63,7 @@ async def test_a_call_that_was_answered_is_never_found_again(fleet: Fleet) -> No
     await place_elsewhere(fleet)
     await fleet.registry.sign_off(A, KEY)
     await fleet.registry.settle_calls(await last_loss(fleet), {CALL: "p2p"})
-    assert await fleet.registry.all_calls_of(A) == []
+    assert await fleet.registry.calls_of(A) == []
     assert await fleet.registry.rescue_totals() == {"moved": 0, "kept": 0, "p2p": 1, "failed": 0, "ms": 0} | {
         "ms": (await fleet.registry.rescue_totals())["ms"]
     }
@@ -79,7 +79,7 @@ async def test_a_call_that_is_being_moved_is_placed_elsewhere_though_its_sfu_liv
     await fleet.registry.find_calls(loss, [CALL], moving_ms=60_000)
     assert (await fleet.place(uuid="second")).address == B
     assert (await fleet.select()).address == B
-    assert await fleet.registry.all_calls_of(A) == []
+    assert await fleet.registry.calls_of(A) == []
 
 
 @pytest.mark.parametrize("others", [0, 1])

@@ -110,7 +110,7 @@ async def test_another_process_under_the_same_key_is_a_restart_in_place(fleet: F
     ]
     status = await fleet.registry.describe(A)
     assert (status.state, status.failures, status.reserved) == ("selectable", 0, 0)
-    assert [call.issuer for call in await fleet.registry.calls_of(A)] == ["issuer"]
+    assert await fleet.registry.calls_of(A) == ["default:issuer"]
     await fleet.beat(A, instance="two", sessions=900)
     moved = await fleet.select()
     assert (moved.address, moved.reason) == (B, "least-load")
@@ -192,7 +192,6 @@ async def test_another_region_moves_the_sfu(fleet: Fleet) -> None:
     await fleet.beat(A, region="us")
     assert (await fleet.listed("eu"), await fleet.listed("us")) == (set(), {A})
     assert not await fleet.registry.has_region("eu")
-    assert not await fleet.registry.has_selectable("eu")
     assert await fleet.registry.has_region("us")
     with pytest.raises(NoSfuAvailable):
         await fleet.select(groups=(("eu",),))

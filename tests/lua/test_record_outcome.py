@@ -28,7 +28,7 @@ async def ejected_for_ms(fleet: Fleet, address: str = A) -> int:
 async def test_a_created_channel_is_remembered(fleet: Fleet, redis: Redis) -> None:
     await fleet.beat()
     await fleet.place()
-    assert await fleet.registry.sfu_of_channel("channel of issuer") == A
+    assert await fleet.owner_of("channel of issuer") == A
     ttl_ms = fleet.policy.affinity_ttl_ms
     assert ttl_ms - 10_000 < await redis.pttl(fleet.keys.channel("channel of issuer")) <= ttl_ms
 
@@ -94,7 +94,7 @@ async def test_a_uuid_belongs_to_the_first_living_sfu_and_its_tenant(pair: Fleet
         answer = await pair.report("created", address, f"{number}", tenant=tenant, uuid="uuid")
         assert answer.uuid_owner is not None
         assert (answer.uuid_owner.tenant, answer.uuid_owner.address) == ("default", A)
-    assert await pair.registry.sfu_of_channel("uuid") == A
+    assert await pair.owner_of("uuid") == A
     await pair.registry.sign_off(A, KEY)
     assert (await pair.report("created", B, "late", tenant="other", uuid="uuid")).uuid_owner is None
     owner = await pair.registry.channel_owner("uuid")
@@ -107,8 +107,8 @@ async def test_an_sfu_lists_its_calls(pair: Fleet) -> None:
     pair.wait(1_000)
     await pair.place("two")
     await pair.report("created", B, "one", id="moved", uuid="moved")
-    assert [(call.tenant, call.issuer) for call in await pair.registry.calls_of(A)] == [("default", "two")]
-    assert [call.issuer for call in await pair.registry.calls_of(B)] == ["one"]
+    assert await pair.registry.calls_of(A) == ["default:two"]
+    assert await pair.registry.calls_of(B) == ["default:one"]
     pair.wait(pair.policy.affinity_ttl_ms)
     await pair.beat(A)
     assert await pair.registry.calls_of(A) == []

@@ -16,7 +16,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from redis.asyncio import Redis
 
 from app.errors import AddressLeased, NoSfuAvailable, Overloaded, UnknownSfu
-from app.registry.placements import Busy, Confirmation, ForwardOutcome, Outcome, Placement, PlacementRequest
+from app.registry.placements import (
+    Busy,
+    ConfirmedPlacement,
+    ForwardOutcome,
+    Outcome,
+    Placement,
+    PlacementRequest,
+)
 from app.registry.sfus import SfuReport
 from tests.lua.fleet import KEY, OTHER_KEY, A, B, C, D, Fleet
 from tests.lua.model import JOIN_MS, LOCK_MS, MAX_SESSIONS, OPEN_MS, POLICY, THRESHOLD_MS, is_due, verdict
@@ -256,13 +263,13 @@ class History(RuleBasedStateMachine):
     @rule(issuer=ISSUERS, address=ADDRESSES, age_ms=st.sampled_from([0, 500, 5_000]))
     def a_placement_without_redis_is_told(self, issuer: str, address: str, age_ms: int) -> None:
         self.requests += 1
-        confirmation = Confirmation(
-            f"offline {self.requests}", "default", issuer, address, f"{issuer} at {address}", age_ms=age_ms
+        call = ConfirmedPlacement(
+            "default", issuer, address, f"{issuer} at {address}", -age_ms, id=f"offline {self.requests}"
         )
-        [confirmed] = self.do(self.registry.confirm(confirmation))
+        [confirmed] = self.do(self.registry.confirm(call, now_ms=0))
         if confirmed.is_placed:
             self.channels[issuer] = Channel(address, int(self.facts(address)["generation"]))
-            self.winners[issuer] = confirmation.id
+            self.winners[issuer] = call.id
 
     @rule(data=st.data())
     def a_replica_dies(self, data: st.DataObject) -> None:

@@ -15,8 +15,8 @@ from app.errors import NoSfuAvailable, Overloaded, RegistryUnavailable, TenantLi
 from app.registry.availability import RegistryAvailability
 from app.registry.placements import (
     Busy,
-    Confirmation,
     Confirmed,
+    ConfirmedPlacement,
     ForwardOutcome,
     Outcome,
     Placement,
@@ -266,7 +266,9 @@ async def test_what_the_registry_did_not_hear_of_is_told_when_it_is_back(
     await replica.report("created", placement)
     await replica.mend()
     registry = replica.fleet.registry
-    assert await registry.sfu_of_channel("channel of issuer") == placement.address
+    owner = await registry.channel_owner("channel of issuer")
+    assert owner is not None
+    assert owner.address == placement.address
     replica.fleet.wait(2_600)  # a request that holds the placement and never reports loses it
     again = await replica.select()
     assert (again.address, again.reason, again.is_local) == (placement.address, "sticky", False)
@@ -279,15 +281,15 @@ async def test_what_is_placed_while_that_is_told_is_told_too(
     await replica.report("created", await replica.select("first"), "first")
     confirm = replica.fleet.registry.confirm
 
-    async def confirm_slowly(*confirmations: Confirmation) -> list[Confirmed]:
-        if confirmations[0].issuer == "first":
+    async def confirm_slowly(*calls: ConfirmedPlacement, now_ms: int) -> list[Confirmed]:
+        if calls[0].issuer == "first":
             await replica.report("created", await replica.select("second"), "second")
-        return await confirm(*confirmations)
+        return await confirm(*calls, now_ms=now_ms)
 
     monkeypatch.setattr(replica.fleet.registry, "confirm", confirm_slowly)
     await replica.mend()
     assert replica.switch.uses_registry
-    assert await replica.fleet.registry.sfu_of_channel("channel of second")
+    assert await replica.fleet.owner_of("channel of second")
 
 
 async def test_so_is_what_was_on_its_way_when_the_registry_came_back(replica: Replica) -> None:
@@ -306,9 +308,9 @@ async def test_what_could_not_be_told_is_told_the_next_time(
     await replica.report("created", await replica.select())
     confirm = replica.fleet.registry.confirm
 
-    async def lose_the_connection(*confirmations: Confirmation) -> list[Confirmed]:
+    async def lose_the_connection(*calls: ConfirmedPlacement, now_ms: int) -> list[Confirmed]:
         replica.cut()
-        return await confirm(*confirmations)
+        return await confirm(*calls, now_ms=now_ms)
 
     monkeypatch.setattr(replica.fleet.registry, "confirm", lose_the_connection)
     await replica.mend()
@@ -316,7 +318,7 @@ async def test_what_could_not_be_told_is_told_the_next_time(
     monkeypatch.setattr(replica.fleet.registry, "confirm", confirm)
     await replica.mend()
     assert replica.switch.uses_registry
-    assert await replica.fleet.registry.sfu_of_channel("channel of issuer")
+    assert await replica.fleet.owner_of("channel of issuer")
 
 
 # Known calls (S4)

@@ -315,7 +315,7 @@ async def test_an_sfu_that_was_restarted_gives_a_new_channel_and_it_is_remembere
     sfu.channels.clear()
     after = await replica.create(gateway.request())
     assert after.channel.uuid != before.channel.uuid
-    assert await gateway.fleet.registry.sfu_of_channel(after.channel.uuid) == sfu.address
+    assert await gateway.fleet.owner_of(after.channel.uuid) == sfu.address
 
 
 # Not too many retries
