@@ -50,6 +50,10 @@ end
 
 for i = 1, math.min(#due, limit) do
   local node = node_read(due[i])
+  if not node then -- silent for so long, with no sweeper running, that its hash has run out
+    redis.call('ZREM', key('sfus'), due[i])
+    redis.call('HINCRBY', key('fleet'), 'epoch', 1)
+  end
   if not node or not node_end(node, 'expired', now) then
     redis.call('ZREM', key('deadlines'), due[i])
   end

@@ -96,5 +96,6 @@ node.is_reporting = report.fresh
 node_settle(node, report.fresh, now)
 redis.call('ZADD', key('deadlines'), tostring(now + policy.threshold_ms), address)
 node_save(node, now, learned)
+redis.call('PEXPIRE', key('node', address), policy.threshold_ms + policy.lost_ttl_ms)
 return { 'ok', (node.operator_drain or node.self_draining) and 1 or 0, node.generation,
   change and change ~= 'restarted' and 0 or 1 }

@@ -1,5 +1,4 @@
 --- @include "event_emit"
---- @include "policy"
 --- @include "key"
 --- @include "node_deindex"
 --- @include "policy"

@@ -89,7 +89,9 @@ def test_a_node_reads_well_in_redis_and_shows_no_secret(
     node = dict(zip(words[::2], words[1::2], strict=True)) if isinstance(words, list) else words
     assert node["region"] == "eu-west"
     assert (node["channels"], node["sessions"], node["cpu"], node["memory"]) == ("12", "45", "0.35", "0.48")
+    assert own_server.call("ZSCORE", "{sfu}:load", ADDRESS) == 0.2235
     assert KEY not in str(node)
+    assert 0 < int(own_server.call("TTL", f"{{sfu}}:node:{ADDRESS}")) <= 30 + 600  # and 600 s among the lost
 
 
 def test_channels_go_to_registered_sfus_through_any_replica(deployment: Deployment) -> None:

@@ -175,3 +175,12 @@ async def test_an_sfu_that_ends_shows_its_last_figures_and_no_key(fleet: Fleet) 
     status = await fleet.registry.describe(A)
     assert (status.sessions, status.channels, status.reason) == (7, 2, "expired")
     assert await fleet.registry.key_of(A) is None
+
+
+async def test_an_sfu_whose_hash_has_run_out_unswept_leaves_no_trace(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await fleet.client.delete(fleet.keys.node(A))
+    fleet.wait(fleet.policy.threshold_ms)
+    assert (await fleet.registry.expire()).count == 1
+    assert await fleet.registry.fleet() == []
+    assert await fleet.client.exists(fleet.keys.deadlines, fleet.keys.sfus) == 0

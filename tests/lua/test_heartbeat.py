@@ -349,3 +349,9 @@ async def test_heartbeats_mend_lost_indexes(fleet: Fleet, redis: Redis) -> None:
     assert await fleet.registry.has_region("eu")
     fleet.wait(THRESHOLD_MS)
     assert (await fleet.registry.expire()).count == 1
+
+
+async def test_a_node_that_reports_no_more_runs_out_after_it_was_listed_among_the_lost(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    limit_ms = fleet.policy.threshold_ms + fleet.policy.lost_ttl_ms
+    assert limit_ms - 10_000 < await fleet.client.pttl(fleet.keys.node(A)) <= limit_ms
