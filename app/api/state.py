@@ -44,3 +44,9 @@ class State(TypedDict):
     metrics: Metrics
     description: bytes
     """The OpenAPI document, rendered."""
+
+
+def expire_views(state: State) -> None:
+    """Let the next reader of health, dashboard or gauges see what has just been done through this replica."""
+    for view in (state["reader"], state["health"], state["watch"]):
+        view.expire()

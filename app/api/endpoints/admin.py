@@ -12,7 +12,7 @@ from app.api.credentials import verify_admin
 from app.api.request_context import client_of, note, request_id_of
 from app.api.responses import respond
 from app.api.schemas import ExplainedSfu, Explanation, Hint, OrderDone
-from app.api.state import State
+from app.api.state import State, expire_views
 from app.errors import InvalidField, MalformedBody, Refused, TooManyFailures
 from app.registry.placements import PlacementRequest
 from app.upstream.addresses import parse_address
@@ -121,6 +121,5 @@ async def _order(request: Request[State]) -> dict[str, Any]:
 def _done(request: Request[State], action: Action, address: str) -> Response:
     note(request.scope, sfu=address)
     audit(request, action)
-    for view in (request.state["reader"], request.state["health"], request.state["watch"]):
-        view.expire()  # the next reader sees what was done
+    expire_views(request.state)
     return respond(OrderDone(status="ok", address=address))

@@ -8,7 +8,7 @@ from app.api.credentials import verify_registration
 from app.api.request_context import note
 from app.api.responses import respond
 from app.api.schemas import HeartbeatReply
-from app.api.state import State
+from app.api.state import State, expire_views
 from app.errors import BadInput, Refused, TooManyFailures
 from app.registration.service import Reply, read_heartbeat
 
@@ -24,6 +24,8 @@ async def take_heartbeat(request: Request[State]) -> Response:
         raise
     if reply.change is not None:
         audit(request, reply.change)
+    if reply.change == "signed_off":  # it is gone at once, while a registration may take a second to show
+        expire_views(request.state)
     return respond(HeartbeatReply.of(reply))
 
 
