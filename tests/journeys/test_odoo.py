@@ -64,7 +64,7 @@ def check_arrived(asked: Passed, version: Version, key: Key, channel: int) -> No
     assert (asked.method, asked.path) == ("GET", "/v1/channel")
     assert re.fullmatch(r"Bearer [\w-]+\.[\w-]+\.[\w-]+", asked.headers["authorization"])
     claims: dict[str, Any] = claims_of(asked.token, key, "strict", now=time.time())
-    assert 30 < claims.pop("exp") - time.time() <= 60
+    assert 360 < claims.pop("exp") - time.time() <= 390  # longer than any difference of clocks that registers
     assert claims == {"iss": f"{BASE_URL}:channel:{channel}", **key_for_browsers(version)}
     forwarded = {name: value for name, value in asked.headers.items() if name.startswith("x-forwarded-")}
     host = PUBLIC_URL.removeprefix("https://")
@@ -86,7 +86,8 @@ def test_every_version_gets_a_channel_and_the_sfu_all_it_needs(deployment: Deplo
             stored = Odoo(version, replica.url, GATEWAY_KEY).join(channel)
             assert stored is not None, version
             assert stored.url == PUBLIC_URL
-            check_arrived(tap.passed[-1], version, key, channel)
+            asked = [each for each in tap.passed if each.path != "/v1/stats"]  # which is asked for once
+            check_arrived(asked[-1], version, key, channel)
         assert fleet.state(fleet.addresses[0])["channels"] == len(VERSIONS)
 
 

@@ -239,7 +239,7 @@ def assert_redis_is_called_away(process: Process, snapshot: int) -> None:
     """The log says which SFUs the replica goes on with, and no password."""
     lines = [json.loads(line) for line in process.output.splitlines() if '"registry_away"' in line]
     assert [line["snapshot"] for line in lines] == [snapshot]
-    assert "ConnectionError" in lines[0]["detail"]
+    assert "SSLCertVerificationError" in lines[0]["detail"]
     assert "certificate verify failed" in lines[0]["cause"]
     assert PASSWORD not in process.output
 

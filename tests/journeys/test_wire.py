@@ -178,7 +178,7 @@ BROKEN = [
 LONG = [
     Case("a target of 9 kB", get(b"/" + b"x" * 9_000), (414,), True),
     Case("a target of 40 kB", get(b"/" + b"x" * 40_000), (414,), True),
-    Case("a query of 9 kB behind a request", NOOP + get(b"/v1/noop?" + b"x" * 9_000), (200, 414), True),
+    Case("a query of 9 kB behind a request", NOOP + get(b"/v1/noop?" + b"x" * 9_000), (200,), True),
     Case("40 kB behind a request", NOOP + get(b"/v1/noop?" + b"x" * 40_000), (200,), True),
     Case("a method of 40 kB", b"G" * 40_000, (400, 414), True),
     Case("a header of 40 kB", get(b"/v1/noop", b"a: " + b"x" * 40_000), (431,), True),
