@@ -1,11 +1,13 @@
 """`GET /v1/health`, and the probes of load balancers and Kubernetes."""
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from app.api.endpoints.admin import authorize
 from app.api.endpoints.dashboard import page_response
 from app.api.health_report import mode_of
+from app.api.responses import respond
+from app.api.schemas import Ready, ResultOk, StatusOk
 from app.api.state import State
 from app.errors import RegistryUnavailable
 
@@ -26,17 +28,17 @@ async def health(request: Request[State]) -> Response:
 
 async def noop(_: Request[State]) -> Response:
     """Answer as the predecessor does."""
-    return JSONResponse({"status": "ok"})
+    return respond(StatusOk(status="ok"))
 
 
 async def sfu_noop(_: Request[State]) -> Response:
     """Answer as an SFU does."""
-    return JSONResponse({"result": "ok"})
+    return respond(ResultOk(result="ok"))
 
 
 async def livez(_: Request[State]) -> Response:
     """The process is alive. Never depends on Redis: restarting a replica does not mend a store."""
-    return JSONResponse({"status": "ok"})
+    return respond(StatusOk(status="ok"))
 
 
 async def readyz(request: Request[State]) -> Response:
@@ -44,7 +46,7 @@ async def readyz(request: Request[State]) -> Response:
     switch = request.state["switch"]
     if not switch.uses_registry and not switch.snapshot.nodes:
         raise RegistryUnavailable("the registry does not answer, and this replica has not seen the fleet yet")
-    return JSONResponse({"status": "ok", "mode": mode_of(switch)})
+    return respond(Ready(status="ok", mode=mode_of(switch)))
 
 
 def _prefers_html(accept: str) -> bool:
