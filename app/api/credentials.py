@@ -10,7 +10,7 @@ from starlette.types import Scope
 from app.api.request_context import caller_of, header_of
 from app.api.state import State
 from app.auth.tenants import Caller
-from app.channels.disconnects import DisconnectRefused
+from app.channels.disconnects import DisconnectOrder, DisconnectRefused
 from app.crypto.claims import Claims
 from app.crypto.tokens import bearer_token
 from app.errors import CredentialsInvalid, GatewayError, RouteClosed, TooManyFailures
@@ -32,10 +32,10 @@ def verify_registration(request: Request[State]) -> Claims:
         _refuse(request, error)
 
 
-def verify_disconnect(request: Request[State], token: str) -> None:
-    """Let a disconnect's token pass. Raises `DisconnectRefused` or `TooManyFailures`."""
+def verify_disconnect(request: Request[State], token: str) -> DisconnectOrder:
+    """Return what a disconnect's token orders. Raises `DisconnectRefused` or `TooManyFailures`."""
     try:
-        request.state["disconnects"].check(token)
+        return request.state["disconnects"].read(token)
     except DisconnectRefused as error:
         if isinstance(error.__cause__, CredentialsInvalid):
             _refuse(request, error)

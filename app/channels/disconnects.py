@@ -38,6 +38,15 @@ class ChannelDirectory(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class DisconnectOrder:
+    """A verified disconnect: whose it is, and which sessions of which channels are to end."""
+
+    tenant: Tenant
+    sessions: Mapping[str, Any]
+    claims: Claims
+
+
+@dataclass(frozen=True, slots=True)
 class Disconnected:
     """What became of a disconnect."""
 
@@ -68,24 +77,34 @@ class Disconnects:
         self._timeout_s = timeout_s
         self._clock = clock
 
-    async def forward(self, token: str, client: str) -> Disconnected:
+    def read(self, token: str) -> DisconnectOrder:
+        """Return what `token` orders.
+
+        Raises:
+            DisconnectRefused: no gateway key signed `token`, it has expired, or it names no sessions.
+        """
+        try:
+            tenant, claims = self._tenants.claims_of(token)
+            return DisconnectOrder(tenant, sessions_of(claims), claims)
+        except Refused as error:
+            raise DisconnectRefused(error.detail) from error
+
+    async def forward(self, order: DisconnectOrder, client: str) -> Disconnected:
         """Tell each SFU which of its sessions to end; `client` is the caller's address.
 
         A tenant reaches its own channels only. The SFU is told the caller's address that the channel was created
         from, because odoo/sfu ends sessions of channels of the same address only.
 
         Raises:
-            DisconnectRefused: no gateway key signed `token`, it has expired, or it names no sessions.
             RegistryUnavailable: Redis is away, so no replica knows where the channels are.
         """
-        tenant, sessions, claims = self._read(token)
         parts: dict[tuple[str, str], dict[str, Any]] = defaultdict(dict)
-        for uuid, ids in sessions.items():
+        for uuid, ids in order.sessions.items():
             channel = await self._directory.channel_owner(uuid)
-            if channel is not None and channel.tenant in ("", tenant.name):
+            if channel is not None and channel.tenant == order.tenant.name:
                 parts[channel.address, channel.caller or client][uuid] = ids
         told = await asyncio.gather(
-            *(self._tell(address, claims, part, caller) for (address, caller), part in parts.items())
+            *(self._tell(address, order.claims, part, caller) for (address, caller), part in parts.items())
         )
         failed = {address for (address, _), is_told in zip(parts, told, strict=True) if not is_told}
         addresses = dict.fromkeys(address for address, _ in parts)
@@ -93,19 +112,8 @@ class Disconnects:
         return Disconnected(
             len(addresses) - len(failed),
             tuple(address for address in addresses if address in failed),
-            len(sessions) - known,
+            len(order.sessions) - known,
         )
-
-    def check(self, token: str) -> None:
-        """Raise `DisconnectRefused` for a token that `forward` would refuse."""
-        self._read(token)
-
-    def _read(self, token: str) -> tuple[Tenant, Mapping[str, Any], Claims]:
-        try:
-            tenant, claims = self._tenants.claims_of(token)
-            return tenant, sessions_of(claims), claims
-        except Refused as error:
-            raise DisconnectRefused(error.detail) from error
 
     async def _tell(
         self, address: str, claims: dict[str, Any], sessions: dict[str, Any], client: str

@@ -251,7 +251,8 @@ class Channels:
         claims = request.caller.claims | {"exp": int(self._wall_clock()) + SFU_TOKEN_LIFE_SECONDS}
         if placement.has_other_key:  # an SFU gives one caller's issuer one channel, whatever its key
             claims["iss"] = f"{claims['iss']}#{request.caller.channel_key_fingerprint}"
-            log.warning("issuer_shared", request_id=request.id, sfu=placement.address, detail=_SHARED)
+            if placement.reason != "sticky":
+                log.warning("issuer_shared", request_id=request.id, sfu=placement.address, detail=_SHARED)
         try:
             token = key.sign(claims)
         except (ValueError, TypeError, RecursionError) as error:

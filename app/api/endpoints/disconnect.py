@@ -14,9 +14,9 @@ async def disconnect(request: Request[State]) -> Response:
     """Answer 200 with what was done, 422 on a bad token; the body is the bare token, as SFUs take it."""
     body = await request.body()
     token = body.decode("utf-8", "replace").strip()
-    verify_disconnect(request, token)
+    order = verify_disconnect(request, token)
     client = client_of(request.scope, request.state["settings"].trust_proxy)
     with request.state["budgets"].disconnects:
-        done = await request.state["disconnects"].forward(token, client)
+        done = await request.state["disconnects"].forward(order, client)
     note(request.scope, told=done.sfus, failed=list(done.failed), unknown=done.unknown)
     return respond(Disconnected(sfus=done.sfus, failed=list(done.failed), unknownChannels=done.unknown))

@@ -39,7 +39,7 @@ class Gateway:
         """A disconnect as Odoo sends it."""
         now = int(Clock().now)
         token = key.sign({"sessionIdsByChannel": sessions, "exp": now + 20} | claims)
-        return await self.disconnects.forward(token, CLIENT)
+        return await self.disconnects.forward(self.disconnects.read(token), CLIENT)
 
     def told(self) -> list[list[Any]]:
         """The sessions that each SFU was told to end, by its requests."""
@@ -115,10 +115,14 @@ async def test_a_tenant_reaches_its_own_channels_only_and_under_the_address_they
         disconnects = Disconnects(tenants, directory, forwarder, timeout_s=3, clock=Clock())
         sessions = {"ours": [1], "ours too": [2], "theirs": [3]}
         claims = {"sessionIdsByChannel": sessions, "exp": int(Clock().now) + 20}
-        assert await disconnects.forward(GATEWAY_KEY.sign(claims), CLIENT) == Disconnected(1, (), 1)
+        assert await disconnects.forward(disconnects.read(GATEWAY_KEY.sign(claims)), CLIENT) == Disconnected(
+            1, (), 1
+        )
         told = {call.remote_address: call.claims["sessionIdsByChannel"] for call in sfu.calls}
         assert told == {"198.51.100.1": {"ours": [1]}, "198.51.100.2": {"ours too": [2]}}
-        assert await disconnects.forward(theirs.sign(claims), CLIENT) == Disconnected(1, (), 2)
+        assert await disconnects.forward(disconnects.read(theirs.sign(claims)), CLIENT) == Disconnected(
+            1, (), 2
+        )
         assert sfu.calls[-1].claims["sessionIdsByChannel"] == {"theirs": [3]}
 
 
