@@ -12,6 +12,7 @@ import httpx
 from app.events.event import Event, unpack_event
 from tests.journeys.deployment import GATEWAY_KEY, REGISTRATION_KEY, Deployment
 from tests.support.engines import RedisServer
+from tests.support.sfus import UNTROUBLED
 from tests.support.waiting import eventually_sync
 
 ADDRESS = "http://127.0.0.1:9"
@@ -72,12 +73,7 @@ def test_a_heartbeat_to_one_replica_is_seen_by_the_other_at_once(deployment: Dep
         "reserved": 0,
         "cpuUsage": 0.35,
         "memoryUsage": 0.48,
-        "state": "selectable",
-        "reason": "",
-        "errors": 0,
-        "lastError": "",
-        "lastErrorAt": 0,
-        "sharedAddress": False,
+        **UNTROUBLED,
     }
 
 

@@ -16,3 +16,13 @@ SFU: Final = SfuStatus(
     channels=8,
 )
 """One that is well."""
+
+UNTROUBLED: Final = {
+    "state": "selectable",
+    "reason": "",
+    "errors": 0,
+    "lastError": "",
+    "lastErrorAt": 0,
+    "sharedAddress": False,
+}
+"""What `/v1/health` says of the troubles of an SFU that has none."""

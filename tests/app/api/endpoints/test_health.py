@@ -15,6 +15,7 @@ from app.registry.sfus import SfuReport, SfuStatus
 from app.settings.model import HealthSettings, RedisSettings, Settings
 from tests.support.apps import running_app
 from tests.support.ports import HOST, free_port
+from tests.support.sfus import UNTROUBLED
 
 KEY = Key(b"the key of this SFU and no other")
 SETTINGS = Settings(key=(KEY,))
@@ -61,12 +62,7 @@ async def test_the_document_has_the_documented_shape() -> None:
                 "reserved": 0,
                 "cpuUsage": 0.35,
                 "memoryUsage": 0.48,
-                "state": "selectable",
-                "reason": "",
-                "errors": 0,
-                "lastError": "",
-                "lastErrorAt": 0,
-                "sharedAddress": False,
+                **UNTROUBLED,
             }
         ],
     }
