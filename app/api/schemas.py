@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.diagnosis import trouble as diagnosis
+from app.diagnosis.facts import Facts
+from app.diagnosis.rules import diagnose
 from app.regions.table import HintSource
 from app.registry.explain import Candidate
 from app.registry.sfus import SfuStatus
@@ -114,10 +117,11 @@ class Sfu(Document):
     """Milliseconds since the last heartbeat."""
     state: str = ""
     """`selectable`, or why it takes no new channels: `full`, `overloaded`, `ejected`, `half-open`, `draining`,
-    `drained`, `expired` or `down`."""
+    `drained`, `expired`, `signed-off` or `lost`."""
     reason: str = ""
-    """Of `ejected` and `half-open`: `failed` or `misconfigured`; of `overloaded`: the figure; of `draining`:
-    `operator` or `sfu`; of `down`: how it ended."""
+    """Of `ejected` and `half-open`: `failed` or `misconfigured`; of `full`: `sessions`; of `overloaded`: `cpu`,
+    `memory` or `load`; of `draining` and `drained`: `operator` or `sfu`; of `lost`: `expired` or
+    `unreachable`."""
     errors: int = 0
     """Attempts since its last success that created no channel, whoever was to blame."""
     lastError: str = ""  # noqa: N815
@@ -146,7 +150,7 @@ class Sfu(Document):
             memoryUsage=sfu.memory,
             heartbeatAgeMs=sfu.heartbeat_age_ms,
             state=sfu.state,
-            reason=sfu.down_reason if sfu.state == "down" else sfu.reason,
+            reason=sfu.reason,
             errors=sfu.errors,
             lastError=sfu.last_error,
             lastErrorAt=sfu.last_error_at,
@@ -164,6 +168,95 @@ class Health(Document):
     selectable: int
     """How many SFUs may take a new channel."""
     sfus: list[Sfu]
+
+
+class Subject(Document):
+    """What a trouble is about."""
+
+    kind: diagnosis.SubjectKind
+    name: str
+    """Address of the SFU, name of the region or host of the replica; empty where there is one only."""
+    region: str
+    """Of an SFU or a region; else empty."""
+
+
+class Cause(Document):
+    """What is known of the reason of a trouble."""
+
+    lastError: str  # noqa: N815
+    """The last error or status, free of secrets; empty where there is none."""
+    agoMs: int | None  # noqa: N815
+    """How long ago that was, in milliseconds; null where it is not known."""
+    count: int
+    """How often it happened; 0 where it is not counted."""
+    likely: str
+    """What probably explains it; empty where nothing is known."""
+
+
+class Trouble(Document):
+    """One thing that is wrong."""
+
+    code: diagnosis.Code
+    """Stable; the name of its section in the runbooks."""
+    severity: diagnosis.Severity
+    """`error`: calls fail, or people are cut off. `warning`: calls are served, and a person should look."""
+    what: str
+    """One plain sentence."""
+    subject: Subject
+    sinceMs: int | None  # noqa: N815
+    """For how long it has been so, in milliseconds; null where it is not known."""
+    calls: int
+    """Calls on the SFUs that are concerned."""
+    people: int
+    """People in those calls."""
+    cause: Cause
+    command: str
+    """What to run first."""
+    runbook: str
+    """What to do: page and section of the docs."""
+
+    @classmethod
+    def of(cls, trouble: diagnosis.Trouble) -> "Trouble":
+        """Return a trouble as the diagnosis route shows it."""
+        subject, cause = trouble.subject, trouble.cause
+        return cls(
+            code=trouble.code,
+            severity=trouble.severity,
+            what=trouble.what,
+            subject=Subject(kind=subject.kind, name=subject.name, region=subject.region),
+            sinceMs=trouble.since_ms,
+            calls=trouble.calls,
+            people=trouble.people,
+            cause=Cause(
+                lastError=cause.last_error, agoMs=cause.ago_ms, count=cause.count, likely=cause.likely
+            ),
+            command=trouble.command,
+            runbook=trouble.runbook,
+        )
+
+
+class Diagnosis(Document):
+    """What is wrong."""
+
+    ok: bool
+    """Whether nothing is wrong."""
+    summary: str
+    """The fleet in one line."""
+    ageMs: int  # noqa: N815
+    """How old the figures are, in milliseconds: they stay while Redis is away."""
+    troubles: list[Trouble]
+    """The worst first; empty when nothing is wrong."""
+
+    @classmethod
+    def of(cls, facts: Facts, *, age_ms: int = 0) -> "Diagnosis":
+        """Return what is wrong by `facts`, whose figures of SFUs are `age_ms` old."""
+        troubles = diagnose(facts)
+        return cls(
+            ok=not troubles,
+            summary=facts.fleet.summary if facts.fleet else "the fleet is not known",
+            ageMs=age_ms,
+            troubles=[Trouble.of(trouble) for trouble in troubles],
+        )
 
 
 class Hint(Document):

@@ -7,6 +7,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
@@ -85,6 +86,16 @@ async def examine(patient: Patient) -> AsyncIterator[Finding]:
         return
     for check in (version, persistence, eviction, memory, scripts, sweeper, orphans, clock_skew):
         yield await _guarded(check, patient)
+
+
+async def unfitness(patient: Patient) -> list[Finding]:
+    """Return what makes a Redis that answers unfit, by checks that cost little; and clocks that differ."""
+    found = [await _guarded(check, patient) for check in (version, persistence, eviction, memory)]
+    unfit = [finding for finding in found if finding.severity == Severity.ERROR]
+    with suppress(RegistryUnavailable, RedisError, OSError):
+        skew = await clock_skew(patient)
+        unfit += [skew] if skew.severity > Severity.OK else []
+    return unfit
 
 
 async def _guarded(check: Check, patient: Patient) -> Finding:

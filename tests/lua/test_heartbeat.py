@@ -105,7 +105,7 @@ async def test_another_process_under_the_same_key_is_a_restart_in_place(fleet: F
     assert await fleet.events(A) == [
         "up registered",
         "down failed",
-        "breaker-open failures",
+        "breaker-open failed",
         "restarted instance",
     ]
     status = await fleet.registry.describe(A)

@@ -67,7 +67,7 @@ def test_a_better_region_comes_first() -> None:
     assert verdicts(fleet, B, groups=groups) == "b chosen, a other-region, c region-not-allowed"
 
 
-@pytest.mark.parametrize("state", ["draining", "drained", "ejected", "full", "overloaded", "expired", "down"])
+@pytest.mark.parametrize("state", ["draining", "drained", "ejected", "full", "overloaded", "expired", "lost"])
 def test_an_sfu_that_takes_no_channels_is_listed_with_its_state(state: Any) -> None:
     assert verdicts([sfu(A, state=state, tier=""), sfu(B, 0.9)], B) == f"b chosen, a {state}"
 
