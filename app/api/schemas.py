@@ -3,6 +3,7 @@
 Names are those on the wire. Endpoints answer with them (`app.api.responses`).
 """
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.diagnosis import trouble as diagnosis
 from app.diagnosis.facts import Facts
 from app.diagnosis.rules import diagnose
+from app.regions.choice import RegionChoice
 from app.regions.table import HintSource
-from app.registry.explain import Candidate
+from app.registry.explain import Candidate, Explained
 from app.registry.sfus import SfuStatus
 
 if TYPE_CHECKING:
@@ -285,7 +287,12 @@ class ExplainedSfu(Document):
     address: str
     region: str
     verdict: str
-    """`chosen`, `tied`, `sticky`, or why it would be passed over."""
+    """`chosen`, `sticky` (it keeps its call here) or `last-resort` of the winner; else why it is passed over."""
+    state: str = ""
+    """As in `/v1/health`."""
+    reason: str = ""
+    hasCall: bool = False  # noqa: N815
+    """Whether the issuer's call is, or was, there."""
     score: float
     """What candidates are compared by; the lowest wins."""
     terms: Terms
@@ -303,6 +310,9 @@ class ExplainedSfu(Document):
             address=sfu.address,
             region=sfu.region,
             verdict=candidate.verdict,
+            state=sfu.state,
+            reason=sfu.reason,
+            hasCall=candidate.has_call,
             score=candidate.score,
             terms=Terms(
                 sessions=sfu.sessions_term,
@@ -323,8 +333,22 @@ class Explanation(Document):
     hint: Hint
     groups: list[list[str]]
     """Groups of regions, in the order in which they are tried; `*` is the whole fleet."""
+    answer: str = ""
+    """Where the call goes, in a sentence or two."""
     candidates: list[ExplainedSfu]
-    """Every SFU, the best first."""
+    """Every SFU: the winner, the one that has or had the call, then the best first. Without a winner those that
+    refuse the call come first.
+    """
+
+    @classmethod
+    def of(cls, choice: RegionChoice, explained: Explained) -> "Explanation":
+        """Return an explanation as the explain route shows it."""
+        return cls(
+            hint=Hint(**asdict(choice.hint)),
+            groups=[list(group) for group in choice.groups],
+            answer=explained.answer,
+            candidates=[ExplainedSfu.of(candidate) for candidate in explained.candidates],
+        )
 
 
 class AddressOrder(Document):

@@ -18,7 +18,7 @@ from app.errors import (
     TenantLimitReached,
     UnknownSfu,
 )
-from app.registry.explain import Candidate, Decision, explain
+from app.registry.explain import Decision, Explained, explain
 from app.registry.keys import NEWEST_SCHEMA, OLDEST_SCHEMA, SCHEMA, Keys
 from app.registry.losses import Cursor, Loss, LostCall, RescueResult, Suspect
 from app.registry.placements import (
@@ -354,8 +354,8 @@ class Registry:
         position = str(entries[-1][0]) if entries else after or "0-0"
         return position, [_confirmed(fields) for _, fields in entries]
 
-    async def explain(self, request: PlacementRequest) -> list[Candidate]:
-        """Return every candidate of a would-be placement, the best first, with the reason it would lose.
+    async def explain(self, request: PlacementRequest) -> Explained:
+        """Return where a call would be placed, and of every candidate the reason it would lose.
 
         A dry run: nothing is reserved, and nobody waits for it.
         """

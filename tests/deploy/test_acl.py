@@ -136,7 +136,7 @@ async def _place_everywhere(registry: Registry, failing: str) -> None:
     assert isinstance(placed, Placement)
     assert registry.open_key(placed) == Key(b"s" * 32)
     assert await registry.channel_owner("uuid-7")
-    assert await registry.explain(PlacementRequest("explained", "issuer-0"))
+    assert (await registry.explain(PlacementRequest("explained", "issuer-0"))).candidates
     call = ConfirmedPlacement("default", "confirmed", placed.address, "u", 0, id="offline")
     assert (await registry.confirm(call, now_ms=0))[0].is_placed
     position, confirmed = await registry.recent_confirmations("", 10)

@@ -172,7 +172,7 @@ async def test_a_wrong_key_puts_an_sfu_out_at_once(pair: Fleet) -> None:
     assert (status.state, status.reason) == ("ejected", "misconfigured")
     assert await pair.events(A) == [
         "up registered",
-        "breaker-open failed",
+        "breaker-open misconfigured",
         "misconfigured misconfigured",
     ]
 
