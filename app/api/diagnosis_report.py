@@ -50,6 +50,7 @@ class DiagnosisReport:
         )
         self._one_at_a_time = asyncio.Lock()
         self._findings: Sequence[Finding] = ()
+        self._denied: set[str] = set()
         self._examined_at = float("-inf")
         self._found: Diagnosis | None = None
         self._found_at = float("-inf")
@@ -106,7 +107,7 @@ class DiagnosisReport:
     async def _examine(self) -> None:
         if self._patient.settings.redis.url is None or self._clock() - self._examined_at < _EXAMINE_EVERY_S:
             return
-        self._findings = await unfitness(self._patient)
+        self._findings = await unfitness(self._patient, self._denied)
         self._examined_at = self._clock()
 
     def _age_ms(self) -> int:

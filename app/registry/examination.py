@@ -6,8 +6,7 @@ Each check asks for one thing and says what it found; one that must not ask says
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
@@ -88,13 +87,23 @@ async def examine(patient: Patient) -> AsyncIterator[Finding]:
         yield await _guarded(check, patient)
 
 
-async def unfitness(patient: Patient) -> list[Finding]:
-    """Return what makes a Redis that answers unfit, by checks that cost little; and clocks that differ."""
-    found = [await _guarded(check, patient) for check in (version, persistence, eviction, memory)]
-    unfit = [finding for finding in found if finding.severity == Severity.ERROR]
-    with suppress(RegistryUnavailable, RedisError, OSError):
-        skew = await clock_skew(patient)
-        unfit += [skew] if skew.severity > Severity.OK else []
+async def unfitness(patient: Patient, denied: set[str]) -> list[Finding]:
+    """Return what makes a Redis that answers unfit, by checks that cost little; and clocks that differ.
+
+    Checks that this user may not run are added to `denied` and not tried again: `ACL LOG` would fill with them.
+    """
+    unfit = []
+    for check, least in ((clock_skew, Severity.WARNING), *((each, Severity.ERROR) for each in _CHEAP)):
+        if check.__name__ in denied:
+            continue
+        try:
+            finding = await check(patient)
+        except (RegistryUnavailable, RedisError, OSError) as error:
+            if trouble_of(error).code == "noperm":
+                denied.add(check.__name__)
+            continue
+        if finding.severity >= least:
+            unfit.append(finding)
     return unfit
 
 
@@ -242,6 +251,9 @@ async def clock_skew(patient: Patient) -> Finding:
     if abs(skew) > SKEW_WARNING_S:
         return Finding("clock skew", Severity.WARNING, found, "run NTP on both")
     return Finding("clock skew", Severity.OK, found)
+
+
+_CHEAP: Final[Sequence[Check]] = (version, persistence, eviction, memory)
 
 
 def _value(reply: Any) -> str:

@@ -59,7 +59,7 @@ class RedisSource:
             signs, fleet = await read_signs(self._patient), await self._registry.fleet()
         except RegistryUnavailable as error:
             return Diagnosis.of(Facts(bounds, redis=trouble_of(error), redis_name=name))
-        findings = await unfitness(self._patient)
+        findings = await unfitness(self._patient, set())
         return Diagnosis.of(
             Facts(bounds, fleet=examine_fleet(fleet, bounds), signs=signs, findings=findings, redis_name=name)
         )
