@@ -156,4 +156,6 @@ async def test_lost_replies_make_no_second_placement(store: Store, tmp_path: Pat
 
 def _is_unreserved(primary: RedisServer, fleet: RunningFleet) -> bool:
     # A registration writes the field with its first reservation.
-    return all(float(primary.call("HGET", f"{{sfu}}:node:{each}", "recent") or 0) == 0 for each in fleet.addresses)
+    return all(
+        float(primary.call("HGET", f"{{sfu}}:node:{each}", "recent") or 0) == 0 for each in fleet.addresses
+    )
