@@ -1,4 +1,4 @@
-"""The Redis user of docs/operations.md has the rights that the gateway needs, and no other."""
+"""The Redis user of docs/redis.md has the rights that the gateway needs, and no other."""
 
 import re
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ NOT_FOR_THE_GATEWAY: Final = (
 
 def documented_rights(where: str = "acl") -> list[str]:
     """Return the words of a documented `ACL SETUSER`, the command's own name left out."""
-    text = (ROOT / "docs" / "operations.md").read_text()
+    text = (ROOT / "docs" / "redis.md").read_text()
     block = re.search(rf"<!-- {where}: begin -->\s+```\n(.*?)```\s+<!-- {where}: end -->", text, re.DOTALL)
     assert block is not None
     return block[1].replace("PASSWORD", PASSWORD).split()[2:]
