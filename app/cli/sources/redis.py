@@ -46,7 +46,7 @@ class RedisSource:
 
     async def sfus(self) -> list[Sfu]:
         """Return every SFU."""
-        return [Sfu.of(sfu) for sfu in await self._registry.fleet()]
+        return [Sfu.of(sfu) for sfu in await self._registry.fleet.sfus()]
 
     async def explain(self, question: PlacementQuery) -> Explanation:
         """Do what the gateway does, from the tokens' tenant to the candidates."""
@@ -61,7 +61,7 @@ class RedisSource:
             groups=choice.groups,
             allow=tenant.region_allow,
         )
-        candidates = await self._registry.explain(request)
+        candidates = await self._registry.fleet.explain(request)
         return Explanation(
             hint=Hint(**asdict(choice.hint)),
             groups=[list(group) for group in choice.groups],
@@ -71,7 +71,7 @@ class RedisSource:
     async def _regions(self) -> RegionChooser:
         places = self._settings.region
         extra = [Region(place.name, Point(place.latitude, place.longitude)) for place in places]
-        snapshot = await self._registry.snapshot()
+        snapshot = await self._registry.snapshots.read()
         return RegionChooser(
             RegionTable.load(extra),
             self._settings.balancing.region_fallback,
@@ -81,21 +81,21 @@ class RedisSource:
 
     async def drain(self, address: str, deadline_ms: int, *, move: bool) -> None:
         """Drain."""
-        await self._registry.drain(address, deadline_ms=deadline_ms, move=move)
+        await self._registry.fleet.drain(address, deadline_ms=deadline_ms, move=move)
 
     async def resume(self, address: str) -> None:
         """Resume."""
-        await self._registry.resume(address)
+        await self._registry.fleet.resume(address)
 
     async def forget(self, address: str) -> None:
         """Forget."""
-        await self._registry.forget(address)
+        await self._registry.fleet.forget(address)
 
     async def events(self, after: str | None, *, follow: bool) -> AsyncGenerator[Event]:
         """Read the outbox stream."""
-        last = after or await self._registry.last_event_id()
+        last = after or await self._registry.outbox.last_event_id()
         while True:
-            while entries := await self._registry.events_after(last, _PER_READ):
+            while entries := await self._registry.outbox.events_after(last, _PER_READ):
                 for last, fields in entries:
                     yield read_event(last, fields)
             if not follow:

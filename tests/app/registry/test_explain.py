@@ -144,7 +144,7 @@ async def test_a_placement_picks_what_the_explanation_says(
             exclude=tuple(exclude),
             allow=None if allow is None else tuple(allow),
         )
-        said = {each.sfu.address: each.verdict for each in await fleet.registry.explain(request)}
+        said = {each.sfu.address: each.verdict for each in await fleet.registry.fleet.explain(request)}
         sticky = {address for address, verdict in said.items() if verdict in ("sticky", "last-resort")}
         best = {address for address, verdict in said.items() if verdict in ("chosen", "tied")}
         assert not (sticky and best)
@@ -164,20 +164,20 @@ async def _placed(fleet: Fleet) -> None:
 
 async def _happen(fleet: Fleet, address: str, what: str) -> None:
     try:
-        before = await fleet.registry.describe(address)
+        before = await fleet.registry.fleet.describe(address)
     except UnknownSfu:
         return
     if what == "drained":
-        await fleet.registry.drain(address)
+        await fleet.registry.fleet.drain(address)
     elif what == "overdue":
-        await fleet.registry.drain(address, deadline_ms=1)
+        await fleet.registry.fleet.drain(address, deadline_ms=1)
         fleet.wait(1)
-        await fleet.registry.finish_drains()
+        await fleet.registry.sweeps.finish_drains()
     elif what == "gone":
-        await fleet.registry.sign_off(address, KEY)
+        await fleet.registry.registrations.sign_off(address, KEY)
     else:
         await fleet.fail(address, times=1 if what in ("failed", "recovered") else 5)
         if what == "half-open":
-            await fleet.registry.probe(address, answered=True)
+            await fleet.registry.sweeps.probe(address, answered=True)
         if what in ("recovered", "opened"):
             await fleet.beat(address, region=before.region, sessions=before.sessions)
