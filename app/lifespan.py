@@ -107,7 +107,7 @@ async def open_resources(
     app.state.before_stop.append(feed.close)
     await stack.enter_async_context(feed.running())
     history, gauges = History(), FleetGauges(told, registry, Limits.from_settings(settings))
-    reader = FleetReader(registry.fleet_pages, (history, gauges))
+    reader = FleetReader(registry.fleet.pages, (history, gauges))
     await stack.enter_async_context(reader.running())
     watch = FleetView(reader.fleet, lambda: switch.uses_registry, dashboard.render_sfus)
     observer: Observer = told
@@ -169,7 +169,7 @@ def _placing(
 
     async def page(after: str, count: int, after_event: str) -> SnapshotPage:
         asked = registry if switch.uses_registry else patient
-        return await asked.snapshot_page(after, count, after_event)
+        return await asked.snapshots.page(after, count, after_event)
 
     reader = SnapshotReader(page)
 
@@ -197,7 +197,7 @@ def _placing(
         answered_at=lambda: registry.answered_at,
         on_failure=told.store_failed,
         on_snapshot=on_snapshot,
-        initial=registry.static_snapshot(statics),
+        initial=registry.snapshots.of_static(statics),
     )
     told.snapshot_mode.set_function(lambda: float(not switch.uses_registry))
     memory = CallMemory(switch.redis_ms, ttl_ms=settings.affinity.ttl * 1000)

@@ -89,7 +89,7 @@ class Sweeper:
 
     async def tick(self) -> None:
         """Do what is due now, if this sweeper leads. Raises `RegistryUnavailable`."""
-        leads = await self._registry.acquire_lease(self._name, _LEASE_MS)
+        leads = await self._registry.sweeps.acquire_lease(self._name, _LEASE_MS)
         if leads != self._leads:
             log.info("leading" if leads else "standing_by", sweeper=self._name)
             self._leads = leads
@@ -97,15 +97,15 @@ class Sweeper:
             return
         if asyncio.get_running_loop().time() >= self._patient_until:
             await self._expire()
-        while (await self._registry.reap()).has_more:
+        while (await self._registry.sweeps.reap()).has_more:
             pass
-        while (await self._registry.finish_drains()).has_more:
+        while (await self._registry.sweeps.finish_drains()).has_more:
             pass
         await self._relay()
 
     async def _expire(self) -> None:
         while True:
-            sweep = await self._registry.expire()
+            sweep = await self._registry.sweeps.expire()
             if sweep.count:
                 log.info("expired", count=sweep.count)
             if not sweep.has_more:
@@ -121,22 +121,22 @@ class Sweeper:
         """Probe the open breakers whose time is over, if this sweeper leads. Raises `RegistryUnavailable`."""
         if not self._leads:
             return
-        addresses = await self._registry.claim_probes(_PROBE_LEASE_MS)
+        addresses = await self._registry.sweeps.claim_probes(_PROBE_LEASE_MS)
         await asyncio.gather(*(self._probe_one(address) for address in addresses))
 
     async def _probe_one(self, address: str) -> None:
         answered = await self._forwarder.probe(address, _PROBE_TIMEOUT_S)
-        state = await self._registry.probe(address, answered=answered)
+        state = await self._registry.sweeps.probe(address, answered=answered)
         log.info("probed", sfu=address, answered=answered, state=state)
 
     async def _relay(self) -> None:
         """Publish what has happened since the last event that was published."""
-        last = await self._registry.outbox_cursor()
-        while events := await self._registry.events_after(last, _EVENTS_PER_READ):
+        last = await self._registry.outbox.cursor()
+        while events := await self._registry.outbox.events_after(last, _EVENTS_PER_READ):
             for stream_id, fields in events:
-                await self._registry.publish(pack_event(stream_id, fields))
+                await self._registry.outbox.publish(pack_event(stream_id, fields))
                 last = stream_id
-            if not await self._registry.commit_cursor(self._name, last):
+            if not await self._registry.outbox.commit_cursor(self._name, last):
                 return  # another sweeper leads now and goes on from the mark
 
 

@@ -17,10 +17,10 @@ from tests.support.engines import (
     RedisServer,
     any_binary,
     fake_engine,
-    is_ci,
     real_engine,
     required_binary,
 )
+from tests.support.tools import is_ci
 
 hypothesis.settings.register_profile("dev", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)

@@ -88,7 +88,7 @@ class Placer:
         Raises `RegistryUnavailable`; nothing is lost by that.
         """
         memory = self._local.memory
-        if await self._registry.began_at() != self._switch.snapshot.began_at:
+        if await self._registry.snapshots.began_at() != self._switch.snapshot.began_at:
             memory.forget_generations()
             calls = _owners_first(memory.all())
             for start in range(0, len(calls), _AT_ONCE):

@@ -113,10 +113,10 @@ class EventFeed:
 
     async def _poll(self) -> None:
         if self._last_id is None:
-            kept = await self._registry.newest_events(self._replay + 1)
+            kept = await self._registry.outbox.newest_events(self._replay + 1)
             await self._move_on([read_event(*entry) for entry in kept], kept[-1][0] if kept else "0-0")
             return  # viewers take note of where it starts
-        while entries := await self._registry.events_after(self._last_id, _PER_READ):
+        while entries := await self._registry.outbox.events_after(self._last_id, _PER_READ):
             await self._move_on([read_event(*entry) for entry in entries], entries[-1][0])
 
     async def _move_on(self, events: Sequence[Event], newest: str) -> None:

@@ -171,9 +171,9 @@ class Registration:
 
     async def _tell_registry(self, body: HeartbeatBody, key: Key) -> Reply:
         if body.status == "down":
-            was_there = await self._registry.sign_off(body.address, key)
+            was_there = await self._registry.registrations.sign_off(body.address, key)
             return Reply(self._settings.next_ping_ms, False, "signed_off" if was_there else None)
-        answer = await self._registry.heartbeat(
+        answer = await self._registry.registrations.heartbeat(
             SfuReport(
                 address=body.address,
                 region=body.region,

@@ -77,7 +77,7 @@ class StaticSfus:
     async def _register(self, report: SfuReport, *, measure: bool) -> None:
         report = await self._measured(report) if measure else replace(report, is_fresh=False)
         try:
-            await self._registry.heartbeat(report)
+            await self._registry.registrations.heartbeat(report)
         except GatewayError as error:
             log.warning("static_sfu_not_registered", sfu=report.address, code=error.code, detail=error.detail)
 

@@ -227,7 +227,7 @@ async def orphans(patient: Patient) -> Finding:
 
 
 async def _orphans(patient: Patient) -> set[str]:
-    keys, fleet = patient.registry.keys, await patient.registry.fleet()
+    keys, fleet = patient.registry.keys, await patient.registry.fleet.sfus()
     alive = {sfu.address for sfu in fleet if sfu.is_living}
     regions = {sfu.region for sfu in fleet}
     indexes = (keys.load, keys.round_robin, keys.ejected, keys.overloaded)

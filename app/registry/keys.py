@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 SCHEMA: Final = 2
-"""The layout that this version writes. What may change within one, what needs another: docs/operations.md."""
+"""The layout that this version writes. What may change within one, what needs another: docs/upgrade.md."""
 
 OLDEST_SCHEMA: Final = 2
 NEWEST_SCHEMA: Final = 2

@@ -1,7 +1,11 @@
 """Placements as the registry takes and gives them."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from app.errors import NoSfuAvailable, Overloaded, TenantLimitReached
+from app.registry.scripts import Argument, utf8
 
 Reason = Literal["sticky", "least-load", "round-robin", "fallback", "last-resort"]
 Outcome = Literal["created", "failed", "misconfigured", "unblamed"]
@@ -133,3 +137,64 @@ class Confirmed:
     """The living SFU or the tenant that has the same uuid and keeps it."""
     is_repeated: bool = False
     """Whether this attempt had been counted before."""
+
+
+def placement_of(reply: Sequence[Any]) -> Placement | Busy:
+    """Return what a reply of select.lua says. Raises as `Registry.select`."""
+    match reply:
+        case ["placed", address, region, sealed, public_url, reason, locked, uuid, generation, caller, other]:
+            return Placement(
+                address,
+                region,
+                sealed,
+                public_url,
+                reason,
+                bool(locked),
+                uuid,
+                generation=int(generation),
+                caller=caller,
+                has_other_key=bool(other),
+            )
+        case ["wait", wait_ms]:
+            return Busy(int(float(wait_ms)))
+        case ["overloaded", epoch]:
+            raise Overloaded("every SFU this request may use is above a load threshold", epoch=epoch)
+        case ["limit"]:
+            raise TenantLimitReached("the tenant has all the placements it may have")
+        case [_, epoch]:
+            raise NoSfuAvailable("no healthy SFU is registered where this request may go", epoch=epoch)
+        case _:
+            raise AssertionError(f"select.lua replied {reply[0]}")
+
+
+def confirmation_arguments(call: ConfirmedPlacement, age_ms: int) -> tuple[Argument, ...]:
+    """Return the arguments of confirm.lua for one call, confirmed `age_ms` ago."""
+    return (
+        call.id,
+        call.tenant,
+        utf8(call.issuer),
+        call.channel_key_fingerprint,
+        call.address,
+        call.generation,
+        utf8(call.uuid),
+        max(0, age_ms),
+        call.caller,
+        int(call.is_limited),
+    )
+
+
+def confirmed_placement(fields: Mapping[str, str]) -> ConfirmedPlacement:
+    """Return the placement in an entry of the stream of confirmations."""
+    return ConfirmedPlacement(
+        tenant=fields["tenant"],
+        issuer=fields["issuer"],
+        address=fields["address"],
+        uuid=fields["uuid"],
+        confirmed_at=int(fields["at"]),
+        generation=int(fields["generation"]),
+        caller=fields["caller"],
+        channel_key_fingerprint=fields["fingerprint"],
+        has_other_key=fields["other_key"] == "1",
+        id=fields["id"],
+        is_limited=fields["limited"] == "1",
+    )

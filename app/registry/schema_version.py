@@ -7,7 +7,7 @@ process that serves is worth more than one that ends for what may come.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, Self
 
 from app.background import in_background
 from app.errors import RegistryUnavailable
@@ -21,6 +21,18 @@ _ASK_AGAIN_S: Final = 1.0
 
 class SchemaRefused(Exception):
     """The data in Redis has a layout that this version must not work with; the message says what to do."""
+
+    @classmethod
+    def of(cls, code: str, found: str, namespace: str, oldest: int, newest: int) -> Self:
+        """Return the error for a reply of claim_schema.lua: `newer` or `older`."""
+        if code == "newer":
+            known, remedy = f"up to {newest}", "run the version that wrote it"
+        else:
+            known, remedy = f"{oldest} and newer", "upgrade by the version between"
+        return cls(
+            f"the data in Redis (namespace {namespace}) has schema {found}, this version knows {known}: "
+            f"{remedy}, or take a redis.namespace of its own"
+        )
 
 
 class SchemaWatch:

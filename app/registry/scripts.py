@@ -45,6 +45,11 @@ class Script:
     sha: str
 
 
+def utf8(text: str) -> bytes:
+    """Encode text from outside as an argument: JSON can spell half a surrogate pair, UTF-8 cannot."""
+    return text.encode(errors="replace")
+
+
 def load_script(name: str, directory: Path = LUA_DIRECTORY, *, policy: Policy | None = None) -> Script:
     """Read `<directory>/<name>.lua` with each of its includes, and theirs, put in front once.
 

@@ -38,7 +38,7 @@ class Trouble:
 _REFUSALS: Final = (
     ("WRONGPASS", "wrong user name or password (WRONGPASS)", "set the user and password in redis.url"),
     ("NOAUTH", "it wants a password (NOAUTH)", "set the user and password in redis.url"),
-    ("NOPERM", "this user lacks a right (NOPERM)", "grant the rights that docs/operations.md lists"),
+    ("NOPERM", "this user lacks a right (NOPERM)", "grant the rights that docs/redis.md lists"),
     ("MISCONF", "it cannot write to disk (MISCONF)", "free disk space, then see Redis' log"),
     ("READONLY", "it is a read-only replica (READONLY)", "let redis.url name the primary, or Sentinel"),
     ("LOADING", "it is loading its data (LOADING)", "wait until it has loaded"),

@@ -80,7 +80,7 @@ class Announcer:
         if not self._position:
             await self._begin()
         while self._has_room():
-            events = await self._registry.events_after(self._position, _EVENTS_PER_READ)
+            events = await self._registry.outbox.events_after(self._position, _EVENTS_PER_READ)
             for stream_id, fields in events:
                 loss = loss_of(stream_id, fields)
                 if loss is not None:
@@ -102,8 +102,8 @@ class Announcer:
 
     async def _begin(self) -> None:
         """Start at the cursor; the very first time at what happens from now on."""
-        cursor = await self._registry.rescue_cursor()
-        self._position, self._committed = cursor or await self._registry.last_event_id(), cursor or ""
+        cursor = await self._registry.rescues.cursor()
+        self._position, self._committed = cursor or await self._registry.outbox.last_event_id(), cursor or ""
 
     def _has_room(self) -> bool:
         waiting = sum(queue.length for queue in self._queues.values())
@@ -111,13 +111,13 @@ class Announcer:
 
     async def _open(self, loss: Loss) -> None:
         """Hand the calls of `loss` to the queues of their Odoos."""
-        names = await self._registry.calls_of(loss.address)
+        names = await self._registry.rescues.calls_of(loss.address)
         job = Job(loss, self._position)
         batches: dict[tuple[str, str], list[str]] = defaultdict(list)
         untold: Counter[str] = Counter()
         kept = []
         for start in range(0, len(names), MAX_UUIDS):
-            calls = await self._registry.find_calls(loss, names[start : start + MAX_UUIDS])
+            calls = await self._registry.rescues.find_calls(loss, names[start : start + MAX_UUIDS])
             if calls is None:
                 log.warning("rescue_suspended", sfu=loss.address, reason=loss.reason, calls=len(names))
                 return
@@ -141,7 +141,7 @@ class Announcer:
         for detail, count in untold.items():
             log.warning("calls_not_told", sfu=loss.address, calls=count, detail=detail)
         if loss.lives and names:
-            await self._registry.settle_calls(loss, dict.fromkeys(names, "kept"))
+            await self._registry.rescues.settle_calls(loss, dict.fromkeys(names, "kept"))
 
     def _queue(self, base_url: str) -> OdooQueue:
         queue = self._queues.get(base_url)
@@ -174,7 +174,7 @@ class Announcer:
         done = self._jobs[0].before if self._jobs else self._position
         if done == self._committed:
             return True
-        if not await self._registry.commit_cursor(self._name, done, "rescue_cursor"):
+        if not await self._registry.outbox.commit_cursor(self._name, done, "rescue_cursor"):
             return False
         self._committed = done
         return True

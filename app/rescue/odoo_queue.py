@@ -132,7 +132,7 @@ class OdooQueue:
         loss = batch.job.loss
         moving_ms = self._pace.moving_ms if loss.lives else 0
         calls = await self._patiently(
-            lambda: self._registry.find_calls(loss, batch.names, moving_ms=moving_ms)
+            lambda: self._registry.rescues.find_calls(loss, batch.names, moving_ms=moving_ms)
         )
         if calls is None:
             log.warning("rescue_suspended", odoo=self._host, sfu=loss.address, calls=len(batch.names))
@@ -159,7 +159,7 @@ class OdooQueue:
         names = {call.uuid: call.name for call in calls if len(call.uuid) <= MAX_UUID_CHARACTERS}
         if not names:
             raise Refused("the uuids are too long")
-        available = await self._patiently(self._registry.has_other_sfus)
+        available = await self._patiently(self._registry.rescues.has_other_sfus)
         for key in self._targets.keys_of(batch.tenant):
             token = rescue_token(key, batch.job.loss.reason, names, available=available, now=self._epoch())
             try:
@@ -181,7 +181,7 @@ class OdooQueue:
         results = {name: results[name] for name in batch.names if name in results}
         loss, counts = batch.job.loss, Counter(results.values())
         if results:
-            await self._patiently(lambda: self._registry.settle_calls(loss, results))
+            await self._patiently(lambda: self._registry.rescues.settle_calls(loss, results))
         self._drop(batch, list(results))
         say = log.warning if counts["failed"] else log.info
         say(

@@ -42,7 +42,7 @@ class SfuWatch:
             if task.done():
                 del self._tasks[address]
                 task.result()
-        for suspect in await self._registry.find_suspects():
+        for suspect in await self._registry.rescues.find_suspects():
             if suspect.address not in self._tasks:
                 self._tasks[suspect.address] = asyncio.create_task(self._ask(suspect))
 
@@ -61,7 +61,7 @@ class SfuWatch:
                 await self._sleep(_AFTER_ANSWER_S)
                 return
             if now() - since >= (self._after_s / 3 if verdict == "refuses" else self._after_s):
-                outcome = await self._registry.end_unreachable(suspect)
+                outcome = await self._registry.rescues.end_unreachable(suspect)
                 log.warning("sfu_unreachable", sfu=suspect.address, probe=verdict, outcome=outcome)
                 await self._sleep(0 if outcome == "ended" else _AFTER_ANSWER_S)
                 return

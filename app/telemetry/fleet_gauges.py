@@ -107,16 +107,16 @@ class FleetGauges:
         measured here. So the lag does not depend on anybody's clock.
         """
         if not self._last_id:
-            self._last_id = await self._registry.last_event_id()
-        while entries := await self._registry.events_after(self._last_id, _EVENTS_PER_READ):
+            self._last_id = await self._registry.outbox.last_event_id()
+        while entries := await self._registry.outbox.events_after(self._last_id, _EVENTS_PER_READ):
             for _, fields in entries:
                 self._metrics.transitions.labels(fields["type"]).inc()
             self._last_id, self._newest_since = entries[-1][0], self._clock()
-        totals = await self._registry.rescue_totals()
+        totals = await self._registry.rescues.totals()
         self._metrics.rescue_seconds.set(totals.pop("ms") / 1000)
         for result, count in totals.items():
             self._metrics.rescued_calls.labels(result).set(count)
-        waiting = await self._registry.events_after(await self._registry.outbox_cursor(), 1)
+        waiting = await self._registry.outbox.events_after(await self._registry.outbox.cursor(), 1)
         lag_s = 0.0
         if waiting:
             behind_ms = _milliseconds(self._last_id) - _milliseconds(waiting[0][0])

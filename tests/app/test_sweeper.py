@@ -111,7 +111,7 @@ async def test_what_a_dead_replica_held_is_free_again(fleet: Fleet, sweeper: Swe
 
 async def test_a_drain_ends_at_its_deadline(fleet: Fleet, sweeper: Sweeper) -> None:
     await fleet.beat(sessions=5)
-    await fleet.registry.drain(A, deadline_ms=1_000)
+    await fleet.registry.fleet.drain(A, deadline_ms=1_000)
     fleet.wait(1_000)
     for _ in range(2):
         await sweeper.tick()
@@ -120,13 +120,13 @@ async def test_a_drain_ends_at_its_deadline(fleet: Fleet, sweeper: Sweeper) -> N
 
 async def test_the_lost_are_forgotten_after_a_while(fleet: Fleet, sweeper: Sweeper) -> None:
     await fleet.beat()
-    await fleet.registry.sign_off(A, KEY)
+    await fleet.registry.registrations.sign_off(A, KEY)
     fleet.wait(599_999)
     await sweeper.tick()
-    assert [status.address for status in await fleet.registry.fleet()] == [A]
+    assert [status.address for status in await fleet.registry.fleet.sfus()] == [A]
     fleet.wait(1)
     await sweeper.tick()
-    assert await fleet.registry.fleet() == []
+    assert await fleet.registry.fleet.sfus() == []
 
 
 # Recovery
@@ -147,17 +147,17 @@ async def test_an_sfu_with_an_open_breaker_comes_back_by_a_probe_and_a_success(
     fleet.wait(28_000)
     await fleet.beat(sfu.address)
     await sweeper.probe()
-    assert (await fleet.registry.describe(sfu.address)).breaker == "open"
+    assert (await fleet.registry.fleet.describe(sfu.address)).breaker == "open"
 
     await sfu.set_fault(NoFault())
     fleet.wait(58_000)
     await fleet.beat(sfu.address)
     await sweeper.probe()
-    assert (await fleet.registry.describe(sfu.address)).breaker == "half-open"
+    assert (await fleet.registry.fleet.describe(sfu.address)).breaker == "half-open"
     assert [call.path for call in sfu.calls] == ["/v1/noop", "/v1/noop"]
 
     assert (await fleet.place()).address == sfu.address
-    assert (await fleet.registry.describe(sfu.address)).breaker == "closed"
+    assert (await fleet.registry.fleet.describe(sfu.address)).breaker == "closed"
     assert (await fleet.events(sfu.address))[-2:] == ["up recovered", "breaker-closed success"]
 
 
@@ -202,7 +202,7 @@ async def test_events_are_published_in_order_and_once(fleet: Fleet, sweeper: Swe
     await fleet.beat(A)
     await fleet.beat(B)
     await sweeper.tick()
-    await fleet.registry.sign_off(A, KEY)
+    await fleet.registry.registrations.sign_off(A, KEY)
     for _ in range(3):
         await sweeper.tick()
     assert await heard() == [f"up {A}", f"up {B}", f"down {A}"]
@@ -211,7 +211,7 @@ async def test_events_are_published_in_order_and_once(fleet: Fleet, sweeper: Swe
 async def test_a_backlog_of_any_length_is_published(fleet: Fleet, sweeper: Sweeper, heard: Heard) -> None:
     for _ in range(250):
         await fleet.beat()
-        await fleet.registry.sign_off(A, KEY)
+        await fleet.registry.registrations.sign_off(A, KEY)
     await sweeper.tick()
     assert await heard() == [f"up {A}", f"down {A}"] * 250
 
@@ -226,7 +226,7 @@ async def test_what_was_published_and_not_marked_is_published_again(
         raise RegistryUnavailable("mark_relayed: ConnectionError")
 
     with monkeypatch.context() as patch:
-        patch.setattr(fleet.registry, "commit_cursor", crash)
+        patch.setattr(fleet.registry.outbox, "commit_cursor", crash)
         with pytest.raises(RegistryUnavailable):
             await make_sweeper().tick()
     await lose_lease(fleet)
@@ -239,7 +239,7 @@ async def test_a_publisher_that_dies_half_way_leaves_the_rest_to_the_next(
 ) -> None:
     for address in (A, B):
         await fleet.beat(address)
-    publish, published = fleet.registry.publish, 0
+    publish, published = fleet.registry.outbox.publish, 0
 
     async def die_after_one(payload: bytes) -> None:
         nonlocal published
@@ -249,7 +249,7 @@ async def test_a_publisher_that_dies_half_way_leaves_the_rest_to_the_next(
         await publish(payload)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fleet.registry, "publish", die_after_one)
+        patch.setattr(fleet.registry.outbox, "publish", die_after_one)
         with pytest.raises(RegistryUnavailable):
             await make_sweeper().tick()
     await lose_lease(fleet)
@@ -263,7 +263,7 @@ async def test_two_sweepers_publish_once(
     async with make_sweeper().running(), make_sweeper().running():
         for _ in range(10):
             await fleet.beat()
-            await fleet.registry.sign_off(A, KEY)
+            await fleet.registry.registrations.sign_off(A, KEY)
             await asyncio.sleep(0.05)
         await eventually(lambda: _is_relayed(fleet))
     assert await heard() == [f"up {A}", f"down {A}"] * 10
@@ -285,7 +285,7 @@ async def test_another_sweeper_goes_on_where_the_leader_stopped(
 
 
 async def _is_relayed(fleet: Fleet) -> bool:
-    return await fleet.registry.outbox_cursor() == await fleet.registry.last_event_id()
+    return await fleet.registry.outbox.cursor() == await fleet.registry.outbox.last_event_id()
 
 
 # Patience
@@ -303,7 +303,7 @@ async def test_after_redis_was_away_sfus_get_the_time_to_report(
         await asyncio.sleep(0.6)  # at least two rounds
         fleet.wait(30_000)
         server.connected = True
-        await fleet.registry.reap()  # Redis answers again
+        await fleet.registry.sweeps.reap()  # Redis answers again
         await asyncio.sleep(0.6)
         await fleet.beat(B)
         await eventually(lambda: _has(heard, f"down {A}"))

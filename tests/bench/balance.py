@@ -178,7 +178,7 @@ async def spread_equal(server: RedisServer, channels: int, sfus: int) -> int:
     registries = [Registry(client, keys, _policy(1), Sealer([b"s" * 32]), timeout_s=60) for client in clients]
     addresses = [f"http://10.0.0.{number}:8070" for number in range(sfus)]
     for address in addresses:
-        await registries[0].heartbeat(SfuReport(address, "simulated", Key(b"k" * 32)))
+        await registries[0].registrations.heartbeat(SfuReport(address, "simulated", Key(b"k" * 32)))
     requests = [
         PlacementRequest(id=f"request-{number}", issuer=f"call-{number}") for number in range(channels)
     ]

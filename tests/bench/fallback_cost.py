@@ -113,7 +113,7 @@ async def measure_reading(server: RedisServer, size: int, readings: int) -> Read
     client = Redis.from_url(server.url, decode_responses=True)
     async with client:
         registry = Registry(client, Keys(f"fleet-{size}"), POLICY, Sealer([b"s" * 32]), timeout_s=10)
-        reader = SnapshotReader(registry.snapshot_page)
+        reader = SnapshotReader(registry.snapshots.page)
         snapshot = await reader.read()
         placer = SnapshotPlacer(lambda: snapshot, time.monotonic)
         await placer.prepare()

@@ -152,7 +152,7 @@ async def _register(settings: Settings, reports: Sequence[SfuReport]) -> None:
     try:
         registry = Registry.from_settings(client, settings)
         for start in range(0, len(reports), _AT_ONCE):
-            await asyncio.gather(*map(registry.heartbeat, reports[start : start + _AT_ONCE]))
+            await asyncio.gather(*map(registry.registrations.heartbeat, reports[start : start + _AT_ONCE]))
     finally:
         await close_client(client)
 

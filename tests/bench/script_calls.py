@@ -55,7 +55,7 @@ class Fleet:
 
         async def record() -> None:
             for number in numbers:
-                await registry.heartbeat(self._figures(number))
+                await registry.registrations.heartbeat(self._figures(number))
 
         asyncio.run(record())
         return recorder.commands

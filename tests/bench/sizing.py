@@ -1,4 +1,4 @@
-"""What a replica and a Redis carry, for docs/operations.md: `python -m tests.bench.sizing [--quick]`.
+"""What a replica and a Redis carry, for docs/sizing.md: `python -m tests.bench.sizing [--quick]`.
 
 Rates are per second of the measured process' own CPU time: what it would do in a second with a core to itself.
 So other work on the machine lowers them less than it would by the clock.
@@ -28,7 +28,7 @@ from tests.journeys.deployment import REGISTRATION_KEY, Deployment, Replica, cha
 from tests.support.engines import RedisServer
 from tests.support.waiting import eventually_sync
 
-PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
+PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "sizing.md"
 
 COUNTS: Final = (1_000, 10_000)
 FLEETS: Final = (0, 10, 10_000)
@@ -183,7 +183,7 @@ def measure(plan: Plan) -> Figures:
 
 
 def main() -> None:
-    """Measure, print, and bring docs/operations.md up to date."""
+    """Measure, print, and bring docs/sizing.md up to date."""
     quick = is_quick()
     for name, text in tables(measure(QUICK if quick else FULL)).items():
         say(f"{name}\n{text}")

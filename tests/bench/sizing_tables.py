@@ -1,4 +1,4 @@
-"""The tables of docs/operations.md, and its calculation on paper, from measured figures."""
+"""The tables of docs/sizing.md, and its calculation on paper, from measured figures."""
 
 import math
 from collections.abc import Sequence

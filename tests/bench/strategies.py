@@ -131,7 +131,7 @@ class Scripts:
         """Send a heartbeat."""
         view, sfu = self._view, self._view.sfus[number]
         usage = view.sessions[number] / sfu.capacity
-        await self._registry.heartbeat(
+        await self._registry.registrations.heartbeat(
             SfuReport(
                 address=sfu.address,
                 region="simulated",

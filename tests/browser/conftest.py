@@ -10,7 +10,8 @@ from playwright.async_api import Browser
 
 from tests.browser.chromium import Opener, Visit, chromium, find_chromium, visit
 from tests.journeys.deployment import Deployment, Replica, RunningFleet
-from tests.support.engines import RedisServer, is_ci
+from tests.support.engines import RedisServer
+from tests.support.tools import miss
 from tests.support.waiting import eventually_sync
 
 
@@ -43,10 +44,7 @@ async def browser() -> AsyncIterator[Browser]:
     """A headless Chromium."""
     executable = find_chromium()
     if executable is None:
-        reason = "no chromium on PATH (Debian: apt-get install chromium)"
-        if is_ci():
-            pytest.fail(reason)
-        pytest.skip(reason)
+        miss("no chromium on PATH (Debian: apt-get install chromium)")
     async with chromium(executable) as running:
         yield running
 

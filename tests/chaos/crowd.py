@@ -14,7 +14,7 @@ PATIENCE_S: Final = 3.0
 MOST_LANES: Final = 4000
 """Connections of one process. A request that finds all of them busy waits for one, and is given up like others."""
 
-_LANE_REQUESTS: Final = 10
+LANE_REQUESTS: Final = 10
 """Requests on one connection; then it is closed and a new one takes its place."""
 
 
@@ -85,7 +85,7 @@ class Lane(asyncio.Protocol):
         self.is_busy = False
         took_s, status = self._crowd.now() - self.asked_at, self._parser.get_status_code()
         self._crowd.tally.take(status, self._body, took_s, says_when=self._says_when)
-        if self._requests < _LANE_REQUESTS and self._parser.should_keep_alive():
+        if self._requests < self._crowd.lane_requests and self._parser.should_keep_alive():
             self._crowd.rest(self)
         else:
             self._open_transport.close()
@@ -109,7 +109,15 @@ class Lane(asyncio.Protocol):
 class Crowd:
     """All connections of this process."""
 
-    def __init__(self, address: tuple[str, int], requests: Sequence[bytes], *, repeats: bool) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        requests: Sequence[bytes],
+        *,
+        repeats: bool,
+        lane_requests: int = LANE_REQUESTS,
+    ) -> None:
+        self.lane_requests = lane_requests
         self._address = address
         self._requests = requests
         self._repeats = repeats

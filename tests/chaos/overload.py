@@ -19,7 +19,7 @@ from typing import Final
 import uvloop
 
 from app.crypto.tokens import Key
-from tests.chaos.crowd import PATIENCE_S, Crowd
+from tests.chaos.crowd import LANE_REQUESTS, PATIENCE_S, Crowd
 from tests.journeys.deployment import GATEWAY_KEY
 from tests.support.processes import Process
 
@@ -49,10 +49,11 @@ class Figures:
     """By how much the schedule was missed at most: beyond a second, the figures are the generator's own."""
 
 
-async def _run(
-    address: tuple[str, int], requests: Sequence[bytes], rate: float, asking: int, seconds: float
-) -> Figures:
-    crowd = Crowd(address, requests, repeats=bool(asking))
+async def _run(options: argparse.Namespace, requests: Sequence[bytes]) -> Figures:
+    host, _, port = options.host.partition(":")
+    rate, asking, seconds = options.rate, options.asking, options.seconds
+    most = 1 if options.one_each else LANE_REQUESTS
+    crowd = Crowd((host, int(port)), requests, repeats=bool(asking), lane_requests=most)
     started, due, late_s = crowd.now(), asking, 0.0
     for _ in range(asking):
         crowd.ask(started)
@@ -103,11 +104,11 @@ def main() -> None:
     how = parser.add_mutually_exclusive_group(required=True)
     how.add_argument("--rate", type=float, default=0, help="open loop: requests per second")
     how.add_argument("--asking", type=int, default=0, help="closed loop: requests under way")
+    parser.add_argument("--one-each", action="store_true", help="each request on a connection of its own")
     options = parser.parse_args()
-    host, _, port = options.host.partition(":")
     requests = _requests(options.host, options.name)
     gc.disable()  # its pauses would look like the replica's
-    figures = uvloop.run(_run((host, int(port)), requests, options.rate, options.asking, options.seconds))
+    figures = uvloop.run(_run(options, requests))
     sys.stdout.write(json.dumps(asdict(figures)))
 
 

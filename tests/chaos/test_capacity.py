@@ -55,7 +55,7 @@ async def test_no_channel_is_placed_on_an_sfu_that_is_full(store: Store, scale: 
 
     try:
         for number in range(SFUS):
-            await registries[0].heartbeat(
+            await registries[0].registrations.heartbeat(
                 SfuReport(
                     f"http://10.0.0.{number}:8070", "eu-west", Key(b"k" * 32), max_sessions=MAX_SESSIONS
                 )

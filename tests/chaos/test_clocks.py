@@ -7,8 +7,8 @@ import pytest
 
 from tests.chaos.rows import Row
 from tests.journeys.deployment import Deployment
-from tests.support.engines import is_ci
 from tests.support.stores import Store
+from tests.support.tools import miss
 from tests.support.waiting import eventually_sync
 
 LIBRARIES = (
@@ -20,8 +20,7 @@ LIBRARIES = (
 def library() -> str:
     found = next((path for path in LIBRARIES if path.exists()), None)
     if found is None:
-        reason = "libfaketime is missing (Debian, Ubuntu: apt-get install faketime)"
-        pytest.fail(reason) if is_ci() else pytest.skip(reason)
+        miss("libfaketime is missing (Debian, Ubuntu: apt-get install faketime)")
     return str(found)
 
 

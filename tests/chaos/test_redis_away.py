@@ -211,11 +211,13 @@ async def _calls_per_refusal(store: Store, size: int) -> float:
 
         async def register(number: int) -> None:
             async with few:
-                await registry.heartbeat(SfuReport(f"http://sfu{number}:8070", "eu", Key(b"k" * 32)))
+                await registry.registrations.heartbeat(
+                    SfuReport(f"http://sfu{number}:8070", "eu", Key(b"k" * 32))
+                )
 
         await asyncio.gather(*map(register, range(size)))
         switch = RegistryAvailability(
-            registry.snapshot,
+            registry.snapshots.read,
             heartbeat_interval_s=10,
             on_return=_nothing,
             answered_at=lambda: registry.answered_at,

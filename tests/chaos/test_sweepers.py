@@ -66,11 +66,13 @@ async def test_every_transition_happens_once_however_many_sweep(store: Store, sc
     try:
         for number in range(nodes):
             report = SfuReport(f"http://10.1.{number >> 8}.{number & 255}:8070", "eu-west", Key(b"k" * 32))
-            await registries[0].heartbeat(report)
+            await registries[0].registrations.heartbeat(report)
 
         async def sweep(registry: Registry) -> int:
             count = 0
-            while (step := await registry.expire()).count or step.has_more or step.expiry_suspended_until:
+            while (
+                (step := await registry.sweeps.expire()).count or step.has_more or step.expiry_suspended_until
+            ):
                 count += step.count
                 if step.expiry_suspended_until:  # all are silent: expiry pauses first
                     await asyncio.sleep(0.05)

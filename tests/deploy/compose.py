@@ -16,11 +16,11 @@ from typing import Any, Final
 
 import yaml
 
-from tests.deploy.helm import miss
 from tests.deploy.repository import ROOT, SCRIPTS, exec_form
 from tests.support.engines import required_binary
 from tests.support.ports import HOST, free_port
 from tests.support.processes import Process, Readiness, prints
+from tests.support.tools import miss
 
 COMPOSE_FILE: Final = ROOT / "docker-compose.yml"
 

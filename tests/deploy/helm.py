@@ -1,17 +1,15 @@
 """The chart, rendered by Helm."""
 
 import functools
-import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-import pytest
 import yaml
 
-from tests.deploy.repository import K8S, SCRIPTS
-from tests.support.engines import is_ci
+from tests.deploy.repository import K8S
+from tests.support.tools import miss, required_tool
 
 CHART: Final = K8S / "chart"
 VALUE_SETS: Final = {
@@ -23,21 +21,6 @@ NEWEST: Final = "1.37"
 """The newest Kubernetes there are schemas for."""
 
 Object = dict[str, Any]
-
-
-def required_tool(name: str, install: str) -> Path:
-    """Return the program `name`; without it, skip the test at home and fail it in CI."""
-    found = shutil.which(name, path=f"{SCRIPTS}:/usr/local/bin:/usr/bin:/usr/sbin")
-    if found is None:
-        miss(f"{name} is not installed: {install}")
-    return Path(found)
-
-
-def miss(reason: str) -> NoReturn:
-    """Skip the test at home, fail it in CI: there a silent skip would look like a pass."""
-    if is_ci():
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
 
 
 def validate(item: Object, version: str) -> None:

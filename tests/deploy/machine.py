@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests.deploy.helm import miss
 from tests.deploy.repository import ROOT
+from tests.support.tools import miss
 
 PLAYED: Final = Path(__file__).parent / "played"
 """Programs that stand for those of the machine."""

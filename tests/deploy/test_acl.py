@@ -1,4 +1,4 @@
-"""The Redis user of docs/operations.md has the rights that the gateway needs, and no other."""
+"""The Redis user of docs/redis.md has the rights that the gateway needs, and no other."""
 
 import re
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ NOT_FOR_THE_GATEWAY: Final = (
 
 def documented_rights(where: str = "acl") -> list[str]:
     """Return the words of a documented `ACL SETUSER`, the command's own name left out."""
-    text = (ROOT / "docs" / "operations.md").read_text()
+    text = (ROOT / "docs" / "redis.md").read_text()
     block = re.search(rf"<!-- {where}: begin -->\s+```\n(.*?)```\s+<!-- {where}: end -->", text, re.DOTALL)
     assert block is not None
     return block[1].replace("PASSWORD", PASSWORD).split()[2:]
@@ -107,13 +107,13 @@ async def do_everything(url: str) -> None:
         registry = Registry.from_settings(client, settings)
         good, bad = "http://good.test:8070", "http://bad.test:8070"
         for address in (good, bad):
-            await registry.heartbeat(SfuReport(address, "eu-west", Key(b"s" * 32)))
+            await registry.registrations.heartbeat(SfuReport(address, "eu-west", Key(b"s" * 32)))
         await _place_everywhere(registry, failing=bad)
         await _operate(registry, good)
         assert (await read_signs(Patient(client, registry, settings))).is_read
         await _sweep(registry)
-        assert await registry.sign_off(bad, Key(b"s" * 32))
-        await registry.forget(bad)
+        assert await registry.registrations.sign_off(bad, Key(b"s" * 32))
+        await registry.fleet.forget(bad)
     finally:
         await close_client(client)
 
@@ -139,34 +139,34 @@ async def _place_everywhere(registry: Registry, failing: str) -> None:
     assert isinstance(placed, Placement)
     assert registry.open_key(placed) == Key(b"s" * 32)
     assert await registry.channel_owner("uuid-7")
-    assert (await registry.explain(PlacementRequest("explained", "issuer-0"))).candidates
+    assert (await registry.fleet.explain(PlacementRequest("explained", "issuer-0"))).candidates
     call = ConfirmedPlacement("default", "confirmed", placed.address, "u", 0, id="offline")
     assert (await registry.confirm(call, now_ms=0))[0].is_placed
     position, confirmed = await registry.recent_confirmations("", 10)
     assert confirmed
     assert await registry.recent_confirmations(position, 10) == (position, [])
-    assert await registry.began_at()
+    assert await registry.snapshots.began_at()
 
 
 async def _operate(registry: Registry, address: str) -> None:
     await registry.ping()
-    await registry.drain(address, deadline_ms=1)
-    await registry.resume(address)
+    await registry.fleet.drain(address, deadline_ms=1)
+    await registry.fleet.resume(address)
     assert await registry.key_of(address) == Key(b"s" * 32)
-    assert (await registry.describe(address)).address == address
-    assert len(await registry.fleet()) == 2
+    assert (await registry.fleet.describe(address)).address == address
+    assert len(await registry.fleet.sfus()) == 2
     assert await registry.has_region("eu-west")
-    assert (await registry.snapshot()).nodes
-    assert await registry.last_event_id()
-    await registry.drain(address, deadline_ms=1)
+    assert (await registry.snapshots.read()).nodes
+    assert await registry.outbox.last_event_id()
+    await registry.fleet.drain(address, deadline_ms=1)
 
 
 async def _sweep(registry: Registry) -> None:
     async with Forwarder(AddressGuard()) as forwarder:
         await Sweeper(registry, forwarder, patience_s=0).tick()
-    for address in await registry.claim_probes(lease_ms=1_000):
-        await registry.probe(address, answered=False)
-    assert await registry.outbox_cursor() == await registry.last_event_id()
+    for address in await registry.sweeps.claim_probes(lease_ms=1_000):
+        await registry.sweeps.probe(address, answered=False)
+    assert await registry.outbox.cursor() == await registry.outbox.last_event_id()
 
 
 async def test_a_diagnosis_does_not_ask_again_for_what_it_may_not_read(gateways_server: RedisServer) -> None:

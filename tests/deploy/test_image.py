@@ -12,8 +12,8 @@ from packaging.utils import canonicalize_name
 from typer.main import get_command
 
 from app.cli.main import cli
-from tests.deploy.helm import required_tool
 from tests.deploy.repository import ROOT, dockerfile, exec_form, final_stage
+from tests.support.tools import required_tool
 
 PROJECT: Final[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS: Final = ("requirements.lock", "requirements-build.lock")

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.deploy.helm import NEWEST, containers, named, of_kind, pods, required_tool, validate
+from tests.deploy.helm import NEWEST, containers, named, of_kind, pods, validate
 from tests.deploy.repository import K8S, ROOT
+from tests.support.tools import required_tool
 
 
 def test_manifests_and_readme_are_up_to_date() -> None:

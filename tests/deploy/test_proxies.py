@@ -15,10 +15,10 @@ from typing import Final
 
 import pytest
 
-from tests.deploy.helm import required_tool
 from tests.deploy.repository import ROOT
 from tests.support.ports import HOST, free_port
 from tests.support.processes import Process, answers
+from tests.support.tools import required_tool
 
 NGINX: Final = ROOT / "deploy" / "nginx"
 CADDY: Final = ROOT / "deploy" / "caddy"

@@ -12,8 +12,8 @@ from typer.main import get_command
 from app.cli.main import cli
 from app.settings.loader import SECRETS
 from app.settings.model import ENV_PREFIX, setting_names
-from tests.deploy.helm import required_tool
 from tests.deploy.repository import ROOT
+from tests.support.tools import required_tool
 from workers.agent.settings import variable_names
 
 UNITS: Final = ROOT / "deploy" / "systemd"

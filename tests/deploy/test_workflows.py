@@ -9,8 +9,8 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.deploy.helm import required_tool
 from tests.deploy.repository import ROOT, dockerfile
+from tests.support.tools import required_tool
 
 WORKFLOWS: Final = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 

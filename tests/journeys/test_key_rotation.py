@@ -1,4 +1,4 @@
-"""Every key is replaced by the steps of SECURITY.md, replica by replica, while channels are asked for."""
+"""Every key is replaced by the steps of docs/key-rotation.md, replica by replica, while channels are asked for."""
 
 import contextlib
 import itertools
@@ -24,7 +24,7 @@ from tests.support.ports import HOST, free_port
 from tests.support.processes import Process, answers
 from tests.support.waiting import eventually_sync
 
-SECURITY = Path(__file__).parents[2] / "SECURITY.md"
+PAGE = Path(__file__).parents[2] / "docs" / "key-rotation.md"
 NEW_KEY = "dGhlIG5leHQga2V5IG9mIHRoZXNlIHRlc3RzLCAzMi4="
 SEALING_KEY = "dGhlIGZpcnN0IHNlYWxpbmcga2V5LCAzMiBieXRlcy4="
 SFUS = 2
@@ -279,8 +279,8 @@ def test_sealing_keys_are_set_for_the_first_time_and_nobody_notices(rotation: Ro
 
 
 def derived_as_documented(gateway_key: str) -> str:
-    """Run the example of SECURITY.md."""
-    (example,) = re.findall(r"```python\n(.+?)```", SECURITY.read_text(), re.DOTALL)
+    """Run the example of docs/key-rotation.md."""
+    (example,) = re.findall(r"```python\n(.+?)```", PAGE.read_text(), re.DOTALL)
     names: dict[str, Any] = {}
     exec(textwrap.dedent(example), names)  # noqa: S102 - the project's own documentation
     return str(names["derived"](gateway_key))

@@ -17,9 +17,10 @@ from cryptography.x509.oid import NameOID
 
 from tests.deploy.test_acl import PASSWORD, denied_by, documented_rights, permit
 from tests.journeys.deployment import GATEWAY_KEY, REGISTRATION_KEY, Deployment, Replica
-from tests.support.engines import RedisServer, is_ci, required_binary
+from tests.support.engines import RedisServer, required_binary
 from tests.support.ports import HOST, free_port
 from tests.support.processes import Process, answers
+from tests.support.tools import is_ci
 from tests.support.topologies import sentinel_set
 from tests.support.waiting import eventually_sync
 

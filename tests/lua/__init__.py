@@ -1,1 +1,1 @@
-"""Contract tests of every script in `lua/`, through `app.registry.registry`, on every engine."""
+"""Contract tests of every script in `lua/`, through `app.registry`, on every engine."""

@@ -62,7 +62,7 @@ class Fleet:
     async def beat(self, address: str = A, **figures: Any) -> HeartbeatResult:
         """One heartbeat, by default of an idle SFU in `eu`."""
         report: dict[str, Any] = {"address": address, "region": "eu", "key": KEY} | figures
-        return await self.registry.heartbeat(SfuReport(**report))
+        return await self.registry.registrations.heartbeat(SfuReport(**report))
 
     async def ask(self, issuer: str = "issuer", **request: Any) -> Placement | Busy:
         """One request for a channel, by default of an id of its own per issuer until its final report."""
@@ -129,7 +129,7 @@ class Fleet:
         await self.fail(address, times=self.policy.failure_threshold)
         self.wait(self.policy.open_ms - 1)
         await self.beat(address)
-        assert await self.registry.probe(address, answered=True) == "half-open"
+        assert await self.registry.sweeps.probe(address, answered=True) == "half-open"
 
     async def confirm(
         self, address: str = A, issuer: str = "issuer", age_ms: int = 0, **confirmation: Any
@@ -158,11 +158,11 @@ class Fleet:
 
     async def reserved(self, address: str = A) -> float:
         """Sessions that are promised to an SFU and not reported yet."""
-        return (await self.registry.describe(address)).reserved
+        return (await self.registry.fleet.describe(address)).reserved
 
     async def state(self, address: str = A) -> str:
         """`selectable`, or why an SFU takes no new channel."""
-        return (await self.registry.describe(address)).state
+        return (await self.registry.fleet.describe(address)).state
 
     async def listed(self, region: str | None = None) -> set[str]:
         """What the load index of a region, or of the whole fleet, holds."""
@@ -170,7 +170,7 @@ class Fleet:
 
     async def events(self, address: str = A) -> list[str]:
         """What was said of an SFU, as `type reason`."""
-        entries = [read_event(*entry) for entry in await self.registry.events_after("0-0", 1_000)]
+        entries = [read_event(*entry) for entry in await self.registry.outbox.events_after("0-0", 1_000)]
         return [f"{event['type']} {event['reason']}" for event in entries if event["address"] == address]
 
     async def dump(self, pattern: str = "*") -> dict[str, Any]:

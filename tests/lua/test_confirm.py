@@ -40,7 +40,7 @@ async def test_the_older_one_wins_when_the_sfu_of_the_later_has_gone(fleet: Flee
     await fleet.place()
     await fleet.beat(B)
     fleet.wait(5_000)
-    await fleet.registry.sign_off(A, KEY)
+    await fleet.registry.registrations.sign_off(A, KEY)
     assert (await fleet.confirm(B, age_ms=6_000)).is_placed
 
 
@@ -74,7 +74,7 @@ async def test_it_counts_for_the_tenant(fleet: Fleet) -> None:
 
 async def test_a_channel_on_an_sfu_that_has_gone_is_skipped(fleet: Fleet, redis: Redis) -> None:
     generation = (await fleet.beat()).generation
-    await fleet.registry.sign_off(A, KEY)
+    await fleet.registry.registrations.sign_off(A, KEY)
     assert not (await fleet.confirm()).is_placed
     await fleet.beat()
     assert not (await fleet.confirm(generation=generation)).is_placed
@@ -88,7 +88,7 @@ async def test_many_are_confirmed_at_once(fleet: Fleet) -> None:
         now_ms=0,
     )
     assert [answer.is_placed for answer in answers] == [True] * 60
-    assert len(await fleet.registry.calls_of(A)) == 60
+    assert len(await fleet.registry.rescues.calls_of(A)) == 60
 
 
 async def test_a_channel_whose_people_have_come_long_ago_reserves_nothing(fleet: Fleet) -> None:

@@ -10,7 +10,7 @@ LATE_MS = 10_500
 
 async def suspects(fleet: Fleet) -> list[str]:
     """Who may be dead."""
-    return [suspect.address for suspect in await fleet.registry.find_suspects()]
+    return [suspect.address for suspect in await fleet.registry.rescues.find_suspects()]
 
 
 async def test_an_sfu_is_a_suspect_once_its_heartbeat_is_late(fleet: Fleet) -> None:
@@ -33,9 +33,9 @@ async def test_an_sfu_is_a_suspect_after_a_failed_forward(fleet: Fleet) -> None:
 async def test_an_unreachable_sfu_is_down_long_before_the_threshold(fleet: Fleet) -> None:
     await fleet.beat(A)
     fleet.wait(LATE_MS)
-    [suspect] = await fleet.registry.find_suspects()
-    assert await fleet.registry.end_unreachable(suspect) == "ended"
-    assert await fleet.registry.end_unreachable(suspect) == "alive"
+    [suspect] = await fleet.registry.rescues.find_suspects()
+    assert await fleet.registry.rescues.end_unreachable(suspect) == "ended"
+    assert await fleet.registry.rescues.end_unreachable(suspect) == "alive"
     assert (await fleet.events())[-1] == "down unreachable"
     assert (await fleet.events()).count("down unreachable") == 1
     assert await fleet.state() == "lost"
@@ -44,28 +44,28 @@ async def test_an_unreachable_sfu_is_down_long_before_the_threshold(fleet: Fleet
 async def test_an_sfu_that_has_reported_meanwhile_is_alive(fleet: Fleet) -> None:
     await fleet.beat(A)
     fleet.wait(LATE_MS)
-    [suspect] = await fleet.registry.find_suspects()
+    [suspect] = await fleet.registry.rescues.find_suspects()
     await fleet.beat(A)
-    assert await fleet.registry.end_unreachable(suspect) == "alive"
+    assert await fleet.registry.rescues.end_unreachable(suspect) == "alive"
     assert await fleet.state() == "selectable"
 
 
 async def test_another_registration_is_not_the_one_that_was_probed(fleet: Fleet) -> None:
     await fleet.beat(A)
     fleet.wait(LATE_MS)
-    [suspect] = await fleet.registry.find_suspects()
+    [suspect] = await fleet.registry.rescues.find_suspects()
     other = dataclasses.replace(suspect, generation=suspect.generation + 1)
-    assert await fleet.registry.end_unreachable(other) == "alive"
+    assert await fleet.registry.rescues.end_unreachable(other) == "alive"
 
 
 async def test_while_most_of_the_fleet_is_late_nobody_is_a_suspect_or_ended(fleet: Fleet) -> None:
     for number in range(5):
         await fleet.beat(f"http://{number}.test")
     await fleet.fail("http://0.test")
-    [suspect] = await fleet.registry.find_suspects()
+    [suspect] = await fleet.registry.rescues.find_suspects()
     fleet.wait(LATE_MS)
     assert await suspects(fleet) == []
-    assert await fleet.registry.end_unreachable(suspect) == "mass"
+    assert await fleet.registry.rescues.end_unreachable(suspect) == "mass"
 
 
 async def test_while_most_of_the_fleet_is_ejected_nobody_is_ended(fleet: Fleet) -> None:
@@ -82,9 +82,9 @@ async def test_a_long_ejection_moves_the_calls_once(make_fleet: Callable[..., Fl
     await fleet.fail(A, times=5)
     fleet.wait(19_999)
     await fleet.beat(A)
-    await fleet.registry.find_suspects()
+    await fleet.registry.rescues.find_suspects()
     assert "moving ejected" not in await fleet.events()
     fleet.wait(1)
     for _ in range(2):
-        await fleet.registry.find_suspects()
+        await fleet.registry.rescues.find_suspects()
     assert (await fleet.events()).count("moving ejected") == 1

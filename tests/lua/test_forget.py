@@ -26,27 +26,27 @@ async def has(client: Redis, name: str, address: str) -> bool:
 async def test_nothing_is_left(fleet: Fleet) -> None:
     await fleet.beat(A)
     await fleet.beat(B)
-    await fleet.registry.drain(A, deadline_ms=60_000)
+    await fleet.registry.fleet.drain(A, deadline_ms=60_000)
     await fleet.place()
     await fleet.fail(A, times=5)
     assert len(await traces(fleet, A)) >= 4
-    await fleet.registry.forget(A)
+    await fleet.registry.fleet.forget(A)
     assert await traces(fleet, A) == set()
-    assert [status.address for status in await fleet.registry.fleet()] == [B]
+    assert [status.address for status in await fleet.registry.fleet.sfus()] == [B]
 
 
 async def test_its_end_is_said_once(fleet: Fleet) -> None:
     await fleet.beat()
-    await fleet.registry.forget(A)
+    await fleet.registry.fleet.forget(A)
     with pytest.raises(UnknownSfu):
-        await fleet.registry.forget(A)
+        await fleet.registry.fleet.forget(A)
     assert await fleet.events() == ["up registered", "down forgotten"]
 
 
 async def test_a_lost_sfu_is_forgotten_without_a_word(fleet: Fleet) -> None:
     await fleet.beat()
-    await fleet.registry.sign_off(A, KEY)
-    await fleet.registry.forget(A)
+    await fleet.registry.registrations.sign_off(A, KEY)
+    await fleet.registry.fleet.forget(A)
     assert await traces(fleet, A) == set()
     assert await fleet.events() == ["up registered", "down signed-off"]
 
@@ -54,9 +54,9 @@ async def test_a_lost_sfu_is_forgotten_without_a_word(fleet: Fleet) -> None:
 async def test_one_that_still_reports_comes_back_as_new(fleet: Fleet) -> None:
     await fleet.beat(A)
     await fleet.beat(B)
-    await fleet.registry.drain(A)
+    await fleet.registry.fleet.drain(A)
     await fleet.fail(A, times=5)
-    await fleet.registry.forget(A)
+    await fleet.registry.fleet.forget(A)
     answer = await fleet.beat(A)
     assert (answer.is_new, answer.is_draining) == (True, False)
     assert await fleet.state(A) == "selectable"

@@ -56,7 +56,7 @@ async def test_a_renewed_life_says_nothing(fleet: Fleet) -> None:
 
 async def test_a_life_after_sign_off_is_another_one(fleet: Fleet) -> None:
     await fleet.beat()
-    await fleet.registry.sign_off(A, KEY)
+    await fleet.registry.registrations.sign_off(A, KEY)
     answer = await fleet.beat()
     assert (answer.is_new, answer.generation) == (True, 3)
     assert await fleet.events(A) == ["up registered", "down signed-off", "up returned"]
@@ -65,7 +65,7 @@ async def test_a_life_after_sign_off_is_another_one(fleet: Fleet) -> None:
 async def test_a_silent_sfu_that_the_sweeper_has_not_ended_goes_on(fleet: Fleet) -> None:
     await fleet.beat(sessions=1)
     await fleet.place()
-    await fleet.registry.drain(A)
+    await fleet.registry.fleet.drain(A)
     fleet.wait(THRESHOLD_MS)
     assert await fleet.state() == "expired"
     answer = await fleet.beat(sessions=1)
@@ -79,12 +79,12 @@ async def test_another_key_at_the_address_of_a_silent_sfu_inherits_nothing(fleet
     await fleet.place()
     await fleet.beat(B, sessions=500)
     await fleet.fail(A, times=5)
-    await fleet.registry.drain(A)
+    await fleet.registry.fleet.drain(A)
     fleet.wait(THRESHOLD_MS)
     await fleet.beat(B, sessions=500)
     answer = await fleet.beat(A, key=OTHER_KEY, region="us")
     assert (answer.is_new, answer.is_draining) == (True, False)
-    status = await fleet.registry.describe(A)
+    status = await fleet.registry.fleet.describe(A)
     assert (status.state, status.failures, status.ejections) == ("selectable", 0, 0)
     assert (await fleet.events(A))[-2:] == ["down expired", "up returned"]
     with pytest.raises(NoSfuAvailable):
@@ -108,9 +108,9 @@ async def test_another_process_under_the_same_key_is_a_restart_in_place(fleet: F
         "breaker-open failed",
         "restarted instance",
     ]
-    status = await fleet.registry.describe(A)
+    status = await fleet.registry.fleet.describe(A)
     assert (status.state, status.failures, status.reserved) == ("selectable", 0, 0)
-    assert await fleet.registry.calls_of(A) == ["default:issuer"]
+    assert await fleet.registry.rescues.calls_of(A) == ["default:issuer"]
     await fleet.beat(A, instance="two", sessions=900)
     moved = await fleet.select()
     assert (moved.address, moved.reason) == (B, "least-load")
@@ -133,11 +133,11 @@ async def test_two_processes_that_alternate_share_an_address(fleet: Fleet) -> No
         "restarted instance",
         "address_shared instance",
     ]
-    assert (await fleet.registry.describe(A)).is_shared
+    assert (await fleet.registry.fleet.describe(A)).is_shared
     for _ in range(10):
         fleet.wait(10_000)
         await fleet.beat(A, instance="one")
-    assert not (await fleet.registry.describe(A)).is_shared
+    assert not (await fleet.registry.fleet.describe(A)).is_shared
 
 
 async def test_another_key_is_refused_while_the_address_is_leased(fleet: Fleet) -> None:
@@ -145,7 +145,7 @@ async def test_another_key_is_refused_while_the_address_is_leased(fleet: Fleet) 
     fleet.wait(THRESHOLD_MS - 1)
     with pytest.raises(AddressLeased):
         await fleet.beat(A, key=OTHER_KEY, sessions=2)
-    assert (await fleet.registry.describe(A)).sessions == 1
+    assert (await fleet.registry.fleet.describe(A)).sessions == 1
     assert fleet.registry.open_key(await fleet.select()) == KEY
 
 
@@ -158,7 +158,7 @@ async def test_an_address_is_free_after_expiry(fleet: Fleet) -> None:
 
 async def test_an_address_is_free_after_sign_off(fleet: Fleet) -> None:
     await fleet.beat(A)
-    await fleet.registry.sign_off(A, KEY)
+    await fleet.registry.registrations.sign_off(A, KEY)
     assert (await fleet.beat(A, key=OTHER_KEY)).is_new
 
 
@@ -179,7 +179,7 @@ async def test_an_address_that_sends_too_often_has_to_wait(make_fleet: Callable[
         await fleet.beat(A, sessions=1)
     with pytest.raises(RateLimited, match="in 100 ms"):
         await fleet.beat(A, sessions=2)
-    assert (await fleet.registry.describe(A)).sessions == 1
+    assert (await fleet.registry.fleet.describe(A)).sessions == 1
     await fleet.beat(B)
     fleet.wait(100)
     await fleet.beat(A, sessions=2)
@@ -236,7 +236,7 @@ async def test_a_clock_that_steps_back_never_refuses_heartbeats(make_fleet: Call
 async def test_old_figures_stay_when_the_report_has_no_fresh_ones(fleet: Fleet) -> None:
     await fleet.beat(A, channels=3, sessions=12, cpu=0.5, memory=0.25)
     await fleet.beat(A, is_fresh=False)
-    status = await fleet.registry.describe(A)
+    status = await fleet.registry.fleet.describe(A)
     assert (status.channels, status.sessions, status.cpu, status.memory) == (3, 12, 0.5, 0.25)
 
 
@@ -289,7 +289,7 @@ async def test_a_heartbeat_does_not_shorten_an_ejection(fleet: Fleet) -> None:
 async def test_an_ejection_ends_with_its_registration(fleet: Fleet, redis: Redis) -> None:
     await fleet.beat(A)
     await fleet.fail(A, times=5)
-    await fleet.registry.sign_off(A, KEY)
+    await fleet.registry.registrations.sign_off(A, KEY)
     await fleet.beat(A)
     assert await fleet.state(A) == "selectable"
     assert await redis.exists(fleet.keys.ejected(), fleet.keys.returning) == 0
@@ -300,9 +300,9 @@ async def test_a_wrong_key_stays_wrong_until_there_is_another(fleet: Fleet) -> N
     await fleet.beat(B)
     await fleet.fail(A, "misconfigured")
     await fleet.beat(A)
-    status = await fleet.registry.describe(A)
+    status = await fleet.registry.fleet.describe(A)
     assert (status.state, status.reason) == ("ejected", "misconfigured")
-    await fleet.registry.sign_off(A, KEY)
+    await fleet.registry.registrations.sign_off(A, KEY)
     await fleet.beat(A, key=OTHER_KEY)
     assert await fleet.state(A) == "selectable"
 
@@ -348,7 +348,7 @@ async def test_heartbeats_mend_lost_indexes(fleet: Fleet, redis: Redis) -> None:
     assert await fleet.listed() == await fleet.listed("eu") == {A}
     assert await fleet.registry.has_region("eu")
     fleet.wait(THRESHOLD_MS)
-    assert (await fleet.registry.expire()).count == 1
+    assert (await fleet.registry.sweeps.expire()).count == 1
 
 
 async def test_a_node_that_reports_no_more_runs_out_after_it_was_listed_among_the_lost(fleet: Fleet) -> None:

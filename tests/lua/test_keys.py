@@ -54,14 +54,14 @@ async def live(fleet: Fleet) -> None:
     await fleet.place("first", max_placements=5)
     await fleet.select("locked")
     await fleet.fail(A, times=5)
-    await registry.claim_probes(1_000)
-    await registry.probe(A, answered=False)
-    await registry.drain(D, deadline_ms=60_000)
-    await registry.sign_off(C, KEY)
+    await registry.sweeps.claim_probes(1_000)
+    await registry.sweeps.probe(A, answered=False)
+    await registry.fleet.drain(D, deadline_ms=60_000)
+    await registry.registrations.sign_off(C, KEY)
     await fleet.confirm(E, "confirmed")
     await fleet.report("failed", E, "unknown")
-    await registry.acquire_lease("sweeper", 60_000)
-    await registry.commit_cursor("sweeper", "1-0")
+    await registry.sweeps.acquire_lease("sweeper", 60_000)
+    await registry.outbox.commit_cursor("sweeper", "1-0")
 
 
 async def test_every_key_starts_with_the_prefix(fleet: Fleet) -> None:
@@ -88,15 +88,15 @@ async def test_two_fleets_do_not_touch_each_other(make_fleet: Callable[..., Flee
     one, other = make_fleet(namespace="one"), make_fleet(namespace="other")
     await live(one)
     before = await one.dump()
-    assert await other.registry.fleet() == []
+    assert await other.registry.fleet.sfus() == []
     await live(other)
     other.wait(30_000)
-    await other.registry.expire()
-    await other.registry.reap()
-    await other.registry.finish_drains()
+    await other.registry.sweeps.expire()
+    await other.registry.sweeps.reap()
+    await other.registry.sweeps.finish_drains()
     other.wait(600_000)
-    await other.registry.expire()
+    await other.registry.sweeps.expire()
     for address in (A, B):
         await other.beat(address)
-        await other.registry.forget(address)
+        await other.registry.fleet.forget(address)
     assert await one.dump("{one}:*") == before

@@ -14,9 +14,9 @@ async def per_channel(fleet: Fleet) -> float:
     await fleet.beat(address, max_sessions=1_000_000, cpu=0, memory=0, is_fresh=False)
     placed = await fleet.select("probe", exclude=(A, B), id=f"probe {fleet.now_ms}")
     assert placed.address == address
-    status = await fleet.registry.describe(address)
+    status = await fleet.registry.fleet.describe(address)
     await fleet.report("unblamed", address, "probe", id=f"probe {fleet.now_ms}")
-    await fleet.registry.forget(address)
+    await fleet.registry.fleet.forget(address)
     return status.effective_load * status.max_sessions
 
 

@@ -13,17 +13,17 @@ async def test_a_hold_is_not_reaped_early(fleet: Fleet) -> None:
     await fleet.beat()
     await fleet.select(lock_ms=2_500)
     fleet.wait(2_499)
-    assert await fleet.registry.reap() == Sweep(0, has_more=False)
+    assert await fleet.registry.sweeps.reap() == Sweep(0, has_more=False)
     fleet.wait(1)
-    assert await fleet.registry.reap() == Sweep(1, has_more=False)
-    assert await fleet.registry.reap() == Sweep(0, has_more=False)
+    assert await fleet.registry.sweeps.reap() == Sweep(1, has_more=False)
+    assert await fleet.registry.sweeps.reap() == Sweep(0, has_more=False)
 
 
 async def test_a_placement_that_was_never_confirmed_is_dropped(fleet: Fleet, redis: Redis) -> None:
     await fleet.beat()
     await fleet.select(max_placements=1)
     fleet.wait(2_500)
-    await fleet.registry.reap()
+    await fleet.registry.sweeps.reap()
     assert await redis.exists(fleet.keys.placement("default", "issuer"), fleet.keys.attempts) == 0
     assert await fleet.reserved() == 0
     assert (await fleet.select("another", max_placements=1)).address == A
@@ -32,9 +32,9 @@ async def test_a_placement_that_was_never_confirmed_is_dropped(fleet: Fleet, red
 async def test_so_is_one_on_an_sfu_that_has_gone(fleet: Fleet, redis: Redis) -> None:
     await fleet.beat(A)
     await fleet.select(max_placements=1)
-    await fleet.registry.sign_off(A, KEY)
+    await fleet.registry.registrations.sign_off(A, KEY)
     fleet.wait(2_500)
-    await fleet.registry.reap()
+    await fleet.registry.sweeps.reap()
     await fleet.beat(B)
     assert await redis.exists(fleet.keys.placement("default", "issuer")) == 0
     assert (await fleet.select("another", max_placements=1)).address == B
@@ -47,7 +47,7 @@ async def test_a_confirmed_placement_stays(fleet: Fleet) -> None:
     fleet.wait(1_000)
     await fleet.select(id="dead")
     fleet.wait(2_500)
-    await fleet.registry.reap()
+    await fleet.registry.sweeps.reap()
     with pytest.raises(TenantLimitReached):
         await fleet.select("another", max_placements=1)
     again = await fleet.select(id="next")
@@ -60,7 +60,7 @@ async def test_a_holder_that_had_no_sfu_any_more_is_reaped_too(fleet: Fleet, red
     await fleet.report("failed", is_final=False)
     assert isinstance(await fleet.ask(id="another"), Busy)
     fleet.wait(2_500)
-    await fleet.registry.reap()
+    await fleet.registry.sweeps.reap()
     assert await redis.exists(fleet.keys.placement("default", "issuer"), fleet.keys.attempts) == 0
 
 
@@ -70,7 +70,7 @@ async def test_the_half_open_permit_is_free_again(fleet: Fleet) -> None:
     await fleet.select(lock_ms=2_500)
     assert await fleet.listed("eu") == {B}
     fleet.wait(2_500)
-    await fleet.registry.reap()
+    await fleet.registry.sweeps.reap()
     assert await fleet.listed("eu") == {A, B}
     assert await fleet.state() == "half-open"
 
@@ -82,7 +82,7 @@ async def test_the_permit_of_another_request_is_not(fleet: Fleet) -> None:
     fleet.wait(1_000)
     await fleet.beat(A)
     assert (await fleet.select("alive")).address == A
-    await fleet.registry.reap()
+    await fleet.registry.sweeps.reap()
     assert await fleet.listed() == {B}
 
 
@@ -91,7 +91,7 @@ async def test_a_placement_that_was_lost_meanwhile_is_no_obstacle(fleet: Fleet, 
     await fleet.select()
     await redis.delete(fleet.keys.placement("default", "issuer"))
     fleet.wait(2_500)
-    assert (await fleet.registry.reap()).count == 1
+    assert (await fleet.registry.sweeps.reap()).count == 1
     assert await redis.exists(fleet.keys.attempts) == 0
 
 
@@ -100,7 +100,7 @@ async def test_issuers_may_have_any_name(fleet: Fleet) -> None:
     issuer = "https://odoo.example:channel:7\n:ü"
     await fleet.select(issuer)
     fleet.wait(2_500)
-    await fleet.registry.reap()
+    await fleet.registry.sweeps.reap()
     assert isinstance(await fleet.ask(issuer, id="next"), Placement)
 
 
@@ -109,8 +109,8 @@ async def test_a_few_at_a_time(fleet: Fleet) -> None:
     for number in range(30):
         await fleet.select(f"{number}")
     fleet.wait(2_500)
-    assert await fleet.registry.reap() == Sweep(25, has_more=True)
-    assert await fleet.registry.reap() == Sweep(5, has_more=False)
+    assert await fleet.registry.sweeps.reap() == Sweep(25, has_more=True)
+    assert await fleet.registry.sweeps.reap() == Sweep(5, has_more=False)
     assert await fleet.reserved() == 0
 
 
@@ -119,7 +119,7 @@ async def test_a_channel_that_is_created_after_the_lock_was_reaped_is_placed(fle
     await fleet.beat(B, sessions=100)
     await fleet.select(id="slow", max_placements=1)
     fleet.wait(2_500)
-    await fleet.registry.reap()
+    await fleet.registry.sweeps.reap()
     assert await fleet.reserved() == 0
     await fleet.report("created", id="slow", is_limited=True)
     assert await fleet.reserved() == 4
@@ -135,6 +135,6 @@ async def test_a_confirmation_outlives_the_lock_of_a_call_that_ran_late(fleet: F
     await fleet.select(id="timed out, ran later")
     await fleet.confirm(B)
     fleet.wait(2_500)
-    await fleet.registry.reap()
+    await fleet.registry.sweeps.reap()
     assert await fleet.reserved(A) == 0
     assert (await fleet.select(id="next")).address == B

@@ -19,7 +19,7 @@ async def pair(fleet: Fleet) -> Fleet:
 
 
 async def ejected_for_ms(fleet: Fleet, address: str = A) -> int:
-    return (await fleet.registry.describe(address)).ejected_for_ms
+    return (await fleet.registry.fleet.describe(address)).ejected_for_ms
 
 
 # The placement
@@ -71,7 +71,7 @@ async def test_an_outcome_that_is_reported_again_counts_once(pair: Fleet) -> Non
     for is_repeated in (False, True, True):
         confirmed = await pair.report("failed", id="request 1 of issuer", is_final=False)
         assert confirmed.is_repeated == is_repeated
-    assert (await pair.registry.describe(A)).failures == 1
+    assert (await pair.registry.fleet.describe(A)).failures == 1
     assert isinstance(await pair.ask(id="another"), Busy)
     await pair.report("unblamed", id="request 1 of issuer", is_final=True)
     assert isinstance(await pair.ask(id="another"), Placement)
@@ -95,7 +95,7 @@ async def test_a_uuid_belongs_to_the_first_living_sfu_and_its_tenant(pair: Fleet
         assert answer.uuid_owner is not None
         assert (answer.uuid_owner.tenant, answer.uuid_owner.address) == ("default", A)
     assert await pair.owner_of("uuid") == A
-    await pair.registry.sign_off(A, KEY)
+    await pair.registry.registrations.sign_off(A, KEY)
     assert (await pair.report("created", B, "late", tenant="other", uuid="uuid")).uuid_owner is None
     owner = await pair.registry.channel_owner("uuid")
     assert owner is not None
@@ -107,11 +107,11 @@ async def test_an_sfu_lists_its_calls(pair: Fleet) -> None:
     pair.wait(1_000)
     await pair.place("two")
     await pair.report("created", B, "one", id="moved", uuid="moved")
-    assert await pair.registry.calls_of(A) == ["default:two"]
-    assert await pair.registry.calls_of(B) == ["default:one"]
+    assert await pair.registry.rescues.calls_of(A) == ["default:two"]
+    assert await pair.registry.rescues.calls_of(B) == ["default:one"]
     pair.wait(pair.policy.affinity_ttl_ms)
     await pair.beat(A)
-    assert await pair.registry.calls_of(A) == []
+    assert await pair.registry.rescues.calls_of(A) == []
 
 
 async def test_a_requests_own_fault_does_not_cost_its_issuer_the_sfu(pair: Fleet) -> None:
@@ -127,7 +127,7 @@ async def test_a_requests_own_fault_does_not_cost_its_issuer_the_sfu(pair: Fleet
 
 async def test_a_report_of_a_forgotten_sfu_leaves_nothing_behind(pair: Fleet, redis: Redis) -> None:
     await pair.select()
-    await pair.registry.forget(A)
+    await pair.registry.fleet.forget(A)
     await pair.report("failed")
     assert await redis.exists(pair.keys.node(A), pair.keys.returning) == 0
     assert (await pair.select(id="next")).address == B
@@ -161,14 +161,14 @@ async def test_an_sfu_that_failed_is_out_for_everybody(pair: Fleet) -> None:
 
 async def test_a_requests_own_fault_blames_nobody(pair: Fleet) -> None:
     await pair.fail(A, "unblamed", times=10)
-    status = await pair.registry.describe(A)
+    status = await pair.registry.fleet.describe(A)
     assert (status.state, status.failures) == ("selectable", 0)
 
 
 async def test_a_wrong_key_puts_an_sfu_out_at_once(pair: Fleet) -> None:
     await pair.fail(A, "misconfigured")
     await pair.fail(A, "misconfigured")
-    status = await pair.registry.describe(A)
+    status = await pair.registry.fleet.describe(A)
     assert (status.state, status.reason) == ("ejected", "misconfigured")
     assert await pair.events(A) == [
         "up registered",
@@ -182,9 +182,9 @@ async def test_a_wrong_key_puts_an_sfu_out_at_once(pair: Fleet) -> None:
 
 async def test_the_breaker_opens_at_the_threshold(pair: Fleet) -> None:
     await pair.fail(A, times=4)
-    assert (await pair.registry.describe(A)).breaker == "closed"
+    assert (await pair.registry.fleet.describe(A)).breaker == "closed"
     await pair.fail(A, times=3)
-    assert (await pair.registry.describe(A)).breaker == "open"
+    assert (await pair.registry.fleet.describe(A)).breaker == "open"
     assert await pair.events(A) == ["up registered", "down failed", "breaker-open failed"]
 
 
@@ -196,9 +196,9 @@ async def test_failures_add_up_over_heartbeats_until_a_success(pair: Fleet) -> N
     for _ in range(4):
         await pair.fail(A)
         await pair.beat(A)
-    assert (await pair.registry.describe(A)).breaker == "closed"
+    assert (await pair.registry.fleet.describe(A)).breaker == "closed"
     await pair.fail(A)
-    assert (await pair.registry.describe(A)).breaker == "open"
+    assert (await pair.registry.fleet.describe(A)).breaker == "open"
 
 
 async def test_a_late_success_does_not_end_an_ejection(pair: Fleet) -> None:
@@ -212,7 +212,7 @@ async def test_a_success_does_not_close_an_open_breaker(pair: Fleet) -> None:
     await pair.select()
     await pair.fail(A, times=5)
     await pair.report("created")
-    assert (await pair.registry.describe(A)).breaker == "open"
+    assert (await pair.registry.fleet.describe(A)).breaker == "open"
 
 
 @pytest.mark.parametrize(("draw", "stretched_ms"), [(0.0, 30_000), (0.5, 33_000), (0.999, 35_994)])
@@ -220,11 +220,11 @@ async def test_the_open_time_is_stretched_by_the_draw(pair: Fleet, draw: float, 
     pair.draw = draw
     await pair.fail(A, times=5)
     assert await ejected_for_ms(pair) == stretched_ms
-    assert await pair.registry.claim_probes(1_000) == []
+    assert await pair.registry.sweeps.claim_probes(1_000) == []
     pair.wait(20_000)
     await pair.beat(A)
     pair.wait(stretched_ms - 22_500)
-    assert await pair.registry.claim_probes(1_000) == [A]
+    assert await pair.registry.sweeps.claim_probes(1_000) == [A]
 
 
 async def test_the_open_time_doubles_up_to_its_cap(pair: Fleet) -> None:
@@ -232,7 +232,7 @@ async def test_the_open_time_doubles_up_to_its_cap(pair: Fleet) -> None:
     await pair.fail(A, times=5)
     for _ in range(6):
         times.append(await ejected_for_ms(pair))
-        await pair.registry.probe(A, answered=True)
+        await pair.registry.sweeps.probe(A, answered=True)
         await pair.fail(A)
     assert times == [30_000, 60_000, 120_000, 240_000, MAX_OPEN_MS, MAX_OPEN_MS]
 
@@ -279,7 +279,7 @@ async def test_only_its_owner_ends_a_permit(pair: Fleet, outcome: Outcome) -> No
 async def test_a_success_closes_a_half_open_breaker(pair: Fleet) -> None:
     await pair.half_open(A)
     await pair.place()
-    status = await pair.registry.describe(A)
+    status = await pair.registry.fleet.describe(A)
     assert (status.state, status.breaker, status.failures) == ("selectable", "closed", 0)
     assert (await pair.events(A))[-1] == "breaker-closed success"
     assert await pair.client.exists(pair.keys.ejected("eu"), pair.keys.returning) == 0

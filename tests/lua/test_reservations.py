@@ -16,7 +16,7 @@ W, J = 4, 15_000
 async def test_a_placement_counts_at_once(fleet: Fleet) -> None:
     await fleet.beat(A, sessions=10)
     await fleet.select()
-    status = await fleet.registry.describe(A)
+    status = await fleet.registry.fleet.describe(A)
     assert status.reserved == W
     assert status.load == pytest.approx(0.5 * (10 + W) / 1_000)
 
@@ -39,7 +39,7 @@ async def test_promised_sessions_are_compared_with_the_cpu_and_memory_they_will_
 ) -> None:
     await fleet.beat(A, sessions=sessions, cpu=cpu, memory=memory)
     await fleet.select()
-    status = await fleet.registry.describe(A)
+    status = await fleet.registry.fleet.describe(A)
     assert status.load == pytest.approx(0.5 * (sessions + W) / 1_000 + 0.3 * cpu + 0.2 * memory)
     assert status.effective_load == pytest.approx(status.load + weight * W / 1_000)
     assert await fleet.client.zscore(fleet.keys.load(), A) == pytest.approx(status.effective_load)
@@ -57,7 +57,7 @@ async def test_the_cpu_and_memory_of_promised_sessions_turn_nobody_away(fleet: F
     await fleet.beat(A, max_sessions=100, sessions=20, cpu=0.94, memory=0.3)
     for number in range(19):
         await fleet.place(f"{number}")
-    status = await fleet.registry.describe(A)
+    status = await fleet.registry.fleet.describe(A)
     assert status.load < fleet.policy.max_load < status.effective_load
     assert status.state == "selectable"
 
@@ -169,7 +169,7 @@ async def test_an_attempt_that_never_reports_is_reaped_beside_one_that_won(fleet
     await fleet.select(attempt=2, exclude=(A,))
     await fleet.report("created", B, attempt=2)
     fleet.wait(2_500)
-    await fleet.registry.reap()
+    await fleet.registry.sweeps.reap()
     assert (await fleet.reserved(A), await fleet.reserved(B)) == (0, W)
     assert (await fleet.select(id="next")).address == B
 
@@ -178,7 +178,7 @@ async def test_a_reservation_of_a_former_life_is_not_taken_from_the_next(fleet: 
     await fleet.beat()
     await fleet.select("former")
     fleet.wait(1)
-    await fleet.registry.sign_off(A, KEY)
+    await fleet.registry.registrations.sign_off(A, KEY)
     await fleet.beat()
     await fleet.select("present")
     await fleet.report("unblamed", issuer="former")
@@ -191,5 +191,5 @@ async def test_a_dead_holders_reservation_is_reaped(fleet: Fleet) -> None:
     await fleet.select("dead", lock_ms=2_500)
     await fleet.place("alive")
     fleet.wait(2_500)
-    await fleet.registry.reap()
+    await fleet.registry.sweeps.reap()
     assert await fleet.reserved() == pytest.approx(W)

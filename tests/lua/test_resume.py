@@ -8,9 +8,9 @@ from tests.lua.fleet import A, B, Fleet
 
 async def test_an_sfu_takes_channels_again_at_once(fleet: Fleet) -> None:
     await fleet.beat()
-    await fleet.registry.drain(A)
-    await fleet.registry.resume(A)
-    await fleet.registry.resume(A)
+    await fleet.registry.fleet.drain(A)
+    await fleet.registry.fleet.resume(A)
+    await fleet.registry.fleet.resume(A)
     assert (await fleet.select()).address == A
     assert not (await fleet.beat()).is_draining
     assert await fleet.events() == ["up registered", "draining operator", "up resumed"]
@@ -19,16 +19,16 @@ async def test_an_sfu_takes_channels_again_at_once(fleet: Fleet) -> None:
 async def test_the_next_drain_is_a_new_one(fleet: Fleet) -> None:
     await fleet.beat()
     for _ in range(2):
-        await fleet.registry.drain(A, deadline_ms=60_000)
+        await fleet.registry.fleet.drain(A, deadline_ms=60_000)
         await fleet.beat()
-        await fleet.registry.resume(A)
-    assert (await fleet.registry.describe(A)).drain_until == 0
+        await fleet.registry.fleet.resume(A)
+    assert (await fleet.registry.fleet.describe(A)).drain_until == 0
     assert (await fleet.events()).count("drained empty") == 2
 
 
 async def test_an_sfu_that_drains_itself_says_so_again(fleet: Fleet) -> None:
     await fleet.beat(A, is_draining=True)
-    await fleet.registry.resume(A)
+    await fleet.registry.fleet.resume(A)
     assert await fleet.state() == "selectable"
     assert (await fleet.beat(A, is_draining=True)).is_draining
 
@@ -36,9 +36,9 @@ async def test_an_sfu_that_drains_itself_says_so_again(fleet: Fleet) -> None:
 async def test_an_ejected_sfu_comes_back_undrained(fleet: Fleet) -> None:
     await fleet.beat(A)
     await fleet.beat(B)
-    await fleet.registry.drain(A)
+    await fleet.registry.fleet.drain(A)
     await fleet.fail(A)
-    await fleet.registry.resume(A)
+    await fleet.registry.fleet.resume(A)
     assert await fleet.state(A) == "ejected"
     await fleet.beat(A)
     assert await fleet.state(A) == "selectable"
@@ -46,4 +46,4 @@ async def test_an_ejected_sfu_comes_back_undrained(fleet: Fleet) -> None:
 
 async def test_an_unknown_sfu_cannot_be_resumed(fleet: Fleet) -> None:
     with pytest.raises(UnknownSfu):
-        await fleet.registry.resume(A)
+        await fleet.registry.fleet.resume(A)

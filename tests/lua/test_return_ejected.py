@@ -21,12 +21,12 @@ async def test_each_is_handed_out_once_per_lease(fleet: Fleet) -> None:
     await ejected(fleet, B)
     fleet.wait(20_000 - AHEAD_MS - 1)
     await fleet.beat(A)
-    assert await fleet.registry.claim_probes(1_000) == []
+    assert await fleet.registry.sweeps.claim_probes(1_000) == []
     fleet.wait(1)
-    assert await fleet.registry.claim_probes(1_000) == [A]
-    assert await fleet.registry.claim_probes(1_000) == []
+    assert await fleet.registry.sweeps.claim_probes(1_000) == [A]
+    assert await fleet.registry.sweeps.claim_probes(1_000) == []
     fleet.wait(1_000)
-    assert await fleet.registry.claim_probes(10_000) == [A]
+    assert await fleet.registry.sweeps.claim_probes(10_000) == [A]
 
 
 async def test_an_sfu_that_nobody_probes_returns_all_the_same(fleet: Fleet) -> None:
@@ -35,7 +35,7 @@ async def test_an_sfu_that_nobody_probes_returns_all_the_same(fleet: Fleet) -> N
     await fleet.beat(A)
     fleet.wait(1)
     assert await fleet.state(A) == "half-open"
-    await fleet.registry.claim_probes(1_000)
+    await fleet.registry.sweeps.claim_probes(1_000)
     assert await fleet.listed() == await fleet.listed("eu") == {A}
     assert (await fleet.events(A))[-1] == "up recovered"
 
@@ -69,8 +69,8 @@ async def test_a_sweeper_takes_a_few_at_a_time(fleet: Fleet) -> None:
     for address in addresses:
         await ejected(fleet, address)
     fleet.wait(OPEN_MS - AHEAD_MS)
-    first = await fleet.registry.claim_probes(5_000)
-    rest = await fleet.registry.claim_probes(5_000)
+    first = await fleet.registry.sweeps.claim_probes(5_000)
+    rest = await fleet.registry.sweeps.claim_probes(5_000)
     assert (len(first), len(rest), {*first, *rest}) == (25, 5, addresses)
 
 
@@ -83,5 +83,5 @@ async def test_all_that_are_due_come_back_step_by_step(fleet: Fleet, count: int)
         await fleet.beat(f"http://{number}.test")
     fleet.wait(1)
     for _ in range(2):
-        await fleet.registry.claim_probes(1_000)
+        await fleet.registry.sweeps.claim_probes(1_000)
     assert len(await fleet.listed()) == count

@@ -65,14 +65,14 @@ async def test_an_sfu_whose_hash_is_gone_is_never_selected(fleet: Fleet, redis: 
 
 async def test_an_sfu_that_signed_off_is_never_selected(fleet: Fleet) -> None:
     await fleet.beat()
-    await fleet.registry.sign_off(A, KEY)
+    await fleet.registry.registrations.sign_off(A, KEY)
     with pytest.raises(NoSfuAvailable):
         await fleet.select()
 
 
 async def test_a_draining_sfu_takes_no_new_channel(fleet: Fleet) -> None:
     await fleet.beat()
-    await fleet.registry.drain(A)
+    await fleet.registry.fleet.drain(A)
     with pytest.raises(NoSfuAvailable):
         await fleet.select()
 
@@ -116,7 +116,7 @@ async def test_reservations_fill_an_sfu(fleet: Fleet) -> None:
 async def test_out_by_load_differs_from_not_there(fleet: Fleet) -> None:
     await fleet.beat(A, cpu=1.0, region="eu")
     await fleet.beat(B, region="us")
-    await fleet.registry.drain(B)
+    await fleet.registry.fleet.drain(B)
     with pytest.raises(Overloaded):
         await fleet.select(groups=(("eu",),))
     with pytest.raises(NoSfuAvailable):

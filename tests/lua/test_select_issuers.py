@@ -43,13 +43,13 @@ async def test_a_full_sfu_keeps_its_calls(placed: Fleet, figures: dict[str, Any]
 
 
 async def test_a_draining_sfu_keeps_its_calls(placed: Fleet) -> None:
-    await placed.registry.drain(A)
+    await placed.registry.fleet.drain(A)
     await placed.beat(A)
     assert (await placed.select()).address == A
 
 
 async def test_a_draining_sfu_keeps_its_calls_until_the_deadline(placed: Fleet) -> None:
-    await placed.registry.drain(A, deadline_ms=10_000)
+    await placed.registry.fleet.drain(A, deadline_ms=10_000)
     placed.wait(9_999)
     assert (await placed.place()).address == A
     placed.wait(1)
@@ -57,7 +57,7 @@ async def test_a_draining_sfu_keeps_its_calls_until_the_deadline(placed: Fleet) 
 
 
 async def test_an_issuer_moves_when_its_sfu_signs_off(placed: Fleet) -> None:
-    await placed.registry.sign_off(A, KEY)
+    await placed.registry.registrations.sign_off(A, KEY)
     moved = await placed.select()
     assert (moved.address, moved.reason, moved.uuid) == (B, "least-load", "")
 
@@ -191,7 +191,7 @@ async def test_a_dead_owner_is_succeeded_at_the_same_sfu(fleet: Fleet) -> None:
     assert await fleet.ask(id="heir") == Busy(1)
     fleet.wait(1)
     assert (await fleet.select(id="heir")).address == A
-    await fleet.registry.reap()
+    await fleet.registry.sweeps.reap()
     assert await fleet.reserved(A) == 4
     await fleet.report("failed", id="heir")
     assert await fleet.reserved(A) == 0
@@ -225,7 +225,7 @@ async def test_a_channel_that_a_tenant_has_counts_once(fleet: Fleet) -> None:
     await fleet.place(max_placements=1)
     fleet.wait(1_000)
     assert (await fleet.place(max_placements=1)).reason == "sticky"
-    await fleet.registry.sign_off(A, KEY)
+    await fleet.registry.registrations.sign_off(A, KEY)
     await fleet.beat(B)
     assert (await fleet.place(max_placements=1)).address == B
 
@@ -372,7 +372,7 @@ async def test_while_one_request_has_the_permit_of_the_only_sfu_others_are_not_r
 async def test_an_issuer_does_not_follow_its_sfu_into_another_registration(fleet: Fleet) -> None:
     await fleet.beat(A, sessions=1)
     await fleet.place()
-    await fleet.registry.sign_off(A, KEY)
+    await fleet.registry.registrations.sign_off(A, KEY)
     await fleet.beat(A, sessions=500, key=OTHER_KEY)
     await fleet.beat(B)
     fleet.wait(1_000)
@@ -407,4 +407,4 @@ async def test_two_channel_keys_under_one_issuer_are_two_placements(fleet: Fleet
     for fingerprint, uuid, address in (("production", "uuid 1", A), ("copy", "uuid 2", B)):
         again = await fleet.select(channel_key_fingerprint=fingerprint, id=f"again {fingerprint}")
         assert (again.address, again.uuid, again.reason) == (address, uuid, "sticky")
-    assert await fleet.registry.calls_of(B) == ["default:issuer#copy"]
+    assert await fleet.registry.rescues.calls_of(B) == ["default:issuer#copy"]

@@ -10,7 +10,7 @@ from tests.lua.fleet import KEY, OTHER_KEY, A, B, Fleet
 async def test_a_drain_is_said_once_and_told_to_the_sfu(fleet: Fleet) -> None:
     await fleet.beat(A, sessions=1)
     for _ in range(2):
-        await fleet.registry.drain(A)
+        await fleet.registry.fleet.drain(A)
         assert (await fleet.beat(A, sessions=1)).is_draining
     assert await fleet.events() == ["up registered", "draining operator"]
     assert await fleet.listed() == await fleet.listed("eu") == set()
@@ -19,24 +19,24 @@ async def test_a_drain_is_said_once_and_told_to_the_sfu(fleet: Fleet) -> None:
 async def test_what_a_person_sees_is_the_deadline(fleet: Fleet, redis: Redis) -> None:
     await fleet.beat(A)
     await fleet.beat(B)
-    await fleet.registry.drain(A)
-    await fleet.registry.drain(B, deadline_ms=60_000)
+    await fleet.registry.fleet.drain(A)
+    await fleet.registry.fleet.drain(B, deadline_ms=60_000)
     assert await redis.hget(fleet.keys.node(A), "operator_drain") == "0"
     assert await redis.zrange(fleet.keys.drains, 0, -1) == [B]
-    assert (await fleet.registry.describe(B)).drain_until == fleet.now_ms + 60_000
+    assert (await fleet.registry.fleet.describe(B)).drain_until == fleet.now_ms + 60_000
 
 
 async def test_a_lost_sfu_has_nothing_to_drain(fleet: Fleet) -> None:
     await fleet.beat()
-    await fleet.registry.sign_off(A, KEY)
+    await fleet.registry.registrations.sign_off(A, KEY)
     with pytest.raises(UnknownSfu, match="not registered now"):
-        await fleet.registry.drain(A)
+        await fleet.registry.fleet.drain(A)
 
 
 async def test_a_drain_ends_with_its_registration(fleet: Fleet, redis: Redis) -> None:
     await fleet.beat()
-    await fleet.registry.drain(A, deadline_ms=60_000)
-    await fleet.registry.sign_off(A, KEY)
+    await fleet.registry.fleet.drain(A, deadline_ms=60_000)
+    await fleet.registry.registrations.sign_off(A, KEY)
     assert await redis.exists(fleet.keys.drains) == 0
     assert not (await fleet.beat()).is_draining
     assert await fleet.state() == "selectable"
@@ -44,14 +44,14 @@ async def test_a_drain_ends_with_its_registration(fleet: Fleet, redis: Redis) ->
 
 async def test_an_address_that_another_sfu_uses_again_starts_undrained(fleet: Fleet) -> None:
     await fleet.beat()
-    await fleet.registry.drain(A)
+    await fleet.registry.fleet.drain(A)
     fleet.wait(30_000)
     assert not (await fleet.beat(key=OTHER_KEY)).is_draining
 
 
 async def test_a_drain_outlives_a_restart_in_place(fleet: Fleet) -> None:
     await fleet.beat(instance="one")
-    await fleet.registry.drain(A)
+    await fleet.registry.fleet.drain(A)
     assert (await fleet.beat(instance="two")).is_draining
     assert await fleet.state() in {"draining", "drained"}
 
@@ -60,7 +60,7 @@ async def test_an_ejected_sfu_drains_at_once(fleet: Fleet) -> None:
     await fleet.beat(A, sessions=1)
     await fleet.beat(B)
     await fleet.fail(A)
-    await fleet.registry.drain(A)
+    await fleet.registry.fleet.drain(A)
     assert await fleet.state(A) == "draining"
     await fleet.beat(A, sessions=1)
     assert await fleet.state(A) == "draining"
@@ -69,5 +69,5 @@ async def test_an_ejected_sfu_drains_at_once(fleet: Fleet) -> None:
 
 async def test_an_unknown_sfu_cannot_be_drained(fleet: Fleet, redis: Redis) -> None:
     with pytest.raises(UnknownSfu):
-        await fleet.registry.drain(A)
+        await fleet.registry.fleet.drain(A)
     assert await redis.exists(fleet.keys.drains, fleet.keys.node(A)) == 0

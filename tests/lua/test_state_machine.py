@@ -133,9 +133,9 @@ class History(RuleBasedStateMachine):
     def heartbeat(self, report: SfuReport) -> None:
         """One heartbeat: a living SFU's address is refused to another key."""
         try:
-            self.do(self.registry.heartbeat(report))
+            self.do(self.registry.registrations.heartbeat(report))
         except AddressLeased:
-            state = self.do(self.registry.describe(report.address)).state
+            state = self.do(self.registry.fleet.describe(report.address)).state
             assert state not in GONE
 
     @rule(address=ADDRESSES, order=st.sampled_from(["sign off", "forget", "resume", "drain", "drain soon"]))
@@ -143,14 +143,14 @@ class History(RuleBasedStateMachine):
         try:
             match order:
                 case "sign off":
-                    self.do(self.registry.sign_off(address, KEY))
+                    self.do(self.registry.registrations.sign_off(address, KEY))
                 case "forget":
-                    self.do(self.registry.forget(address))
+                    self.do(self.registry.fleet.forget(address))
                 case "resume":
-                    self.do(self.registry.resume(address))
+                    self.do(self.registry.fleet.resume(address))
                 case _:
                     deadline_ms = 3_000 if order == "drain soon" else 0
-                    self.do(self.registry.drain(address, deadline_ms=deadline_ms))
+                    self.do(self.registry.fleet.drain(address, deadline_ms=deadline_ms))
         except (UnknownSfu, AddressLeased):
             pass
 
@@ -281,15 +281,15 @@ class History(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        self.do(self.registry.expire())
-        self.do(self.registry.reap())
-        self.do(self.registry.finish_drains())
-        self.do(self.registry.claim_probes(1_000))
+        self.do(self.registry.sweeps.expire())
+        self.do(self.registry.sweeps.reap())
+        self.do(self.registry.sweeps.finish_drains())
+        self.do(self.registry.sweeps.claim_probes(1_000))
 
     @rule(answered=st.booleans())
     def probe(self, answered: bool) -> None:
-        for address in self.do(self.registry.claim_probes(1_000)):
-            self.do(self.registry.probe(address, answered=answered))
+        for address in self.do(self.registry.sweeps.claim_probes(1_000)):
+            self.do(self.registry.sweeps.probe(address, answered=answered))
 
     @rule()
     def all_falls_quiet(self) -> None:
@@ -301,7 +301,7 @@ class History(RuleBasedStateMachine):
         self.begin()
         self.sweep()
         assert self.do(self.fleet.client.exists(self.keys.attempts, self.keys.drains)) == 0
-        for status in self.do(self.registry.fleet()):
+        for status in self.do(self.registry.fleet.sfus()):
             assert status.state in GONE or 0 <= status.reserved < 1e-6
             assert not self.facts(status.address).get("permit")
 
@@ -329,7 +329,7 @@ class History(RuleBasedStateMachine):
 
     @invariant()
     def the_scripts_say_what_the_facts_say(self) -> None:
-        for status in self.do(self.registry.fleet()):
+        for status in self.do(self.registry.fleet.sfus()):
             facts = self.facts(status.address)
             if not is_due(facts, self.latest):
                 assert (status.state, status.tier) == tuple(vars(verdict(facts, self.fleet.now_ms)).values())

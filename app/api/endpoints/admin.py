@@ -49,7 +49,7 @@ async def _explained(request: Request[State]) -> Response:
     choice = await state["regions"].choose(
         tenant, client, region=query.get("region"), country=query.get("country"), path=None
     )
-    explained = await state["registry"].explain(
+    explained = await state["registry"].fleet.explain(
         PlacementRequest(
             id=request_id_of(request.scope),
             issuer=query.get("issuer", ""),
@@ -78,7 +78,7 @@ async def drain(request: Request[State]) -> Response:
             "move", "needs the gateway's [rescue] settings: no Odoo may be told (docs/rescue.md)"
         )
     with request.state["budgets"].operators:
-        await request.state["registry"].drain(address, deadline_ms=deadline_ms, move=move)
+        await request.state["registry"].fleet.drain(address, deadline_ms=deadline_ms, move=move)
     return _done(request, "drain", address)
 
 
@@ -86,7 +86,7 @@ async def resume(request: Request[State]) -> Response:
     """Take back a drain: `{"address": ...}`."""
     address = parse_address("address", (await _order(request)).get("address"))
     with request.state["budgets"].operators:
-        await request.state["registry"].resume(address)
+        await request.state["registry"].fleet.resume(address)
     return _done(request, "resume", address)
 
 
@@ -94,7 +94,7 @@ async def forget(request: Request[State]) -> Response:
     """Remove every trace of an SFU: `{"address": ...}`."""
     address = parse_address("address", (await _order(request)).get("address"))
     with request.state["budgets"].operators:
-        await request.state["registry"].forget(address)
+        await request.state["registry"].fleet.forget(address)
     return _done(request, "forget", address)
 
 

@@ -50,13 +50,13 @@ class RedisSource:
 
     async def sfus(self) -> list[Sfu]:
         """Return every SFU."""
-        return [Sfu.of(sfu) for sfu in await self._registry.fleet()]
+        return [Sfu.of(sfu) for sfu in await self._registry.fleet.sfus()]
 
     async def diagnosis(self) -> Diagnosis:
         """Judge what Redis holds; a Redis that does not serve is itself what is wrong."""
         bounds, name = Bounds.from_settings(self._settings), where(self._settings.redis)
         try:
-            signs, fleet = await read_signs(self._patient), await self._registry.fleet()
+            signs, fleet = await read_signs(self._patient), await self._registry.fleet.sfus()
         except RegistryUnavailable as error:
             return Diagnosis.of(Facts(bounds, redis=trouble_of(error), redis_name=name))
         findings = await unfitness(self._patient, set())
@@ -77,12 +77,12 @@ class RedisSource:
             groups=choice.groups,
             allow=tenant.region_allow,
         )
-        return Explanation.of(choice, await self._registry.explain(request))
+        return Explanation.of(choice, await self._registry.fleet.explain(request))
 
     async def _regions(self) -> RegionChooser:
         places = self._settings.region
         extra = [Region(place.name, Point(place.latitude, place.longitude)) for place in places]
-        snapshot = await self._registry.snapshot()
+        snapshot = await self._registry.snapshots.read()
         return RegionChooser(
             RegionTable.load(extra),
             self._settings.balancing.region_fallback,
@@ -92,21 +92,21 @@ class RedisSource:
 
     async def drain(self, address: str, deadline_ms: int, *, move: bool) -> None:
         """Drain."""
-        await self._registry.drain(address, deadline_ms=deadline_ms, move=move)
+        await self._registry.fleet.drain(address, deadline_ms=deadline_ms, move=move)
 
     async def resume(self, address: str) -> None:
         """Resume."""
-        await self._registry.resume(address)
+        await self._registry.fleet.resume(address)
 
     async def forget(self, address: str) -> None:
         """Forget."""
-        await self._registry.forget(address)
+        await self._registry.fleet.forget(address)
 
     async def events(self, after: str | None, *, follow: bool) -> AsyncGenerator[Event]:
         """Read the outbox stream."""
-        last = after or await self._registry.last_event_id()
+        last = after or await self._registry.outbox.last_event_id()
         while True:
-            while entries := await self._registry.events_after(last, _PER_READ):
+            while entries := await self._registry.outbox.events_after(last, _PER_READ):
                 for last, fields in entries:
                     yield read_event(last, fields)
             if not follow:

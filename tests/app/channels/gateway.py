@@ -46,7 +46,7 @@ class Gateway:
         """What a replica asks for SFUs."""
         registry = self.fleet.registry
         switch = RegistryAvailability(
-            registry.snapshot,
+            registry.snapshots.read,
             heartbeat_interval_s=10,
             on_return=_nothing_to_do,
             answered_at=lambda: registry.answered_at,
@@ -78,7 +78,7 @@ class Gateway:
 
     async def states(self) -> list[str]:
         """What the registry holds of each SFU."""
-        return [(await self.fleet.registry.describe(sfu.address)).status for sfu in self.sfus]
+        return [(await self.fleet.registry.fleet.describe(sfu.address)).status for sfu in self.sfus]
 
     async def reserved(self) -> list[float]:
         """How many sessions each SFU is expected to get."""

@@ -144,7 +144,7 @@ async def test_an_sfu_that_cannot_be_told_does_not_keep_the_others_from_it(
 
 async def test_an_sfu_that_has_gone_cannot_be_told(gateway: Gateway) -> None:
     first, _ = gateway.sfus
-    await gateway.fleet.registry.sign_off(first.address, first.config.key)
+    await gateway.fleet.registry.registrations.sign_off(first.address, first.config.key)
     assert (await gateway.forward({"first": [1]})).failed == (first.address,)
 
 

@@ -41,7 +41,7 @@ class Replica:
         self.current: dict[str, str] = {}
         registry = self.fleet.registry
         self.switch = RegistryAvailability(
-            registry.snapshot,
+            registry.snapshots.read,
             heartbeat_interval_s=10,
             on_return=self._tell,
             answered_at=lambda: self.answered_at,
@@ -151,7 +151,7 @@ async def test_while_redis_answers_the_registry_places(replica: Replica) -> None
 
 async def test_that_there_is_none_is_the_registrys_to_say(replica: Replica) -> None:
     for address in (A, B):
-        await replica.fleet.registry.sign_off(address, KEY)
+        await replica.fleet.registry.registrations.sign_off(address, KEY)
     with pytest.raises(NoSfuAvailable):
         await replica.select()
     assert replica.switch.uses_registry
@@ -226,13 +226,13 @@ async def test_refusals_at_once_by_a_registry_that_lost_its_data_share_readings(
 
 def _count_readings(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     reads: list[float] = []
-    page = replica.fleet.registry.snapshot_page
+    page = replica.fleet.registry.snapshots.page
 
     async def counted(cursor: str, count: int, after_event: str) -> SnapshotPage:
         reads.append(replica.clock.now)
         return await page(cursor, count, after_event)
 
-    monkeypatch.setattr(replica.fleet.registry, "snapshot_page", counted)
+    monkeypatch.setattr(replica.fleet.registry.snapshots, "page", counted)
     return reads
 
 

@@ -59,9 +59,9 @@ async def test_the_scripts_write_what_is_read_here() -> None:
     store = embedded_client(FakeServer())
     registry = Registry.from_settings(store, Settings())
     key = Key(b"the key of this SFU")
-    await registry.heartbeat(SfuReport(address="http://sfu1:8070", region="eu-west", key=key))
-    await registry.sign_off("http://sfu1:8070", key)
-    up, down = [read_event(*entry) for entry in await registry.events_after("0-0", 10)]
+    await registry.registrations.heartbeat(SfuReport(address="http://sfu1:8070", region="eu-west", key=key))
+    await registry.registrations.sign_off("http://sfu1:8070", key)
+    up, down = [read_event(*entry) for entry in await registry.outbox.events_after("0-0", 10)]
     await close_client(store)
     assert (up["type"], down["type"], down["reason"]) == ("up", "down", "signed-off")
     assert (up["state"], down["state"]) == ("selectable", "signed-off")

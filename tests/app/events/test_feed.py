@@ -46,7 +46,7 @@ async def come_and_go(fleet: Fleet, times: int) -> None:
     """Two events each time."""
     for _ in range(times):
         await fleet.beat(B)
-        await fleet.registry.sign_off(B, KEY)
+        await fleet.registry.registrations.sign_off(B, KEY)
 
 
 async def take(viewer: Viewer, count: int) -> list[str]:
@@ -94,7 +94,7 @@ async def test_so_does_one_that_came_before_the_feed_had_found_its_place(fleet: 
 
 
 async def test_a_viewer_that_comes_back_gets_what_it_missed(fleet: Fleet, feed: EventFeed) -> None:
-    last = await fleet.registry.last_event_id()
+    last = await fleet.registry.outbox.last_event_id()
     await come_and_go(fleet, 2)
     assert await take(feed.follow(last), 4) == ["up", "down"] * 2
     assert await take(feed.follow("0-0"), 5) == ["up"] + ["up", "down"] * 2
@@ -110,7 +110,7 @@ async def test_it_gets_it_without_asking_redis_when_the_feed_still_has_it(
     async def refuse(*_: object) -> Any:
         raise RegistryUnavailable("events_after: TimeoutError")
 
-    monkeypatch.setattr(fleet.registry, "events_after", refuse)
+    monkeypatch.setattr(fleet.registry.outbox, "events_after", refuse)
     assert await take(feed.follow(event["id"]), 3) == ["down", "up", "down"]
 
 
@@ -120,7 +120,7 @@ async def test_a_viewer_that_fell_behind_is_told_and_goes_on_with_the_newest(fle
     async with feed.running():
         viewer, first = await follow(feed)
         await come_and_go(fleet, 10)
-        newest = await fleet.registry.last_event_id()
+        newest = await fleet.registry.outbox.last_event_id()
         piece = read(await first)
         while piece[0]["type"] != "gap":  # what came with the first polls
             piece = read(await asyncio.wait_for(anext(viewer), 5))
@@ -140,7 +140,7 @@ async def test_a_replay_is_of_the_newest_events_also_of_those_before_the_replica
     async with feed.running():
         await follow(feed)
         assert await take(feed.follow("0-0"), 6) == ["gap", "down"] + ["up", "down"] * 2
-        newest = await fleet.registry.newest_events(5)
+        newest = await fleet.registry.outbox.newest_events(5)
         assert await take(feed.follow(newest[0][0]), 4) == ["up", "down"] * 2
 
 
@@ -198,14 +198,14 @@ async def test_viewers_never_make_the_feed_read_redis(
     _, first = await follow(feed)
     await come_and_go(fleet, 1)
     await first
-    calls, events_after = 0, fleet.registry.events_after
+    calls, events_after = 0, fleet.registry.outbox.events_after
 
     async def count(stream_id: str, number: int) -> Any:
         nonlocal calls
         calls += 1
         return await events_after(stream_id, number)
 
-    monkeypatch.setattr(fleet.registry, "events_after", count)
+    monkeypatch.setattr(fleet.registry.outbox, "events_after", count)
     viewers = [feed.follow("1-1") for _ in range(50)]
     async with asyncio.timeout(1):
         assert all([read(await anext(viewer)) for viewer in viewers])

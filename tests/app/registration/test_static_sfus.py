@@ -60,7 +60,7 @@ async def test_they_are_registered_before_anything_is_measured(
 ) -> None:
     silent = sfu_at("http://127.0.0.1:1", region="eu-west", max_sessions=50, public_url="https://sfu1")
     async with static(registry, forwarder, silent, sfu_at("http://127.0.0.1:2")).kept_registered():
-        one, other = sorted(await registry.fleet(), key=lambda sfu: sfu.address)
+        one, other = sorted(await registry.fleet.sfus(), key=lambda sfu: sfu.address)
     assert (one.region, one.max_sessions, one.public_url) == ("eu-west", 50, "https://sfu1")
     assert (other.region, other.max_sessions, other.state) == ("default", 1000, "selectable")
 
@@ -77,7 +77,7 @@ async def test_their_figures_come_from_their_statistics(registry: Registry, forw
 
 
 async def _with_sessions(registry: Registry) -> Any:
-    [sfu] = await registry.fleet()
+    [sfu] = await registry.fleet.sfus()
     return sfu if sfu.sessions else None
 
 
@@ -92,7 +92,7 @@ async def test_one_that_does_not_answer_stays_with_its_last_figures(
         await sfu.set_fault(fault)
         with captured_logs() as text:
             await sfus.register(measure=True)
-        [status] = await registry.fleet()
+        [status] = await registry.fleet.sfus()
         assert (status.channels, status.state) == (1, "selectable")
         assert "static_sfu_silent" in text.getvalue()
         await sfu.set_fault(NoFault())
@@ -105,10 +105,12 @@ async def test_their_lives_are_renewed_again_and_again(registry: Registry, forwa
 
 async def test_an_address_that_another_holds_is_left_to_it(registry: Registry, forwarder: Forwarder) -> None:
     address = "http://127.0.0.1:1"
-    await registry.heartbeat(SfuReport(address=address, region="theirs", key=Key(b"another key")))
+    await registry.registrations.heartbeat(
+        SfuReport(address=address, region="theirs", key=Key(b"another key"))
+    )
     with captured_logs() as text:
         await static(registry, forwarder, sfu_at(address)).register(measure=False)
-    assert (await registry.describe(address)).region == "theirs"
+    assert (await registry.fleet.describe(address)).region == "theirs"
     assert "address_leased" in text.getvalue()
 
 

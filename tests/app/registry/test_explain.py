@@ -134,9 +134,9 @@ async def test_a_call_whose_sfu_was_forgotten_says_so() -> None:
         fleet = Fleet(client)
         await fleet.beat(A)
         await fleet.place()
-        await fleet.registry.forget(A)
+        await fleet.registry.fleet.forget(A)
         await fleet.beat(B)
-        answer = (await fleet.registry.explain(PlacementRequest("new request", "issuer"))).answer
+        answer = (await fleet.registry.fleet.explain(PlacementRequest("new request", "issuer"))).answer
     assert answer.startswith(f"The call was on {A}, which is not registered any more.")
 
 
@@ -194,7 +194,7 @@ async def test_a_placement_picks_what_the_explanation_says(
             exclude=tuple(exclude),
             allow=None if allow is None else tuple(allow),
         )
-        explained = await fleet.registry.explain(request)
+        explained = await fleet.registry.fleet.explain(request)
         said = {each.sfu.address: each.verdict for each in explained.candidates}
         sticky = {address for address, verdict in said.items() if verdict in ("sticky", "last-resort")}
         best = {address for address, verdict in said.items() if verdict in ("chosen", "tied")}
@@ -217,20 +217,20 @@ async def _placed(fleet: Fleet) -> None:
 
 async def _happen(fleet: Fleet, address: str, what: str) -> None:
     try:
-        before = await fleet.registry.describe(address)
+        before = await fleet.registry.fleet.describe(address)
     except UnknownSfu:
         return
     if what == "drained":
-        await fleet.registry.drain(address)
+        await fleet.registry.fleet.drain(address)
     elif what == "overdue":
-        await fleet.registry.drain(address, deadline_ms=1)
+        await fleet.registry.fleet.drain(address, deadline_ms=1)
         fleet.wait(1)
-        await fleet.registry.finish_drains()
+        await fleet.registry.sweeps.finish_drains()
     elif what == "gone":
-        await fleet.registry.sign_off(address, KEY)
+        await fleet.registry.registrations.sign_off(address, KEY)
     else:
         await fleet.fail(address, times=1 if what in ("failed", "recovered") else 5)
         if what == "half-open":
-            await fleet.registry.probe(address, answered=True)
+            await fleet.registry.sweeps.probe(address, answered=True)
         if what in ("recovered", "opened"):
             await fleet.beat(address, region=before.region, sessions=before.sessions)

@@ -70,14 +70,14 @@ async def test_one_reading_serves_the_history_and_the_metrics(
 ) -> None:
     registry = Registry.from_settings(redis, Settings(key=(Key(b"k" * 32),)))
     for number in range(3):
-        await registry.heartbeat(
+        await registry.registrations.heartbeat(
             SfuReport(f"http://sfu{number}:8070", "eu-west", Key(b"s" * 32), sessions=number)
         )
     readings = []
 
     def pages() -> AsyncGenerator[Sequence[SfuStatus]]:
         readings.append("one")
-        return registry.fleet_pages()
+        return registry.fleet.pages()
 
     metrics, history = Metrics(), History()
     gauges = FleetGauges(metrics, registry, Limits(0.9, 0.5))

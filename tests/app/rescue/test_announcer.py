@@ -34,8 +34,8 @@ async def fleet() -> AsyncIterator[Fleet]:
     """A fleet on a store in this process, whose clock stands still."""
     async with fake_engine().connect() as client:
         fleet = Fleet(client, heartbeat_burst=10_000)
-        await fleet.registry.acquire_lease(NAME, 600_000)
-        await fleet.registry.commit_cursor(NAME, "0-0", "rescue_cursor")
+        await fleet.registry.sweeps.acquire_lease(NAME, 600_000)
+        await fleet.registry.outbox.commit_cursor(NAME, "0-0", "rescue_cursor")
         yield fleet
 
 
@@ -68,16 +68,16 @@ async def lose(fleet: Fleet, *odoos: str, calls: int = 1) -> None:
         for number in range(calls):
             await fleet.place(f"{url}:channel:{number}", uuid=f"{url[-5:]}-{number}")
     await fleet.beat(B)
-    await fleet.registry.sign_off(A, KEY)
+    await fleet.registry.registrations.sign_off(A, KEY)
 
 
 async def until_done(fleet: Fleet, announcer: Announcer) -> None:
     """Step until every event is dealt with."""
-    last = await fleet.registry.last_event_id()
+    last = await fleet.registry.outbox.last_event_id()
 
     async def is_done() -> bool:
         assert await announcer.step()
-        return await fleet.registry.rescue_cursor() == last
+        return await fleet.registry.rescues.cursor() == last
 
     await eventually(is_done)
 
@@ -86,7 +86,7 @@ async def totals(fleet: Fleet) -> dict[str, int]:
     """How calls were rescued."""
     return {
         name: count
-        for name, count in (await fleet.registry.rescue_totals()).items()
+        for name, count in (await fleet.registry.rescues.totals()).items()
         if count and name != "ms"
     }
 
@@ -113,7 +113,7 @@ async def test_a_call_that_was_answered_is_never_told_again(
     await lose(fleet, odoo.base_url)
     await until_done(fleet, announcer)
     await announcer.stop()
-    await fleet.registry.commit_cursor(NAME, "0-0", "rescue_cursor")  # as if the cursor had been lost
+    await fleet.registry.outbox.commit_cursor(NAME, "0-0", "rescue_cursor")  # as if the cursor had been lost
     await until_done(fleet, announcer)
     assert len(odoo.messages) == 1
 
@@ -205,7 +205,7 @@ async def test_without_any_sfu_odoo_is_told_so_and_there_is_no_loop(
 ) -> None:
     odoo = await make_odoo(all_are("p2p"))
     await lose(fleet, odoo.base_url)
-    await fleet.registry.sign_off(B, KEY)
+    await fleet.registry.registrations.sign_off(B, KEY)
     await until_done(fleet, announcer)
     assert [message["available"] for message in odoo.messages] == [False]
 
@@ -215,11 +215,11 @@ async def test_a_sweeper_that_takes_over_tells_what_its_predecessor_did_not(
 ) -> None:
     odoo = await make_odoo(hangs)
     await lose(fleet, odoo.base_url, calls=2)
-    before = await fleet.registry.rescue_cursor()
+    before = await fleet.registry.rescues.cursor()
     await announcer.step()
     await eventually(lambda: len(odoo.messages) == 1)
     await announcer.stop()
-    assert await fleet.registry.rescue_cursor() != await fleet.registry.last_event_id()
+    assert await fleet.registry.rescues.cursor() != await fleet.registry.outbox.last_event_id()
     assert before is not None
     odoo.answer = all_are("moved")
     await until_done(fleet, announcer)
@@ -237,7 +237,7 @@ async def test_who_has_lost_the_lease_moves_no_cursor(
         return not await announcer.step()
 
     await eventually(notices)
-    assert await fleet.registry.rescue_cursor() == "0-0"
+    assert await fleet.registry.rescues.cursor() == "0-0"
 
 
 async def test_a_call_that_moves_while_its_odoo_is_away_is_not_told(
@@ -269,10 +269,10 @@ async def test_a_drain_moves_calls_and_shows_how_far_it_is(
     for number in range(3):
         await fleet.place(f"{odoo.base_url}:channel:{number}", uuid=f"old-{number}")
     await fleet.beat(B)
-    await fleet.registry.drain(A, move=True)
+    await fleet.registry.fleet.drain(A, move=True)
     await until_done(fleet, announcer)
     assert [message["reason"] for message in odoo.messages] == ["drain"]
-    sfu = await fleet.registry.describe(A)
+    sfu = await fleet.registry.fleet.describe(A)
     assert (sfu.moves, sfu.moves_left, sfu.moved, sfu.kept, sfu.move_failed) == (3, 0, 2, 1, 0)
 
 

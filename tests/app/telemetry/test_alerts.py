@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 import yaml
 
 from app.telemetry.metrics import Metrics
-from tests.support.engines import is_ci
+from tests.support.tools import required_tool
 
 ROOT: Final = Path(__file__).parents[3]
 RULES: Final = ROOT / "k8s" / "alerts" / "sfu-gateway.rules.yml"
@@ -71,13 +70,7 @@ def test_each_alert_is_tested_firing_and_silent() -> None:
 @pytest.fixture(scope="module")
 def promtool() -> str:
     """Prometheus' tool; without it, skip at home and fail in CI."""
-    found = shutil.which("promtool")
-    if found is None:
-        reason = "promtool is not on PATH (Debian, Ubuntu: apt-get install prometheus)"
-        if is_ci():
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
-    return found
+    return str(required_tool("promtool", "apt-get install prometheus"))
 
 
 @pytest.mark.parametrize(("command", "file"), [("check", RULES), ("test", RULE_TESTS)])

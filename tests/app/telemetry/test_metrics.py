@@ -265,13 +265,13 @@ def report(number: int, region: str = "eu-west", sessions: int = 100) -> SfuRepo
 
 async def read(registry: Registry, gauges: FleetGauges) -> None:
     """Let `gauges` follow one reading of the fleet."""
-    await FleetReader(registry.fleet_pages, [gauges]).read()
+    await FleetReader(registry.fleet.pages, [gauges]).read()
 
 
 async def test_the_fleet_is_counted_by_region_and_state(registry: Registry) -> None:
     for number, region in enumerate(("eu-west", "eu-west", "us-east")):
-        await registry.heartbeat(report(number, region))
-    await registry.drain("http://sfu1:8070")
+        await registry.registrations.heartbeat(report(number, region))
+    await registry.fleet.drain("http://sfu1:8070")
     metrics = Metrics()
     await read(registry, FleetGauges(metrics, registry, Limits(0.9, 0.5)))
     assert shown(metrics, "sfu_gateway_sfus", region="eu-west", state="selectable", reason="") == 1
@@ -288,11 +288,11 @@ async def test_the_fleet_is_counted_by_region_and_state(registry: Registry) -> N
 
 
 async def test_a_region_that_is_gone_has_no_series(registry: Registry) -> None:
-    await registry.heartbeat(report(1))
+    await registry.registrations.heartbeat(report(1))
     metrics = Metrics()
     gauges = FleetGauges(metrics, registry, Limits(0.9, 0.5))
     await read(registry, gauges)
-    await registry.forget("http://sfu1:8070")
+    await registry.fleet.forget("http://sfu1:8070")
     await read(registry, gauges)
     assert shown(metrics, "sfu_gateway_sfus", region="eu-west", state="selectable", reason="") is None
 
@@ -300,10 +300,10 @@ async def test_a_region_that_is_gone_has_no_series(registry: Registry) -> None:
 async def test_transitions_count_from_the_first_read_and_wait_until_published(registry: Registry) -> None:
     clock, metrics = Clock(), Metrics()
     gauges = FleetGauges(metrics, registry, Limits(0.9, 0.5), clock)
-    await registry.heartbeat(report(1))
+    await registry.registrations.heartbeat(report(1))
     await read(registry, gauges)
     assert shown(metrics, "sfu_gateway_transitions_total", type="up") == 0
-    await registry.heartbeat(report(2))
+    await registry.registrations.heartbeat(report(2))
     await read(registry, gauges)
     assert shown(metrics, "sfu_gateway_transitions_total", type="up") == 1
     clock.now += 30
@@ -311,8 +311,8 @@ async def test_transitions_count_from_the_first_read_and_wait_until_published(re
     lag = shown(metrics, "sfu_gateway_event_lag_seconds")
     assert lag is not None
     assert 30 <= lag < 35
-    await registry.acquire_lease("sweeper", 10_000)
-    await registry.commit_cursor("sweeper", await registry.last_event_id())
+    await registry.sweeps.acquire_lease("sweeper", 10_000)
+    await registry.outbox.commit_cursor("sweeper", await registry.outbox.last_event_id())
     await read(registry, gauges)
     assert shown(metrics, "sfu_gateway_event_lag_seconds") == 0
 
@@ -332,7 +332,7 @@ async def test_the_last_values_stay_and_age_while_redis_is_away(paused: RedisSer
     async with paused.connect() as client:
         registry = Registry.from_settings(client, SETTINGS)
         gauges = FleetGauges(metrics, registry, Limits(0.9, 0.5), clock)
-        await registry.heartbeat(report(1))
+        await registry.registrations.heartbeat(report(1))
         await read(registry, gauges)
         paused.pause()
         clock.now += 60

@@ -36,8 +36,8 @@ async def store() -> AsyncIterator[RedisClient]:
     client = embedded_client()
     registry = Registry.from_settings(client, SETTINGS)
     key = Key(b"the key of both SFUs")
-    await registry.heartbeat(SfuReport(A, "eu", key, sessions=100, cpu=0.5, memory=0.5))
-    await registry.heartbeat(SfuReport(B, "us", key))
+    await registry.registrations.heartbeat(SfuReport(A, "eu", key, sessions=100, cpu=0.5, memory=0.5))
+    await registry.registrations.heartbeat(SfuReport(B, "us", key))
     yield client
     await close_client(client)
 
@@ -90,7 +90,7 @@ async def test_nobody_else_passes(
     headers = {} if authorization is None else {b"Authorization": authorization.encode()}
     answer = await client.request(method, path, headers=headers, content=f'{{"address": "{A}"}}')
     assert (answer.status_code, answer.json()["code"]) == (401, code)
-    assert (await registry.describe(A)).state == "selectable"
+    assert (await registry.fleet.describe(A)).state == "selectable"
 
 
 @pytest.mark.parametrize("action", ["drain", "resume", "forget"])
@@ -104,10 +104,10 @@ async def test_nothing_is_changed_by_get(client: httpx.AsyncClient, action: str)
 async def test_a_drain_is_begun_and_taken_back(client: httpx.AsyncClient, registry: Registry) -> None:
     answer = await client.post("/v1/admin/sfus/drain", json={"address": A})
     assert answer.json() == {"status": "ok", "address": A}
-    status = await registry.describe(A)
+    status = await registry.fleet.describe(A)
     assert (status.state, status.drain_until) == ("draining", 0)
     await client.post("/v1/admin/sfus/resume", json={"address": A})
-    assert (await registry.describe(A)).state == "selectable"
+    assert (await registry.fleet.describe(A)).state == "selectable"
 
 
 async def test_a_drain_that_moves_calls_needs_the_rescue(client: httpx.AsyncClient) -> None:
@@ -125,7 +125,7 @@ async def test_a_drain_moves_calls_where_an_odoo_may_be_told(store: RedisClient)
         order = {"address": A, "move": True}
         assert (await client.post("/v1/admin/sfus/drain", json=order, headers=ADMIN)).status_code == 200
         health = (await client.get("/v1/health", headers={"Accept": "application/json"})).json()
-    [(_, event)] = await registry.newest_events(1)
+    [(_, event)] = await registry.outbox.newest_events(1)
     assert (event["type"], event["reason"], event["address"]) == ("moving", "drain", A)
     moves = {sfu["address"]: sfu.get("moves") for sfu in health["sfus"]}
     assert moves == {A: {"left": 0, "moved": 0, "kept": 0, "failed": 0}, B: None}
@@ -133,7 +133,7 @@ async def test_a_drain_moves_calls_where_an_odoo_may_be_told(store: RedisClient)
 
 async def test_a_drain_may_have_a_deadline(client: httpx.AsyncClient, registry: Registry) -> None:
     await client.post("/v1/admin/sfus/drain", json={"address": A, "deadlineMs": 60_000})
-    status = await registry.describe(A)
+    status = await registry.fleet.describe(A)
     assert status.drain_until - (status.registered_at + status.heartbeat_age_ms) == pytest.approx(
         60_000, abs=5_000
     )
@@ -145,12 +145,12 @@ async def test_a_deadline_is_a_whole_number_of_milliseconds_up_to_thirty_days(
 ) -> None:
     answer = await client.post("/v1/admin/sfus/drain", json={"address": A, "deadlineMs": deadline})
     assert (answer.status_code, answer.json()["field"]) == (422, "deadlineMs")
-    assert (await registry.describe(A)).state == "selectable"
+    assert (await registry.fleet.describe(A)).state == "selectable"
 
 
 async def test_an_sfu_is_forgotten(client: httpx.AsyncClient, registry: Registry) -> None:
     assert (await client.post("/v1/admin/sfus/forget", json={"address": A})).status_code == 200
-    assert [status.address for status in await registry.fleet()] == [B]
+    assert [status.address for status in await registry.fleet.sfus()] == [B]
 
 
 @pytest.mark.parametrize("action", ["drain", "resume", "forget"])
@@ -224,9 +224,11 @@ async def test_it_follows_the_hints_of_the_request_and_of_the_tenant(client: htt
 
 
 async def test_it_changes_nothing(client: httpx.AsyncClient, registry: Registry) -> None:
-    before = await registry.fleet()
+    before = await registry.fleet.sfus()
     await explained(client, issuer="issuer")
-    assert [status.reserved for status in await registry.fleet()] == [status.reserved for status in before]
+    assert [status.reserved for status in await registry.fleet.sfus()] == [
+        status.reserved for status in before
+    ]
 
 
 async def test_an_unknown_tenant_is_an_error(client: httpx.AsyncClient) -> None:

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from app.crypto.tokens import Key
 from app.registry.client import close_client, connect, embedded_client
+from app.registry.fleet import Fleet
 from app.registry.registry import Registry
 from app.registry.sfus import SfuReport, SfuStatus
 from app.settings.model import HealthSettings, RedisSettings, Settings
@@ -30,9 +31,9 @@ async def health_of(*reports: SfuReport, drained: str = "") -> tuple[int, dict[s
     store = embedded_client()
     registry = Registry.from_settings(store, SETTINGS)
     for each in reports:
-        await registry.heartbeat(each)
+        await registry.registrations.heartbeat(each)
     if drained:
-        await registry.drain(drained)
+        await registry.fleet.drain(drained)
     async with running_app(SETTINGS, store) as client:
         response = await client.get("/v1/health")
     await close_client(store)
@@ -89,9 +90,9 @@ async def test_a_draining_sfu_is_shown_and_is_no_trouble() -> None:
 async def test_an_sfu_that_signed_off_stays_listed_as_down() -> None:
     store = embedded_client()
     registry = Registry.from_settings(store, SETTINGS)
-    await registry.heartbeat(report(1))
-    await registry.heartbeat(report(2))
-    await registry.sign_off("http://sfu1:8070", KEY)
+    await registry.registrations.heartbeat(report(1))
+    await registry.registrations.heartbeat(report(2))
+    await registry.registrations.sign_off("http://sfu1:8070", KEY)
     async with running_app(SETTINGS, store) as client:
         document = (await client.get("/v1/health")).json()
     await close_client(store)
@@ -111,13 +112,13 @@ async def test_however_often_it_is_asked_the_fleet_is_read_at_most_once_a_second
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     readings = []
-    pages = Registry.fleet_pages
+    pages = Fleet.pages
 
-    def counted(registry: Registry) -> AsyncGenerator[list[SfuStatus]]:
+    def counted(fleet: Fleet) -> AsyncGenerator[list[SfuStatus]]:
         readings.append(time.monotonic())
-        return pages(registry)
+        return pages(fleet)
 
-    monkeypatch.setattr(Registry, "fleet_pages", counted)
+    monkeypatch.setattr(Fleet, "pages", counted)
     async with running_app(SETTINGS) as client:
         started = time.monotonic()
         answers = await asyncio.gather(*(client.get("/v1/health") for _ in range(100)))
