@@ -9,6 +9,7 @@ from typing import Final
 from starlette.applications import Starlette
 
 from app.api.budgets import Budgets
+from app.api.diagnosis_report import DiagnosisReport
 from app.api.endpoints import dashboard
 from app.api.failed_logins import FailedLogins
 from app.api.health_report import health_view
@@ -35,7 +36,9 @@ from app.regions.table import Point, Region, RegionTable
 from app.registration.service import Registration
 from app.registration.static_sfus import StaticSfus, static_reports
 from app.registry.availability import RegistryAvailability
+from app.registry.capacity import Limits
 from app.registry.client import close_client, connect, drop_connections
+from app.registry.examination import Patient
 from app.registry.fleet_reader import FleetReader
 from app.registry.registry import Registry
 from app.registry.schema_version import SchemaRefused, SchemaWatch
@@ -44,7 +47,7 @@ from app.registry.snapshot import Snapshot, SnapshotPage, SnapshotReader
 from app.rescue.service import Rescue
 from app.settings.model import Settings
 from app.sweeper import Sweeper, patience_of
-from app.telemetry.fleet_gauges import FleetGauges, Limits
+from app.telemetry.fleet_gauges import FleetGauges
 from app.telemetry.metrics import Metrics
 from app.telemetry.tracing import TracedObserver, Tracing, check_extra
 from app.upstream.client import Forwarder
@@ -128,6 +131,7 @@ async def open_resources(
         switch=switch,
         watch=watch,
         health=health_view(reader, switch),
+        diagnosis=DiagnosisReport(reader, switch, Patient(client, registry, settings), counter),
         reader=reader,
         history=history,
         counter=counter,

@@ -23,7 +23,7 @@ for i = 2, #ARGV do
   if node then
     local state, reason, tier = node_state(node, now, learned)
     local move = redis.call('HMGET', key('node', ARGV[i]), 'moves', 'moved', 'kept', 'move_failed')
-    local is_open = node.ejected_reason ~= '' and node.failures >= policy.failure_threshold and state ~= 'down'
+    local is_open = node.ejected_reason ~= '' and node.failures >= policy.failure_threshold and node.down_at == 0
     described[#described + 1] = cjson.encode({
       address = node.address, state = state, reason = reason, tier = tier or '', region = node.region,
       breaker = not is_open and 'closed' or node.ejected_until > now and 'open' or 'half-open',
@@ -32,9 +32,10 @@ for i = 2, #ARGV do
       cpu = node.cpu, memory = node.memory, public_url = node.public_url,
       sessions_term = policy.weight_sessions * (node.sessions + node.reserved) / node.max_sessions,
       cpu_term = policy.weight_cpu * node.cpu, memory_term = policy.weight_memory * node.memory,
-      registered_at = node.registered_at, heartbeat_age_ms = math.max(0, now - node.reported_at),
+      at = now, registered_at = node.registered_at, heartbeat_age_ms = math.max(0, now - node.reported_at),
       drain_until = node.operator_drain or 0, round_robin_seq = node.round_robin_seq,
       failures = node.failures, ejections = node.ejections,
+      ejected_since = node.ejected_reason ~= '' and node.ejected_since or 0,
       ejected_for_ms = node.ejected_reason ~= '' and math.max(0, node.ejected_until - now) or 0,
       errors = node.errors, last_error = node.last_error, last_error_at = node.last_error_at,
       is_shared = node.shared_at > 0 and now - node.shared_at < 2 * policy.threshold_ms,

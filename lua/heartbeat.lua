@@ -61,7 +61,8 @@ if not node or change == 'restarted' then
   node_set(node, 'region', ARGV[3])
   node_set(node, 'announced', 'up')
   rate_limit(node, now)
-  event_emit(now, former and 'restarted' or 'up', node, former and 'instance' or returns and 'returned' or 'registered')
+  local why = former and 'instance' or returns and 'returned' or 'registered'
+  event_emit(now, former and 'restarted' or 'up', node, why, 'selectable')
 elseif change == 'shared' then
   event_emit(now, 'address_shared', node, 'instance')
 end

@@ -33,6 +33,9 @@ for i = 6, #ARGV, 2 do
     redis.call('HINCRBY', node, result == 'moved' and 'moved' or result == 'failed' and 'move_failed' or 'kept', 1)
   end
   redis.call('HINCRBY', fleet, 'rescue_' .. result, 1)
+  if result == 'failed' then
+    redis.call('HSET', fleet, 'rescue_failed_at', tostring(now))
+  end
   redis.call('HINCRBY', fleet, 'rescue_ms', string.format('%d', waited))
 end
 return (#ARGV - 5) / 2

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal
 
 from app.api.schemas import Health, Sfu
@@ -18,7 +19,6 @@ _TIERS: Final[dict[Eligibility, Literal["load", "ejected", ""]]] = {
     "last-resort": "ejected",
     "sticky-only": "",
 }
-_EXPECTED_LOSSES: Final = frozenset({"signed-off", "forgotten"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +32,20 @@ class HealthReport:
 def health_view(reader: FleetReader, switch: RegistryAvailability) -> FleetView[HealthReport]:
     """Return what computes `/v1/health`, at most once a second, and at once when the mode changes."""
 
-    async def read() -> list[SfuStatus]:
-        """The fleet as the registry has it; while that is in doubt, as this replica last saw it."""
-        if switch.uses_registry:
-            with contextlib.suppress(RegistryUnavailable):
-                return await switch.call(reader.fleet())
-        return in_order(_last_seen(node) for node in switch.snapshot.nodes)
-
     return FleetView(
-        read, lambda: True, lambda sfus: _report(sfus, switch), situation=lambda: mode_of(switch)
+        partial(known_fleet, reader, switch),
+        lambda: True,
+        lambda sfus: _report(sfus, switch),
+        situation=lambda: mode_of(switch),
     )
+
+
+async def known_fleet(reader: FleetReader, switch: RegistryAvailability) -> list[SfuStatus]:
+    """Return the fleet as the registry has it; while that is in doubt, as this replica last saw it."""
+    if switch.uses_registry:
+        with contextlib.suppress(RegistryUnavailable):
+            return await switch.call(reader.fleet())
+    return in_order(_last_seen(node) for node in switch.snapshot.nodes)
 
 
 def _report(sfus: Sequence[SfuStatus], switch: RegistryAvailability) -> HealthReport:
@@ -83,6 +87,6 @@ def _overall(
 
 
 def _is_well(sfu: SfuStatus) -> bool:
-    if sfu.state == "down":
-        return sfu.down_reason in _EXPECTED_LOSSES
+    if sfu.state == "signed-off":
+        return True
     return sfu.status in ("up", "draining") and sfu.breaker == "closed"

@@ -9,6 +9,7 @@ from app import errors
 from app.api.schemas import (
     AddressOrder,
     Channel,
+    Diagnosis,
     Disconnected,
     DrainOrder,
     Explanation,
@@ -89,6 +90,9 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         "Show the fleet", "operators",
         {200: Answer("At least one SFU is selectable.", Health), 503: Answer("None is.", Health)},
         _ADMIN,
+    ),
+    ("GET", "/v1/diagnosis"): Operation(
+        "Show what is wrong", "operators", _ok(Diagnosis), _ADMIN,
     ),
     ("GET", "/v1/events"): Operation(
         "Follow transitions of SFUs", "operators",

@@ -40,6 +40,7 @@ ROUTES: Final = (
     Route("/v1/admin/sfus/resume", admin.resume, methods=["POST"]),
     Route("/v1/admin/sfus/forget", admin.forget, methods=["POST"]),
     Route("/v1/health", health.health, methods=["GET"]),
+    Route("/v1/diagnosis", health.diagnosis, methods=["GET"]),
     Route("/v1/dashboard/data", dashboard.data, methods=["GET"], middleware=_PACKED),
     Route("/v1/dashboard/history", dashboard.history, methods=["GET"]),
     Route("/dashboard", dashboard.dashboard, methods=["GET"]),

@@ -3,12 +3,17 @@
 Names are those on the wire. Endpoints answer with them (`app.api.responses`).
 """
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.diagnosis import trouble as diagnosis
+from app.diagnosis.facts import Facts
+from app.diagnosis.rules import diagnose
+from app.regions.choice import RegionChoice
 from app.regions.table import HintSource
-from app.registry.explain import Candidate
+from app.registry.explain import Candidate, Explained
 from app.registry.sfus import SfuStatus
 
 if TYPE_CHECKING:
@@ -114,10 +119,11 @@ class Sfu(Document):
     """Milliseconds since the last heartbeat."""
     state: str = ""
     """`selectable`, or why it takes no new channels: `full`, `overloaded`, `ejected`, `half-open`, `draining`,
-    `drained`, `expired` or `down`."""
+    `drained`, `expired`, `signed-off` or `lost`."""
     reason: str = ""
-    """Of `ejected` and `half-open`: `failed` or `misconfigured`; of `overloaded`: the figure; of `draining`:
-    `operator` or `sfu`; of `down`: how it ended."""
+    """Of `ejected` and `half-open`: `failed` or `misconfigured`; of `full`: `sessions`; of `overloaded`: `cpu`,
+    `memory` or `load`; of `draining` and `drained`: `operator` or `sfu`; of `lost`: `expired` or
+    `unreachable`."""
     errors: int = 0
     """Attempts since its last success that created no channel, whoever was to blame."""
     lastError: str = ""  # noqa: N815
@@ -146,7 +152,7 @@ class Sfu(Document):
             memoryUsage=sfu.memory,
             heartbeatAgeMs=sfu.heartbeat_age_ms,
             state=sfu.state,
-            reason=sfu.down_reason if sfu.state == "down" else sfu.reason,
+            reason=sfu.reason,
             errors=sfu.errors,
             lastError=sfu.last_error,
             lastErrorAt=sfu.last_error_at,
@@ -164,6 +170,95 @@ class Health(Document):
     selectable: int
     """How many SFUs may take a new channel."""
     sfus: list[Sfu]
+
+
+class Subject(Document):
+    """What a trouble is about."""
+
+    kind: diagnosis.SubjectKind
+    name: str
+    """Address of the SFU, name of the region or host of the replica; empty where there is one only."""
+    region: str
+    """Of an SFU or a region; else empty."""
+
+
+class Cause(Document):
+    """What is known of the reason of a trouble."""
+
+    lastError: str  # noqa: N815
+    """The last error or status, free of secrets; empty where there is none."""
+    agoMs: int | None  # noqa: N815
+    """How long ago that was, in milliseconds; null where it is not known."""
+    count: int
+    """How often it happened; 0 where it is not counted."""
+    likely: str
+    """What probably explains it; empty where nothing is known."""
+
+
+class Trouble(Document):
+    """One thing that is wrong."""
+
+    code: diagnosis.Code
+    """Stable; the name of its section in the runbooks."""
+    severity: diagnosis.Severity
+    """`error`: calls fail, or people are cut off. `warning`: calls are served, and a person should look."""
+    what: str
+    """One plain sentence."""
+    subject: Subject
+    sinceMs: int | None  # noqa: N815
+    """For how long it has been so, in milliseconds; null where it is not known."""
+    calls: int
+    """Calls on the SFUs that are concerned."""
+    people: int
+    """People in those calls."""
+    cause: Cause
+    command: str
+    """What to run first."""
+    runbook: str
+    """What to do: page and section of the docs."""
+
+    @classmethod
+    def of(cls, trouble: diagnosis.Trouble) -> "Trouble":
+        """Return a trouble as the diagnosis route shows it."""
+        subject, cause = trouble.subject, trouble.cause
+        return cls(
+            code=trouble.code,
+            severity=trouble.severity,
+            what=trouble.what,
+            subject=Subject(kind=subject.kind, name=subject.name, region=subject.region),
+            sinceMs=trouble.since_ms,
+            calls=trouble.calls,
+            people=trouble.people,
+            cause=Cause(
+                lastError=cause.last_error, agoMs=cause.ago_ms, count=cause.count, likely=cause.likely
+            ),
+            command=trouble.command,
+            runbook=trouble.runbook,
+        )
+
+
+class Diagnosis(Document):
+    """What is wrong."""
+
+    ok: bool
+    """Whether nothing is wrong."""
+    summary: str
+    """The fleet in one line."""
+    ageMs: int  # noqa: N815
+    """How old the figures are, in milliseconds: they stay while Redis is away."""
+    troubles: list[Trouble]
+    """The worst first; empty when nothing is wrong."""
+
+    @classmethod
+    def of(cls, facts: Facts, *, age_ms: int = 0) -> "Diagnosis":
+        """Return what is wrong by `facts`, whose figures of SFUs are `age_ms` old."""
+        troubles = diagnose(facts)
+        return cls(
+            ok=not troubles,
+            summary=facts.fleet.summary if facts.fleet else "the fleet is not known",
+            ageMs=age_ms,
+            troubles=[Trouble.of(trouble) for trouble in troubles],
+        )
 
 
 class Hint(Document):
@@ -192,7 +287,12 @@ class ExplainedSfu(Document):
     address: str
     region: str
     verdict: str
-    """`chosen`, `tied`, `sticky`, or why it would be passed over."""
+    """`chosen`, `sticky` (it keeps its call here) or `last-resort` of the winner; else why it is passed over."""
+    state: str = ""
+    """As in `/v1/health`."""
+    reason: str = ""
+    hasCall: bool = False  # noqa: N815
+    """Whether the issuer's call is, or was, there."""
     score: float
     """What candidates are compared by; the lowest wins."""
     terms: Terms
@@ -210,6 +310,9 @@ class ExplainedSfu(Document):
             address=sfu.address,
             region=sfu.region,
             verdict=candidate.verdict,
+            state=sfu.state,
+            reason=sfu.reason,
+            hasCall=candidate.has_call,
             score=candidate.score,
             terms=Terms(
                 sessions=sfu.sessions_term,
@@ -230,8 +333,22 @@ class Explanation(Document):
     hint: Hint
     groups: list[list[str]]
     """Groups of regions, in the order in which they are tried; `*` is the whole fleet."""
+    answer: str = ""
+    """Where the call goes, in a sentence or two."""
     candidates: list[ExplainedSfu]
-    """Every SFU, the best first."""
+    """Every SFU: the winner, the one that has or had the call, then the best first. Without a winner those that
+    refuse the call come first.
+    """
+
+    @classmethod
+    def of(cls, choice: RegionChoice, explained: Explained) -> "Explanation":
+        """Return an explanation as the explain route shows it."""
+        return cls(
+            hint=Hint(**asdict(choice.hint)),
+            groups=[list(group) for group in choice.groups],
+            answer=explained.answer,
+            candidates=[ExplainedSfu.of(candidate) for candidate in explained.candidates],
+        )
 
 
 class AddressOrder(Document):

@@ -3,6 +3,7 @@
 from typing import TypedDict
 
 from app.api.budgets import Budgets
+from app.api.diagnosis_report import DiagnosisReport
 from app.api.failed_logins import FailedLogins
 from app.api.health_report import HealthReport
 from app.channels.disconnects import Disconnects
@@ -36,6 +37,7 @@ class State(TypedDict):
     switch: RegistryAvailability
     watch: FleetView[bytes]
     health: FleetView[HealthReport]
+    diagnosis: DiagnosisReport
     reader: FleetReader
     history: History
     counter: ChannelCounter
@@ -48,5 +50,5 @@ class State(TypedDict):
 
 def expire_views(state: State) -> None:
     """Let the next reader of health, dashboard or gauges see what has just been done through this replica."""
-    for view in (state["reader"], state["health"], state["watch"]):
+    for view in (state["reader"], state["health"], state["watch"], state["diagnosis"]):
         view.expire()

@@ -32,8 +32,8 @@ MEANINGS = {
     Exit.SETTINGS: "A setting is missing or wrong; the message names it.",
     Exit.UNREACHABLE: "Redis or the gateway does not answer.",
     Exit.REFUSED: "It answered and refused: no such SFU, a wrong admin token, a closed route, a value out of range.",
-    Exit.DOCTOR_WARNING: "`doctor` found nothing worse than a warning.",
-    Exit.DOCTOR_ERROR: "`doctor` found an error.",
+    Exit.DOCTOR_WARNING: "`doctor` or `why` found nothing worse than a warning.",
+    Exit.DOCTOR_ERROR: "`doctor` or `why` found an error.",
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app import __version__
-from app.cli import doctor, keys, sfus, watching
+from app.cli import doctor, keys, sfus, watching, why
 from app.cli.exits import Exit, fail, told_in_one_line
 from app.cli.lean_imports import imports_without
 from app.cli.options import Config
@@ -180,6 +180,7 @@ def demo(
 
 cli.add_typer(sfus.group, name="sfu")
 for command in (
+    why.why,
     watching.explain,
     watching.events,
     watching.top,

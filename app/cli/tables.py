@@ -82,12 +82,21 @@ def candidate_table(candidates: Sequence[ExplainedSfu]) -> Table:
     columns = ("ADDRESS", "REGION", "VERDICT", "SCORE", "SESSIONS", "CPU", "MEMORY", "PROMISED", "GROUP")
     rows = [
         (
-            each.address, each.region, each.verdict, f"{each.score:.4f}", f"{each.terms.sessions:.4f}",
+            each.address, each.region, _verdict_of(each), f"{each.score:.4f}", f"{each.terms.sessions:.4f}",
             f"{each.terms.cpu:.4f}", f"{each.terms.memory:.4f}", f"{each.terms.promised:.4f}", str(each.group or "-"),
         )
         for each in candidates
     ]  # fmt: skip
     return table(columns, rows, columns[3:])
+
+
+def _verdict_of(candidate: ExplainedSfu) -> str:
+    """Return the verdict in words: why an SFU refuses, and which one has or had the call."""
+    if candidate.verdict == "sticky":
+        return "keeps its call here"
+    is_state = candidate.verdict == candidate.state and candidate.reason
+    verdict = f"{candidate.verdict} ({candidate.reason})" if is_state else candidate.verdict
+    return f"{verdict}, had the call" if candidate.hasCall else verdict
 
 
 def totals(sfus: Sequence[Sfu]) -> str:

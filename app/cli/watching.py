@@ -47,6 +47,7 @@ def explain(
     from app.cli.tables import candidate_table, console
 
     typer.echo(_where(explanation.hint, explanation.groups))
+    typer.echo(explanation.answer)
     console().print(candidate_table(explanation.candidates))
 
 

@@ -5,6 +5,8 @@ from typing import Any, Final, Literal, TypedDict, cast
 
 import msgpack  # type: ignore[import-untyped]
 
+from app.registry.sfus import State
+
 EventType = Literal[
     "up",
     "down",
@@ -33,6 +35,8 @@ class Event(TypedDict):
     type: EventType | Literal["gap"]
     address: str
     region: str
+    state: State | Literal[""]
+    """The SFU's state from then on; empty where the event changes none."""
     reason: str
     generation: int
     """Which life of the SFU: it grows with each registration."""
@@ -47,6 +51,7 @@ def read_event(stream_id: str, fields: Mapping[str, str]) -> Event:
         "type": cast("EventType", fields["type"]),
         "address": fields["address"],
         "region": fields["region"],
+        "state": cast("State", fields.get("state", "")),  # an event of an older version has none
         "reason": fields["reason"],
         "generation": int(fields["generation"]),
         "at": int(fields["at"]),

@@ -141,6 +141,7 @@ def _gap(dropped: Frame, first: Frame) -> Frame:
         "type": GAP,
         "address": "",
         "region": "",
+        "state": "",
         "reason": f"older events are not replayed; the next one is {first.id}",
         "generation": 0,
         "at": dropped.order[0],

@@ -71,6 +71,9 @@ class RegistryAvailability:
         self._read_at = float("-inf")
         self._readings = 0
         self.mode: Mode = "registry"
+        self.failure: RegistryUnavailable | None = None
+        """What the last call met that Redis did not serve."""
+        self._left_registry_at = clock()
         self.snapshot = initial
 
     @property
@@ -82,6 +85,11 @@ class RegistryAvailability:
     def refuses_heartbeats(self) -> bool:
         """Whether Redis is known not to answer."""
         return self.mode == "away"
+
+    @property
+    def away_for_s(self) -> float:
+        """For how long channels have not been placed by the registry; 0 while they are."""
+        return 0.0 if self.uses_registry else self.now() - self._left_registry_at
 
     async def call(self, work: Awaitable[Answer]) -> Answer:
         """Return what `work`, a call to the registry, returns; note when Redis did not serve it. Raises as `work`."""
@@ -97,12 +105,13 @@ class RegistryAvailability:
 
         When Redis has answered somebody since, one reply was lost, and Redis is not away.
         """
+        self.failure = error
         if self._on_failure is not None:
             self._on_failure(error)
         if self.mode != "away" and self._answered_at() <= asked_at:
             cause = str(error.__cause__ or "")  # for the log only: the detail goes to callers
             log.warning("registry_away", detail=error.detail, cause=cause, snapshot=len(self.snapshot.nodes))
-            self.mode = "away"
+            self._leave_registry("away")
             self._tripped.set()
 
     async def refresh(self) -> None:
@@ -132,7 +141,8 @@ class RegistryAvailability:
             if self.mode != "returning":
                 log.warning("registry_in_doubt", reason=doubt, snapshot=len(self.snapshot.nodes))
             if self.mode != "returning" or fresh.is_held:
-                self.mode, self._returned_at = "returning", now
+                self._returned_at = now
+                self._leave_registry("returning")
         if self.mode == "returning" and not fresh.is_held:
             is_complete = self.snapshot.addresses <= fresh.addresses
             if is_complete or now - self._returned_at >= self._grace_s:
@@ -144,6 +154,11 @@ class RegistryAvailability:
             await self._keep(_merged(self.snapshot, fresh))
         elif self.mode == "registry":
             await self._keep(fresh)
+
+    def _leave_registry(self, mode: Literal["away", "returning"]) -> None:
+        if self.uses_registry:
+            self._left_registry_at = self.now()
+        self.mode = mode
 
     async def _keep(self, fresh: Snapshot) -> None:
         self.snapshot = fresh

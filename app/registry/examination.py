@@ -6,7 +6,7 @@ Each check asks for one thing and says what it found; one that must not ask says
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
@@ -85,6 +85,26 @@ async def examine(patient: Patient) -> AsyncIterator[Finding]:
         return
     for check in (version, persistence, eviction, memory, scripts, sweeper, orphans, clock_skew):
         yield await _guarded(check, patient)
+
+
+async def unfitness(patient: Patient, denied: set[str]) -> list[Finding]:
+    """Return what makes a Redis that answers unfit, by checks that cost little; and clocks that differ.
+
+    Checks that this user may not run are added to `denied` and not tried again: `ACL LOG` would fill with them.
+    """
+    unfit = []
+    for check, least in ((clock_skew, Severity.WARNING), *((each, Severity.ERROR) for each in _CHEAP)):
+        if check.__name__ in denied:
+            continue
+        try:
+            finding = await check(patient)
+        except (RegistryUnavailable, RedisError, OSError) as error:
+            if trouble_of(error).code == "noperm":
+                denied.add(check.__name__)
+            continue
+        if finding.severity >= least:
+            unfit.append(finding)
+    return unfit
 
 
 async def _guarded(check: Check, patient: Patient) -> Finding:
@@ -231,6 +251,9 @@ async def clock_skew(patient: Patient) -> Finding:
     if abs(skew) > SKEW_WARNING_S:
         return Finding("clock skew", Severity.WARNING, found, "run NTP on both")
     return Finding("clock skew", Severity.OK, found)
+
+
+_CHEAP: Final[Sequence[Check]] = (version, persistence, eviction, memory)
 
 
 def _value(reply: Any) -> str:

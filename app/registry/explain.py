@@ -4,9 +4,10 @@ The scripts decide: `explain.lua` names the winner, `describe.lua` the state of 
 no request waits for it.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Final, Literal
 
 from app.registry.placements import PlacementRequest
 from app.registry.sfus import SfuStatus
@@ -24,7 +25,9 @@ class Candidate:
     group: int
     """The first of the request's region groups that it belongs to, from 1; 0 for none."""
     verdict: str
-    """`chosen`, `sticky`, `last-resort`, `tied` (as likely as the chosen), or why it was passed over."""
+    """`chosen`, `sticky` or `last-resort` of the winner, `tied` (as likely), or why the SFU was passed over."""
+    has_call: bool = False
+    """Whether the issuer's call is, or was, there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,26 @@ class Decision:
     """Where the issuer is placed; empty for nowhere."""
 
 
+_WHY_CHOSEN: Final = {
+    "least-load": "it has the lowest score",
+    "round-robin": "it was chosen longest ago",
+    "fallback": "no SFU of a region that comes first is selectable",
+    "last-resort": "the last resort, no SFU is selectable",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A would-be placement."""
+
+    answer: str
+    """Where the call goes, in a sentence or two."""
+    candidates: list[Candidate]
+    """Every SFU: the winner, the one that has or had the call, then the best first. Without a winner those that
+    refuse the call come first.
+    """
+
+
 def explain(
     fleet: Sequence[SfuStatus],
     request: PlacementRequest,
@@ -46,20 +69,49 @@ def explain(
     *,
     strategy: Literal["load", "round-robin"],
     choices: int,
-) -> list[Candidate]:
-    """Return every SFU, the best first, with its verdict; exactly one has won, unless there is none."""
+) -> Explained:
+    """Return every SFU with its verdict; exactly one has won, unless there is none."""
     ranked = sorted(
-        (Candidate(sfu, _score(sfu, strategy), _group(sfu, request.groups), "") for sfu in fleet),
+        (
+            Candidate(
+                sfu, _score(sfu, strategy), _group(sfu, request.groups), "", sfu.address == decision.placement
+            )
+            for sfu in fleet
+        ),
         key=lambda candidate: (
             candidate.sfu.address != decision.winner,
-            candidate.sfu.tier != "load",
+            not candidate.has_call,
+            candidate.sfu.tier != "load" and bool(decision.winner),
             candidate.group or len(request.groups) + 1,
             candidate.score,
             candidate.sfu.address,
         ),
     )
     draw = _draw(ranked, request, decision, choices)
-    return [replace(each, verdict=_verdict(each, request, decision, draw)) for each in ranked]
+    candidates = [replace(each, verdict=_verdict(each, request, decision, draw)) for each in ranked]
+    return Explained(_answer(candidates, decision), candidates)
+
+
+def _answer(candidates: Sequence[Candidate], decision: Decision) -> str:
+    if decision.reason == "sticky":
+        return f"{decision.winner} keeps its call here."
+    had_it = ""
+    if decision.placement and decision.placement != decision.winner:
+        sfu = next((each.sfu for each in candidates if each.has_call), None)
+        had_it = f"The call was on {decision.placement}, which is {_condition(sfu)}. "
+    if decision.winner:
+        return f"{had_it}The call goes to {decision.winner}: {_WHY_CHOSEN.get(decision.reason, decision.reason)}."
+    counts = Counter(each.verdict for each in candidates)
+    why = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+    return f"{had_it}No SFU takes the call: {why or 'none is registered'}."
+
+
+def _condition(sfu: SfuStatus | None) -> str:
+    if sfu is None:
+        return "not registered any more"
+    if sfu.is_selectable:
+        return "registered anew, or in a region that is not allowed"
+    return f"{sfu.state} ({sfu.reason})" if sfu.reason else sfu.state
 
 
 def _score(sfu: SfuStatus, strategy: Literal["load", "round-robin"]) -> float:
@@ -101,5 +153,5 @@ def _verdict(
     if decision.reason == "sticky":
         return "not-the-calls"
     if sfu.address in draw:
-        return "chosen" if len(draw) == 1 else "tied"
+        return "chosen" if sfu.address == decision.winner else "tied"
     return "other-region" if candidate.group > decision.group else "higher-score"

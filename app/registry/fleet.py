@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from app.errors import UnknownSfu
 from app.registry.commands import RegistryCommands
-from app.registry.explain import Candidate, Decision, explain
+from app.registry.explain import Decision, Explained, explain
 from app.registry.placements import PlacementRequest
 from app.registry.scripts import utf8
 from app.registry.sfus import SfuStatus, in_order
@@ -65,8 +65,8 @@ class Fleet:
             yield page
             after = f"({page[-1]}"
 
-    async def explain(self, request: PlacementRequest) -> list[Candidate]:
-        """Return every candidate of a would-be placement, the best first, with the reason it would lose.
+    async def explain(self, request: PlacementRequest) -> Explained:
+        """Return where a call would be placed, and of every candidate the reason it would lose.
 
         A dry run: nothing is reserved.
         """

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from app.crypto.tokens import Key
 
@@ -15,9 +15,16 @@ State = Literal[
     "draining",
     "drained",
     "expired",
-    "down",
+    "signed-off",
+    "lost",
 ]
-"""The state that `lua/includes/node_state.lua` derives. `expired`: silent, and not ended by the sweeper yet."""
+"""The state that `lua/includes/node_state.lua` derives: the word for it on every surface, with `SfuStatus.reason`.
+
+`expired`: silent, and not ended by the sweeper yet. `signed-off`: left in order. `lost`: ended as silent or
+unreachable.
+"""
+
+STATES: Final[tuple[State, ...]] = get_args(State)
 
 Status = Literal["up", "draining", "failed", "misconfigured", "down"]
 
@@ -75,8 +82,9 @@ class SfuStatus:
     generation: int
     heartbeat_age_ms: int
     reason: str = ""
-    """Why it is in its state: of `ejected` and `half-open` failed or misconfigured, of `overloaded` the figure,
-    of `draining` operator or sfu, of `down` how it ended."""
+    """Why it is in its state: of `ejected` and `half-open` failed or misconfigured; of `full` sessions; of
+    `overloaded` cpu, memory or load; of `draining` and `drained` operator or sfu; of `lost` expired or unreachable.
+    """
     tier: Literal["load", "ejected", "overloaded", ""] = "load"
     """The indexes that hold it: `load` takes new channels, `ejected` is the last resort."""
     channels: int = 0
@@ -115,6 +123,10 @@ class SfuStatus:
     move_failed: int = 0
     down_at: int = 0
     down_reason: str = ""
+    at: int = 0
+    """When this was read, by Redis' clock; 0 where it was not read from Redis."""
+    ejected_since: int = 0
+    """When it was ejected, while it is ejected or half-open."""
 
     @property
     def moves_left(self) -> int:
@@ -124,7 +136,7 @@ class SfuStatus:
     @property
     def is_living(self) -> bool:
         """Whether it is registered and not silent."""
-        return self.state not in ("down", "expired")
+        return self.state not in ("signed-off", "lost", "expired")
 
     @property
     def is_selectable(self) -> bool:
@@ -133,11 +145,11 @@ class SfuStatus:
 
     @property
     def status(self) -> Status:
-        """The state in the words of `/v1/health` and the events."""
+        """The state in the four words that `status` of `/v1/health` had before `state`."""
         match self.state:
             case "draining" | "drained":
                 return "draining"
-            case "down" | "expired":
+            case "signed-off" | "lost" | "expired":
                 return "down"
             case "ejected":
                 return "misconfigured" if self.reason == "misconfigured" else "failed"

@@ -8,58 +8,28 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from app.registry.capacity import Capacity, Limits
 from app.registry.registry import Registry
-from app.registry.sfus import SfuStatus
-from app.settings.model import Settings
+from app.registry.sfus import SfuStatus, State
 from app.telemetry.metrics import Metrics
 
 _EVENTS_PER_READ: Final = 200
-_IN_SERVICE: Final = frozenset({"selectable", "half-open", "overloaded", "full"})
-"""States of SFUs whose capacity counts: those that are well, however loaded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Up to where a placement fills an SFU."""
-
-    max_load: float
-    weight_sessions: float
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> "Limits":
-        """Return the limits that `[overload]` and `[balancing.weights]` set."""
-        return cls(settings.overload.max_load, settings.balancing.weights.sessions)
-
-    def headroom(self, sfu: SfuStatus) -> float:
-        """Return how many more sessions `sfu` takes before it is full or overloaded; 0 unless selectable.
-
-        load = weight * sessions / max_sessions + the rest, solved for the sessions that reach `max_load`.
-        """
-        if not sfu.is_selectable or sfu.max_sessions <= 0:
-            return 0.0
-        by_count = sfu.max_sessions - sfu.sessions - sfu.reserved
-        if self.weight_sessions <= 0:
-            return max(0.0, by_count)
-        by_load = (self.max_load - sfu.load) * sfu.max_sessions / self.weight_sessions
-        return max(0.0, min(by_count, by_load))
 
 
 @dataclass(slots=True)
 class _Totals:
     """What the SFUs of one region add up to."""
 
-    states: Counter[str] = field(default_factory=Counter)
+    states: Counter[tuple[State, str]] = field(default_factory=Counter)
     breakers: Counter[str] = field(default_factory=Counter)
     selectable: int = 0
     oldest_heartbeat_ms: int = 0
     channels: int = 0
     sessions: int = 0
-    free: float = 0.0
-    used: float = 0.0
-    """Sessions, and reserved ones, of SFUs in service."""
+    capacity: Capacity = field(default_factory=Capacity)
 
     def add(self, sfu: SfuStatus, limits: Limits) -> None:
-        self.states[sfu.status] += 1
+        self.states[sfu.state, sfu.reason] += 1
         self.selectable += sfu.is_selectable
         if not sfu.is_living:
             return
@@ -67,9 +37,7 @@ class _Totals:
         self.oldest_heartbeat_ms = max(self.oldest_heartbeat_ms, sfu.heartbeat_age_ms)
         self.channels += sfu.channels
         self.sessions += sfu.sessions
-        if sfu.state in _IN_SERVICE:
-            self.free += limits.headroom(sfu)
-            self.used += sfu.sessions + sfu.reserved
+        self.capacity.add([sfu], limits)
 
 
 class FleetGauges:
@@ -121,17 +89,16 @@ class FleetGauges:
 
     def _show_region(self, region: str, totals: _Totals) -> None:
         metrics = self._metrics
-        for state, count in totals.states.items():
-            metrics.sfus.labels(region, state).set(count)
+        for (state, reason), count in totals.states.items():
+            metrics.sfus.labels(region, state, reason).set(count)
         for breaker, count in totals.breakers.items():
             metrics.breakers.labels(region, breaker).set(count)
         metrics.selectable.labels(region).set(totals.selectable)
         metrics.heartbeat_age.labels(region).set(totals.oldest_heartbeat_ms / 1000)
         metrics.channels.labels(region).set(totals.channels)
         metrics.sessions.labels(region).set(totals.sessions)
-        free, all_places = totals.free, totals.free + totals.used
-        metrics.headroom.labels(region).set(round(free, 3))
-        metrics.headroom_ratio.labels(region).set(round(free / all_places, 6) if free else 0)
+        metrics.headroom.labels(region).set(round(totals.capacity.free, 3))
+        metrics.headroom_ratio.labels(region).set(round(totals.capacity.ratio, 6))
 
     async def _follow_events(self) -> None:
         """Count transitions since the last read, and see how long the oldest unpublished one waits.

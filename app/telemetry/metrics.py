@@ -113,7 +113,9 @@ class Metrics:
         )
 
     def _make_fleet_metrics(self) -> None:
-        self.sfus = self._gauge("sfus", "Registered SFUs and lost ones, by state.", "region", "state")
+        self.sfus = self._gauge(
+            "sfus", "SFUs, living and lost, by state and reason.", "region", "state", "reason"
+        )
         self.selectable = self._gauge("selectable_sfus", "SFUs that may take a new channel.", "region")
         self.breakers = self._gauge("breakers", "Circuit breakers, by state.", "region", "state")
         self.heartbeat_age = self._gauge(

@@ -34,6 +34,6 @@ local function ejection_start(node, reason, now, random)
   local open_ms = math.min(policy.max_open_ms, policy.open_ms * 2 ^ math.min(node.ejections - 1, 20))
   node_set(node, 'ejected_until', math.floor(now + open_ms * (1 + random / 5)))
   if not was_open then
-    event_emit(now, 'breaker-open', node, 'failures')
+    event_emit(now, 'breaker-open', node, reason, 'ejected')
   end
 end

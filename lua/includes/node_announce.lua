@@ -26,7 +26,7 @@ local function node_announce(node, state, why, now, learned)
   node_set(node, 'announced', label)
   if label == 'overloaded' then
     if redis.call('ZCARD', key('load', node.region)) == 0 then
-      event_emit(now, label, node, state)
+      event_emit(now, label, node, why, state)
     end
     return
   end
@@ -36,12 +36,8 @@ local function node_announce(node, state, why, now, learned)
     end
     label = 'up'
     why = (before == 'draining' or before == 'drained') and 'resumed' or 'recovered'
-  elseif label == 'down' then
-    why = 'failed'
-  elseif label == 'misconfigured' then
-    why = 'refused its own key'
   elseif label == 'drained' then
     why = node.emptied_at > 0 and 'empty' or 'deadline'
   end
-  event_emit(now, label, node, why)
+  event_emit(now, label, node, why, state)
 end

@@ -20,6 +20,7 @@ local function node_end(node, reason, now)
   redis.call('PEXPIRE', name, policy.lost_ttl_ms + 60000)
   redis.call('PEXPIRE', key('calls', node.address), policy.affinity_ttl_ms)
   redis.call('HINCRBY', key('fleet'), 'epoch', 1)
-  event_emit(now, 'down', node, reason)
+  local state = reason == 'signed-off' and reason or reason ~= 'forgotten' and 'lost' or nil
+  event_emit(now, 'down', node, reason, state)
   return true
 end

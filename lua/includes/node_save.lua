@@ -16,7 +16,7 @@ local function node_save(node, now, learned)
   elseif node.ejected_until > 0 and redis.call('ZREM', key('returning'), node.address) == 1 then
     returning_note()
   end
-  if state ~= 'down' and state ~= 'expired' then
+  if tier or state == 'draining' or state == 'drained' then
     node_announce(node, state, why, now, learned)
   end
   if #node.changes > 0 then

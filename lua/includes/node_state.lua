@@ -3,7 +3,7 @@
 
 -- The derived state of a node, its reason, and the tier of indexes that it belongs to. Everything else (indexes,
 -- events, health, explain, snapshot) follows this verdict.
---   down, expired, draining, drained   no tier
+--   signed-off, lost, expired, draining, drained   no tier
 --   full, overloaded                   tier 'overloaded'
 --   ejected, half-open without a free permit  tier 'ejected': the last resort
 --   half-open, selectable              tier 'load'
@@ -27,5 +27,11 @@ local function node_state(node, now, learned)
   if health == 'draining' or health == 'drained' then
     return health, node.operator_drain and 'operator' or 'sfu', nil
   end
-  return health, health == 'down' and node.down_reason or '', nil
+  if health == 'down' then
+    if node.down_reason == 'signed-off' then
+      return 'signed-off', '', nil
+    end
+    return 'lost', node.down_reason, nil
+  end
+  return health, '', nil
 end

@@ -86,7 +86,7 @@ async def test_who_is_silent_is_down_when_the_threshold_has_passed(fleet: Fleet,
     assert await fleet.state() == "selectable"
     fleet.wait(1)
     await sweeper.tick()
-    assert await fleet.state() == "down"
+    assert await fleet.state() == "lost"
 
 
 async def test_however_many_are_due_one_round_ends_them(fleet: Fleet, sweeper: Sweeper) -> None:

@@ -13,10 +13,12 @@ from redis.exceptions import NoPermissionError
 
 from app.crypto.tokens import Key
 from app.registry.client import close_client, connect
+from app.registry.examination import Patient, unfitness
 from app.registry.keys import Keys
 from app.registry.placements import ConfirmedPlacement, ForwardOutcome, Outcome, Placement, PlacementRequest
 from app.registry.registry import Registry
 from app.registry.sfus import SfuReport
+from app.registry.signs import read_signs
 from app.settings.model import RedisSettings, Settings
 from app.sweeper import Sweeper
 from app.upstream.addresses import AddressGuard
@@ -108,6 +110,7 @@ async def do_everything(url: str) -> None:
             await registry.registrations.heartbeat(SfuReport(address, "eu-west", Key(b"s" * 32)))
         await _place_everywhere(registry, failing=bad)
         await _operate(registry, good)
+        assert (await read_signs(Patient(client, registry, settings))).is_read
         await _sweep(registry)
         assert await registry.registrations.sign_off(bad, Key(b"s" * 32))
         await registry.fleet.forget(bad)
@@ -136,7 +139,7 @@ async def _place_everywhere(registry: Registry, failing: str) -> None:
     assert isinstance(placed, Placement)
     assert registry.open_key(placed) == Key(b"s" * 32)
     assert await registry.channel_owner("uuid-7")
-    assert await registry.fleet.explain(PlacementRequest("explained", "issuer-0"))
+    assert (await registry.fleet.explain(PlacementRequest("explained", "issuer-0"))).candidates
     call = ConfirmedPlacement("default", "confirmed", placed.address, "u", 0, id="offline")
     assert (await registry.confirm(call, now_ms=0))[0].is_placed
     position, confirmed = await registry.recent_confirmations("", 10)
@@ -164,6 +167,19 @@ async def _sweep(registry: Registry) -> None:
     for address in await registry.sweeps.claim_probes(lease_ms=1_000):
         await registry.sweeps.probe(address, answered=False)
     assert await registry.outbox.cursor() == await registry.outbox.last_event_id()
+
+
+async def test_a_diagnosis_does_not_ask_again_for_what_it_may_not_read(gateways_server: RedisServer) -> None:
+    url = SecretStr(f"redis://gateway:{PASSWORD}@{gateways_server.address}/0")
+    settings = Settings(redis=RedisSettings(url=url, timeout_ms=10_000))
+    client, denied = connect(settings.redis), set[str]()
+    try:
+        patient = Patient(client, Registry.from_settings(client, settings), settings)
+        assert await unfitness(patient, denied) == await unfitness(patient, denied) == []
+    finally:
+        await close_client(client)
+    assert denied == {"version", "persistence", "eviction", "memory"}
+    assert denied_by(gateways_server) == ["info"]
 
 
 @pytest.mark.parametrize("words", NOT_FOR_THE_GATEWAY, ids=" ".join)

@@ -37,7 +37,7 @@ class Verdict:
 def verdict(facts: Mapping[str, str], now: int) -> Verdict:
     """Return the derived state of an SFU (design, section 3): the first that matches."""
     if facts.get("down_at"):
-        return Verdict("down")
+        return Verdict("signed-off" if facts["down_reason"] == "signed-off" else "lost")
     if int(facts["reported_at"]) + THRESHOLD_MS <= now:
         return Verdict("expired")
     drain = facts.get("operator_drain", "")

@@ -36,7 +36,7 @@ Deed = Callable[[Fleet], Awaitable[Any]]
         (lambda fleet: fleet.registry.fleet.drain(A), "draining"),
         (lambda fleet: fleet.fail(A), "ejected"),
         (lambda fleet: fleet.fail(A, "misconfigured"), "ejected"),
-        (lambda fleet: fleet.registry.registrations.sign_off(A, KEY), "down"),
+        (lambda fleet: fleet.registry.registrations.sign_off(A, KEY), "signed-off"),
     ],
 )
 async def test_why_an_sfu_takes_no_new_channel(fleet: Fleet, deed: Deed, state: str) -> None:

@@ -151,7 +151,7 @@ async def test_the_lost_stay_listed_for_a_while(fleet: Fleet) -> None:
     await fleet.registry.registrations.sign_off(A, KEY)
     fleet.wait(LOST_TTL_MS - 1)
     await fleet.registry.sweeps.expire()
-    assert (await fleet.registry.fleet.describe(A)).state == "down"
+    assert (await fleet.registry.fleet.describe(A)).state == "signed-off"
     fleet.wait(1)
     await fleet.registry.sweeps.expire()
     keys = fleet.keys

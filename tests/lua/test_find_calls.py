@@ -127,7 +127,7 @@ async def test_explain_says_where_a_call_that_is_being_moved_goes(fleet: Fleet) 
     await place_elsewhere(fleet)
     await fleet.registry.fleet.drain(A, move=True)
     await fleet.registry.rescues.find_calls(await last_loss(fleet), [CALL], moving_ms=60_000)
-    candidates = await fleet.registry.fleet.explain(PlacementRequest("x", "issuer"))
+    candidates = (await fleet.registry.fleet.explain(PlacementRequest("x", "issuer"))).candidates
     assert [each.sfu.address for each in candidates if each.verdict == "chosen"] == [B]
 
 

@@ -38,7 +38,7 @@ async def test_an_unreachable_sfu_is_down_long_before_the_threshold(fleet: Fleet
     assert await fleet.registry.rescues.end_unreachable(suspect) == "alive"
     assert (await fleet.events())[-1] == "down unreachable"
     assert (await fleet.events()).count("down unreachable") == 1
-    assert await fleet.state() == "down"
+    assert await fleet.state() == "lost"
 
 
 async def test_an_sfu_that_has_reported_meanwhile_is_alive(fleet: Fleet) -> None:

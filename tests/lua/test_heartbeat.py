@@ -105,7 +105,7 @@ async def test_another_process_under_the_same_key_is_a_restart_in_place(fleet: F
     assert await fleet.events(A) == [
         "up registered",
         "down failed",
-        "breaker-open failures",
+        "breaker-open failed",
         "restarted instance",
     ]
     status = await fleet.registry.fleet.describe(A)
@@ -314,7 +314,7 @@ async def test_a_region_without_a_selectable_sfu_left_is_overloaded_once(fleet: 
         await fleet.beat(A, cpu=1.0)
         await fleet.beat(B, sessions=1_000)
     assert await fleet.events(A) == ["up registered"]
-    assert await fleet.events(B) == ["up registered", "overloaded full"]
+    assert await fleet.events(B) == ["up registered", "overloaded sessions"]
     await fleet.beat(A)
     assert await fleet.listed() == {A}
 
@@ -325,10 +325,10 @@ async def test_an_sfu_at_the_edge_of_overload_says_so_once(fleet: Fleet) -> None
         await fleet.select("kept" if number == 0 else f"{number}")
         if number:
             await fleet.report("unblamed", A, f"{number}")
-    assert (await fleet.events(A)).count("overloaded full") == 1
+    assert (await fleet.events(A)).count("overloaded sessions") == 1
     await fleet.beat(A, max_sessions=1_000)
     await fleet.beat(A, max_sessions=1)
-    assert (await fleet.events(A)).count("overloaded full") == 2
+    assert (await fleet.events(A)).count("overloaded sessions") == 2
 
 
 async def test_an_empty_registry_fills_again(fleet: Fleet, redis: Redis) -> None:

@@ -31,7 +31,7 @@ async def test_silence_ejects_it_for_longer(ejected: Fleet) -> None:
     status = await ejected.registry.fleet.describe(A)
     assert (status.ejected_for_ms, status.ejections, status.breaker) == (66_000, 2, "open")
     assert await ejected.listed() == {B}
-    assert await ejected.events(A) == ["up registered", "down failed", "breaker-open failures"]
+    assert await ejected.events(A) == ["up registered", "down failed", "breaker-open failed"]
 
 
 @pytest.mark.parametrize("outcome", ["failed", "misconfigured"])
@@ -52,7 +52,7 @@ async def test_a_draining_sfu_goes_on_draining(fleet: Fleet) -> None:
     await fleet.registry.fleet.drain(A)
     await fleet.fail(A, times=5)
     assert await fleet.registry.sweeps.probe(A, answered=True) == "draining"
-    assert (await fleet.events(A))[-2:] == ["draining operator", "breaker-open failures"]
+    assert (await fleet.events(A))[-2:] == ["draining operator", "breaker-open failed"]
 
 
 async def test_a_probe_never_undrains_an_sfu_that_drains_itself(fleet: Fleet) -> None:

@@ -20,12 +20,12 @@ async def test_an_sfu_is_out_at_once(fleet: Fleet, redis: Redis) -> None:
     assert await fleet.events(A) == ["up registered", "down signed-off"]
 
 
-async def test_it_stays_listed_as_down(fleet: Fleet) -> None:
+async def test_it_stays_listed_as_signed_off(fleet: Fleet) -> None:
     await fleet.beat(A, channels=2, sessions=7)
     await fleet.registry.registrations.sign_off(A, KEY)
     fleet.wait(1_000)
     [status] = await fleet.registry.fleet.sfus()
-    assert (status.address, status.region, status.state, status.status) == (A, "eu", "down", "down")
+    assert (status.address, status.region, status.state, status.status) == (A, "eu", "signed-off", "down")
     assert (status.down_reason, status.down_at) == ("signed-off", fleet.now_ms - 1_000)
     assert (status.channels, status.sessions, status.heartbeat_age_ms) == (2, 7, 1_000)
 

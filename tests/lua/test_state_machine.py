@@ -31,6 +31,7 @@ from tests.support.engines import Engine
 
 T = TypeVar("T")
 
+GONE = {"signed-off", "lost", "expired"}
 EXAMPLES = {"fakeredis": 15, "redis": 20, "valkey": 20}
 STEPS = 40
 
@@ -135,7 +136,7 @@ class History(RuleBasedStateMachine):
             self.do(self.registry.registrations.heartbeat(report))
         except AddressLeased:
             state = self.do(self.registry.fleet.describe(report.address)).state
-            assert state not in {"down", "expired"}
+            assert state not in GONE
 
     @rule(address=ADDRESSES, order=st.sampled_from(["sign off", "forget", "resume", "drain", "drain soon"]))
     def operate(self, address: str, order: str) -> None:
@@ -205,9 +206,9 @@ class History(RuleBasedStateMachine):
         facts = before[answer.address]
         state = verdict(facts, self.fleet.now_ms).state
         if is_repeated:  # its own answer, whatever became of the SFU
-            assert state not in {"down", "expired"}
+            assert state not in GONE
             return
-        assert state not in {"down", "expired", "drained"}
+        assert state not in GONE | {"drained"}
         if answer.reason != "sticky":
             assert state in {"selectable", "half-open", "ejected"}
             is_last_resort = answer.reason == "last-resort"
@@ -301,7 +302,7 @@ class History(RuleBasedStateMachine):
         self.sweep()
         assert self.do(self.fleet.client.exists(self.keys.attempts, self.keys.drains)) == 0
         for status in self.do(self.registry.fleet.sfus()):
-            assert status.state in {"down", "expired"} or 0 <= status.reserved < 1e-6
+            assert status.state in GONE or 0 <= status.reserved < 1e-6
             assert not self.facts(status.address).get("permit")
 
     # What is always true

@@ -1,7 +1,6 @@
 """`/v1/admin/...`: operators explain placements and drain, resume or forget SFUs."""
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 from starlette.requests import Request
@@ -11,7 +10,7 @@ from app.api.audit import Action, audit
 from app.api.credentials import verify_admin
 from app.api.request_context import client_of, note, request_id_of
 from app.api.responses import respond
-from app.api.schemas import ExplainedSfu, Explanation, Hint, OrderDone
+from app.api.schemas import Explanation, OrderDone
 from app.api.state import State, expire_views
 from app.errors import InvalidField, MalformedBody, Refused, TooManyFailures
 from app.registry.placements import PlacementRequest
@@ -50,7 +49,7 @@ async def _explained(request: Request[State]) -> Response:
     choice = await state["regions"].choose(
         tenant, client, region=query.get("region"), country=query.get("country"), path=None
     )
-    candidates = await state["registry"].fleet.explain(
+    explained = await state["registry"].fleet.explain(
         PlacementRequest(
             id=request_id_of(request.scope),
             issuer=query.get("issuer", ""),
@@ -59,13 +58,7 @@ async def _explained(request: Request[State]) -> Response:
             allow=tenant.region_allow,
         )
     )
-    return respond(
-        Explanation(
-            hint=Hint(**asdict(choice.hint)),
-            groups=[list(group) for group in choice.groups],
-            candidates=[ExplainedSfu.of(candidate) for candidate in candidates],
-        )
-    )
+    return respond(Explanation.of(choice, explained))
 
 
 async def drain(request: Request[State]) -> Response:

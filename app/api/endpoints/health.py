@@ -26,6 +26,14 @@ async def health(request: Request[State]) -> Response:
     return Response(report.body, report.status_code, headers, media_type="application/json")
 
 
+async def diagnosis(request: Request[State]) -> Response:
+    """Show what is wrong, the worst first; empty when nothing is."""
+    if not request.state["settings"].health.public:
+        authorize(request)
+    with request.state["budgets"].readers:
+        return respond(await request.state["diagnosis"].look())
+
+
 async def noop(_: Request[State]) -> Response:
     """Answer as the predecessor does."""
     return respond(StatusOk(status="ok"))

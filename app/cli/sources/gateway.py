@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 import httpx
 
-from app.api.schemas import Explanation, Health, Sfu
+from app.api.schemas import Diagnosis, Explanation, Health, Sfu
 from app.cli.exits import CommandError, Exit
 from app.cli.sources.source import PlacementQuery
 from app.events.event import Event
@@ -45,6 +45,10 @@ class GatewaySource:
         """Return every SFU; a gateway without a selectable one answers 503 and lists them all the same."""
         response = await self._client.get("/v1/health", headers={"Accept": "application/json"})
         return Health.model_validate(_document(response, accept={200, 503})).sfus
+
+    async def diagnosis(self) -> Diagnosis:
+        """Ask the gateway."""
+        return Diagnosis.model_validate(_document(await self._client.get("/v1/diagnosis")))
 
     async def explain(self, question: PlacementQuery) -> Explanation:
         """Ask the gateway."""

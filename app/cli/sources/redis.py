@@ -5,20 +5,23 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 
-from app.api.schemas import ExplainedSfu, Explanation, Hint, Sfu
+from app.api.schemas import Diagnosis, Explanation, Sfu
 from app.auth.tenants import Tenants
 from app.cli.exits import CommandError, Exit
 from app.cli.sources.source import PlacementQuery
+from app.diagnosis.facts import Bounds, Facts
+from app.diagnosis.fleet_rules import examine_fleet
 from app.errors import RegistryUnavailable
 from app.events.event import Event, read_event
 from app.regions.choice import RegionChooser
 from app.regions.table import Point, Region, RegionTable
 from app.registry.client import close_client, connect
+from app.registry.examination import Patient, unfitness
 from app.registry.placements import PlacementRequest
 from app.registry.registry import Registry
-from app.registry.trouble import where
+from app.registry.signs import read_signs
+from app.registry.trouble import trouble_of, where
 from app.settings.model import Settings
 
 _PER_READ = 200
@@ -30,7 +33,7 @@ async def redis_source(settings: Settings) -> AsyncIterator["RedisSource"]:
     """Give a source on the Redis of `settings`."""
     client = connect(settings.redis)
     try:
-        yield RedisSource(Registry.from_settings(client, settings), settings)
+        yield RedisSource(Patient(client, Registry.from_settings(client, settings), settings))
     except RegistryUnavailable as error:
         raise CommandError(f"{where(settings.redis)}: {error.detail}", Exit.UNREACHABLE) from error
     finally:
@@ -40,13 +43,26 @@ async def redis_source(settings: Settings) -> AsyncIterator["RedisSource"]:
 class RedisSource:
     """The registry, judged by this machine's settings: limits and weights should be the gateways'."""
 
-    def __init__(self, registry: Registry, settings: Settings) -> None:
-        self._registry = registry
-        self._settings = settings
+    def __init__(self, patient: Patient) -> None:
+        self._patient = patient
+        self._registry = patient.registry
+        self._settings = patient.settings
 
     async def sfus(self) -> list[Sfu]:
         """Return every SFU."""
         return [Sfu.of(sfu) for sfu in await self._registry.fleet.sfus()]
+
+    async def diagnosis(self) -> Diagnosis:
+        """Judge what Redis holds; a Redis that does not serve is itself what is wrong."""
+        bounds, name = Bounds.from_settings(self._settings), where(self._settings.redis)
+        try:
+            signs, fleet = await read_signs(self._patient), await self._registry.fleet.sfus()
+        except RegistryUnavailable as error:
+            return Diagnosis.of(Facts(bounds, redis=trouble_of(error), redis_name=name))
+        findings = await unfitness(self._patient, set())
+        return Diagnosis.of(
+            Facts(bounds, fleet=examine_fleet(fleet, bounds), signs=signs, findings=findings, redis_name=name)
+        )
 
     async def explain(self, question: PlacementQuery) -> Explanation:
         """Do what the gateway does, from the tokens' tenant to the candidates."""
@@ -61,12 +77,7 @@ class RedisSource:
             groups=choice.groups,
             allow=tenant.region_allow,
         )
-        candidates = await self._registry.fleet.explain(request)
-        return Explanation(
-            hint=Hint(**asdict(choice.hint)),
-            groups=[list(group) for group in choice.groups],
-            candidates=[ExplainedSfu.of(candidate) for candidate in candidates],
-        )
+        return Explanation.of(choice, await self._registry.fleet.explain(request))
 
     async def _regions(self) -> RegionChooser:
         places = self._settings.region

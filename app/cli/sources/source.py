@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from app.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
-    from app.api.schemas import Explanation, Sfu
+    from app.api.schemas import Diagnosis, Explanation, Sfu
     from app.events.event import Event
     from app.settings.model import Settings
 
@@ -31,6 +31,9 @@ class Backend(Protocol):
 
     async def sfus(self) -> list[Sfu]:
         """Return every SFU, living and lost, by region and address."""
+
+    async def diagnosis(self) -> Diagnosis:
+        """Return what is wrong, the worst first."""
 
     async def explain(self, question: PlacementQuery) -> Explanation:
         """Return where a channel would be placed, and why."""

@@ -80,7 +80,7 @@ def test_a_long_pause_leaves_nothing_but_the_newest_value(past: History, clock: 
 async def test_the_dead_have_a_gap_and_are_forgotten_after_an_hour(past: History, clock: Clock) -> None:
     past.take([SFU])
     clock.step()
-    past.take([replace(SFU, state="down", load=0.0)])
+    past.take([replace(SFU, state="lost", load=0.0)])
     assert past.of(SFU.address).load[-2:] == (0.25, None)
     clock.step(SAMPLES)
     await past.finish()

@@ -15,6 +15,7 @@ FIELDS = {
     "type": "down",
     "address": "http://sfu1:8070",
     "region": "eu-west",
+    "state": "lost",
     "reason": "expired",
     "generation": "3",
     "at": "1750000000000",
@@ -27,6 +28,7 @@ def test_an_entry_of_the_stream_is_an_event() -> None:
         "type": "down",
         "address": "http://sfu1:8070",
         "region": "eu-west",
+        "state": "lost",
         "reason": "expired",
         "generation": 3,
         "at": 1_750_000_000_000,
@@ -42,7 +44,12 @@ def test_fields_that_a_newer_gateway_adds_are_left_out() -> None:
     assert read_event("1-0", FIELDS | {"future": "x"}) == read_event("1-0", FIELDS)
 
 
-@pytest.mark.parametrize("field", list(FIELDS))
+def test_an_event_of_an_older_version_has_no_state() -> None:
+    older = {name: value for name, value in FIELDS.items() if name != "state"}
+    assert read_event("1-0", older)["state"] == ""
+
+
+@pytest.mark.parametrize("field", [name for name in FIELDS if name != "state"])
 def test_an_entry_without_a_field_is_no_event(field: str) -> None:
     with pytest.raises(KeyError, match=field):
         read_event("1-0", {name: value for name, value in FIELDS.items() if name != field})
@@ -57,6 +64,7 @@ async def test_the_scripts_write_what_is_read_here() -> None:
     up, down = [read_event(*entry) for entry in await registry.outbox.events_after("0-0", 10)]
     await close_client(store)
     assert (up["type"], down["type"], down["reason"]) == ("up", "down", "signed-off")
+    assert (up["state"], down["state"]) == ("selectable", "signed-off")
     assert {event["address"] for event in (up, down)} == {"http://sfu1:8070"}
     assert up["generation"] == down["generation"] == 1
     assert down["at"] >= up["at"] > 1_700_000_000_000

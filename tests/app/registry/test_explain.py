@@ -37,7 +37,7 @@ def verdicts(
     """What is said of each SFU, in order, as `a chosen, b higher-score`, when `winner` has won."""
     decision = Decision(winner, reason if winner else "none", group if winner else 0, "")
     asked = PlacementRequest("id", "issuer", **request)
-    candidates = explain(fleet, asked, decision, strategy=strategy, choices=choices)
+    candidates = explain(fleet, asked, decision, strategy=strategy, choices=choices).candidates
     return ", ".join(f"{NAMES[each.sfu.address]} {each.verdict}" for each in candidates)
 
 
@@ -46,14 +46,14 @@ def test_the_winner_is_chosen_and_comes_first() -> None:
     assert verdicts(fleet, B) == "b chosen, c higher-score, a higher-score"
 
 
-def test_equals_are_tied() -> None:
-    assert verdicts([sfu(A, 0.1), sfu(B, 0.1), sfu(C, 0.2)], B) == "b tied, a tied, c higher-score"
+def test_one_of_equals_is_chosen() -> None:
+    assert verdicts([sfu(A, 0.1), sfu(B, 0.1), sfu(C, 0.2)], B) == "b chosen, a tied, c higher-score"
 
 
 def test_with_choices_the_best_few_are_tied_and_their_equals_with_them() -> None:
     fleet = [sfu(A, 0.1), sfu(B, 0.2), sfu(C, 0.2), sfu(D, 0.3)]
-    assert verdicts(fleet, A, choices=2) == "a tied, b tied, c tied, d higher-score"
-    assert verdicts(fleet, A, choices=9) == "a tied, b tied, c tied, d tied"
+    assert verdicts(fleet, A, choices=2) == "a chosen, b tied, c tied, d higher-score"
+    assert verdicts(fleet, A, choices=9) == "a chosen, b tied, c tied, d tied"
 
 
 def test_with_round_robin_the_slot_is_the_score() -> None:
@@ -67,7 +67,7 @@ def test_a_better_region_comes_first() -> None:
     assert verdicts(fleet, B, groups=groups) == "b chosen, a other-region, c region-not-allowed"
 
 
-@pytest.mark.parametrize("state", ["draining", "drained", "ejected", "full", "overloaded", "expired", "down"])
+@pytest.mark.parametrize("state", ["draining", "drained", "ejected", "full", "overloaded", "expired", "lost"])
 def test_an_sfu_that_takes_no_channels_is_listed_with_its_state(state: Any) -> None:
     assert verdicts([sfu(A, state=state, tier=""), sfu(B, 0.9)], B) == f"b chosen, a {state}"
 
@@ -86,8 +86,58 @@ def test_the_last_resort_is_called_that() -> None:
     assert verdicts(fleet, B, "last-resort") == "b last-resort, a draining"
 
 
-def test_without_sfus_there_is_nothing_to_say() -> None:
+def test_without_sfus_there_is_nothing_to_list() -> None:
     assert verdicts([]) == ""
+
+
+def test_without_a_winner_refusals_come_first() -> None:
+    fleet = [sfu(A, 0.1, "us"), sfu(B, 0.9, "eu", state="full", tier="overloaded")]
+    assert verdicts(fleet, groups=(("eu",),)) == "b full, a region-not-allowed"
+
+
+LOST = sfu(A, state="lost", reason="expired", tier="")
+"""The SFU that had the call."""
+
+
+@pytest.mark.parametrize(
+    ("fleet", "winner", "reason", "says", "order"),
+    [
+        ([sfu(A), sfu(B)], B, "sticky", f"{B} keeps its call here.", "ba"),
+        ([sfu(A), sfu(B)], B, "least-load", f"The call goes to {B}: it has the lowest score.", "ba"),
+        (
+            [LOST, sfu(B, 0.2), sfu(C, 0.1)], C, "least-load",
+            f"The call was on {A}, which is lost (expired). The call goes to {C}: it has the lowest score.", "cab",
+        ),
+        (
+            [sfu(B, state="full", reason="sessions", tier="overloaded"), LOST], "", "none",
+            f"The call was on {A}, which is lost (expired). No SFU takes the call: 1 lost, 1 full.", "ab",
+        ),
+        ([], "", "none", "No SFU takes the call: none is registered.", ""),
+    ],
+    ids=["stays", "new", "moves", "nowhere", "empty"],
+)  # fmt: skip
+def test_the_answer_names_the_winner_and_what_became_of_the_sfu_that_had_the_call(
+    fleet: list[SfuStatus], winner: str, reason: str, says: str, order: str
+) -> None:
+    placement = B if reason == "sticky" else A if LOST in fleet else ""
+    decision = Decision(winner, reason, 1 if winner else 0, placement)
+    explained = explain(fleet, PlacementRequest("id", "issuer"), decision, strategy="load", choices=1)
+    assert explained.answer == says
+    assert "".join(NAMES[each.sfu.address] for each in explained.candidates) == order
+    assert [each.sfu.address for each in explained.candidates if each.has_call] == [
+        each.address for each in fleet if each.address == placement
+    ]
+
+
+async def test_a_call_whose_sfu_was_forgotten_says_so() -> None:
+    async with fake_engine().connect() as client:
+        fleet = Fleet(client)
+        await fleet.beat(A)
+        await fleet.place()
+        await fleet.registry.fleet.forget(A)
+        await fleet.beat(B)
+        answer = (await fleet.registry.fleet.explain(PlacementRequest("new request", "issuer"))).answer
+    assert answer.startswith(f"The call was on {A}, which is not registered any more.")
 
 
 regions = st.sampled_from(["eu", "us", "ap"])
@@ -144,10 +194,13 @@ async def test_a_placement_picks_what_the_explanation_says(
             exclude=tuple(exclude),
             allow=None if allow is None else tuple(allow),
         )
-        said = {each.sfu.address: each.verdict for each in await fleet.registry.fleet.explain(request)}
+        explained = await fleet.registry.fleet.explain(request)
+        said = {each.sfu.address: each.verdict for each in explained.candidates}
         sticky = {address for address, verdict in said.items() if verdict in ("sticky", "last-resort")}
         best = {address for address, verdict in said.items() if verdict in ("chosen", "tied")}
         assert not (sticky and best)
+        winners = [verdict for verdict in said.values() if verdict in ("chosen", "sticky", "last-resort")]
+        assert len(winners) <= 1
         try:
             placement = await fleet.registry.select(request)
         except (NoSfuAvailable, Overloaded):

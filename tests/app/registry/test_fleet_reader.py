@@ -12,11 +12,12 @@ from redis.asyncio import Redis
 from app.crypto.tokens import Key
 from app.dashboard.history import History
 from app.errors import RegistryUnavailable
+from app.registry.capacity import Limits
 from app.registry.fleet_reader import FleetReader, pause_after
 from app.registry.registry import Registry
 from app.registry.sfus import SfuReport, SfuStatus
 from app.settings.model import Settings
-from app.telemetry.fleet_gauges import FleetGauges, Limits
+from app.telemetry.fleet_gauges import FleetGauges
 from app.telemetry.metrics import Metrics
 from tests.support.sfus import SFU
 from tests.support.waiting import eventually

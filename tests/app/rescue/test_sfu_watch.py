@@ -40,7 +40,7 @@ async def test_an_sfu_that_refuses_connections_is_ended(fleet: Fleet, watch: Sfu
     await watch.step()
 
     async def is_down() -> bool:
-        return await fleet.state(address) == "down"
+        return await fleet.state(address) == "lost"
 
     await eventually(is_down)
     assert (await fleet.events(address))[-1] == "down unreachable"
@@ -55,7 +55,7 @@ async def test_an_sfu_that_hangs_is_ended(fleet: Fleet, watch: SfuWatch) -> None
         await watch.step()
 
         async def is_down() -> bool:
-            return await fleet.state(sfu.address) == "down"
+            return await fleet.state(sfu.address) == "lost"
 
         await eventually(is_down)
 

@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from app.crypto.tokens import Key
 from app.errors import RegistryUnavailable
+from app.registry.capacity import Limits
 from app.registry.fleet_reader import FleetReader
 from app.registry.registry import Registry
 from app.registry.sfus import SfuReport, SfuStatus
@@ -25,7 +26,7 @@ from app.settings.model import (
     Settings,
     WeightsSettings,
 )
-from app.telemetry.fleet_gauges import FleetGauges, Limits
+from app.telemetry.fleet_gauges import FleetGauges
 from app.telemetry.metrics import MOST_REGIONS, Metrics
 from tests.support.apps import running_app
 from tests.support.engines import RedisServer
@@ -273,8 +274,8 @@ async def test_the_fleet_is_counted_by_region_and_state(registry: Registry) -> N
     await registry.fleet.drain("http://sfu1:8070")
     metrics = Metrics()
     await read(registry, FleetGauges(metrics, registry, Limits(0.9, 0.5)))
-    assert shown(metrics, "sfu_gateway_sfus", region="eu-west", state="up") == 1
-    assert shown(metrics, "sfu_gateway_sfus", region="eu-west", state="draining") == 1
+    assert shown(metrics, "sfu_gateway_sfus", region="eu-west", state="selectable", reason="") == 1
+    assert shown(metrics, "sfu_gateway_sfus", region="eu-west", state="draining", reason="operator") == 1
     assert shown(metrics, "sfu_gateway_selectable_sfus", region="eu-west") == 1
     assert shown(metrics, "sfu_gateway_breakers", region="us-east", state="closed") == 1
     assert shown(metrics, "sfu_gateway_sessions", region="eu-west") == 200
@@ -293,7 +294,7 @@ async def test_a_region_that_is_gone_has_no_series(registry: Registry) -> None:
     await read(registry, gauges)
     await registry.fleet.forget("http://sfu1:8070")
     await read(registry, gauges)
-    assert shown(metrics, "sfu_gateway_sfus", region="eu-west", state="up") is None
+    assert shown(metrics, "sfu_gateway_sfus", region="eu-west", state="selectable", reason="") is None
 
 
 async def test_transitions_count_from_the_first_read_and_wait_until_published(registry: Registry) -> None:

@@ -1,0 +1,38 @@
+"""Probable causes, from the errors that forwarding meets."""
+
+import pytest
+
+from app.diagnosis.likely import likely_reason
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        ("answered 401 to /v1/channel", "AUTH_KEY"),
+        ("answered 403 to /v1/channel", "AUTH_KEY"),
+        ("answered 404 to /v1/channel", "address"),
+        ("answered 502 to /v1/channel", "log"),
+        ("answered 2xx with something that is not JSON", "address"),
+        ("cannot be reached: its name does not exist", "PUBLIC_IP"),
+        ("cannot be reached: its name cannot be looked up", "DNS"),
+        ("cannot be reached: Connection refused", "port"),
+        ("cannot be reached: certificate verify failed", "certificate"),
+        ("did not answer within 1.25 s: no connection", "firewall"),
+        ("did not answer within 1.25 s", "hangs"),
+        ("cannot be reached: the connection ended without an answer", "proxy"),
+        ("has a key that this replica cannot unseal", "sealing.keys"),
+    ],
+)
+def test_an_error_has_a_probable_cause(error: str, word: str) -> None:
+    assert word in likely_reason(error, "failed")
+
+
+def test_an_unknown_error_has_none() -> None:
+    assert likely_reason("something else", "failed") == likely_reason("", "") == ""
+
+
+@pytest.mark.parametrize(
+    ("reason", "word"), [("misconfigured", "AUTH_KEY"), ("expired", "network"), ("unreachable", "host")]
+)
+def test_a_reason_that_says_it_all_wins(reason: str, word: str) -> None:
+    assert word in likely_reason("answered 502 to /v1/channel", reason)
