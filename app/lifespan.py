@@ -35,7 +35,7 @@ from app.regions.table import Point, Region, RegionTable
 from app.registration.service import Registration
 from app.registration.static_sfus import StaticSfus, static_reports
 from app.registry.availability import RegistryAvailability
-from app.registry.client import close_client, connect, drop_connections
+from app.registry.client import close_client, connect
 from app.registry.fleet_reader import FleetReader
 from app.registry.registry import Registry
 from app.registry.schema_version import SchemaRefused, SchemaWatch
@@ -177,7 +177,7 @@ def _placing(
                 for _ in range(_FAST_PINGS):
                     await registry.ping()
         except RegistryUnavailable:
-            await drop_connections(client)
+            await registry.drop_connections()
             raise
         else:
             return snapshot
