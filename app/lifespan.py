@@ -37,7 +37,7 @@ from app.registration.service import Registration
 from app.registration.static_sfus import StaticSfus, static_reports
 from app.registry.availability import RegistryAvailability
 from app.registry.capacity import Limits
-from app.registry.client import close_client, connect, drop_connections
+from app.registry.client import close_client, connect
 from app.registry.examination import Patient
 from app.registry.fleet_reader import FleetReader
 from app.registry.registry import Registry
@@ -181,7 +181,7 @@ def _placing(
                 for _ in range(_FAST_PINGS):
                     await registry.ping()
         except RegistryUnavailable:
-            await drop_connections(client)
+            await registry.drop_connections()
             raise
         else:
             return snapshot

@@ -71,7 +71,7 @@ local function not_created()
   local is_counted = former and former ~= 'expired'
   redis.call('SET', key('attempt', name), is_counted and former or result, 'PX', policy.attempt_ttl_ms)
   local is_open = placement.lock_expires_at > 0
-  if placement.exists and (owner == id or not is_open) then
+  if placement.exists and owner == id then
     if is_final and is_open or placement.confirmed_at == 0 and not is_open then
       placement_unlock(placement, name)
     elseif placement.lock_owner == name then

@@ -20,10 +20,15 @@ class _GetRoute(Route):
         self.methods = {"GET"}
 
 
-PUBLIC_ROUTES: Final = (
+DIRECT_ROUTES: Final = (
     _GetRoute("/v1/channel", channel.create_channel),
-    _GetRoute("/r/{region}/v1/channel", channel.create_channel),
     Route("/v1/sfu", sfu.take_heartbeat, methods=["POST"]),
+)
+"""Those that are asked for most (`app.api.middleware.direct_routes`)."""
+
+PUBLIC_ROUTES: Final = (
+    *DIRECT_ROUTES,
+    _GetRoute("/r/{region}/v1/channel", channel.create_channel),
     Route("/v1/disconnect", disconnect.disconnect, methods=["POST"]),
     Route("/noop", health.noop, methods=["GET"]),
     Route("/v1/noop", health.sfu_noop, methods=["GET"]),

@@ -127,7 +127,10 @@ class Registry:
         return self._sealer.open(placement.address, placement.sealed_key)
 
     async def record_outcome(self, outcome: ForwardOutcome) -> Confirmed:
-        """Record how forwarding one attempt to an SFU ended; a created channel is confirmed by it."""
+        """Record how forwarding one attempt to an SFU ended; a created channel is confirmed by it.
+
+        That of a created channel goes with the next pipeline: its caller has been answered.
+        """
         code, won, tenant, address = await self._commands.run_batched(
             self._scripts.record_outcome,
             outcome.id,
@@ -144,6 +147,7 @@ class Registry:
             outcome.caller,
             int(outcome.is_limited),
             self._commands.draw(),
+            may_wait=outcome.result == "created",
         )
         is_repeated = code == "repeated"
         return Confirmed(outcome.result == "created" and bool(won), _owner(tenant, address), is_repeated)
@@ -196,6 +200,10 @@ class Registry:
                 "exists", keys.load(region), keys.ejected(region), keys.overloaded(region)
             )
         )
+
+    async def drop_connections(self) -> None:
+        """Let go of idle connections."""
+        await self._commands.drop_connections()
 
     async def ping(self) -> None:
         """Return when Redis answers."""

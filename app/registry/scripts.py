@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeGuard
 
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
@@ -85,7 +85,7 @@ class ScriptRunner:
         self._prefix = prefix
         self._timeout_s = timeout_s
         self._places = _places_of(client)
-        self._pipeline = ScriptPipeline(client, timeout_s) if isinstance(client, Redis) else None
+        self._pipeline = ScriptPipeline(client, timeout_s) if _has_sockets(client) else None
         self.answered_at = 0.0
         """When Redis last answered, in seconds of the monotonic clock."""
 
@@ -104,19 +104,32 @@ class ScriptRunner:
         self.answered_at = time.monotonic()
         return reply
 
-    async def run_batched(self, script: Script, *arguments: Argument) -> Any:
+    async def run_batched(self, script: Script, *arguments: Argument, may_wait: bool = False) -> Any:
         """As `run`, for short scripts of many requests at once: sent with the others' (`app.registry.pipelining`).
 
-        A Cluster's client spreads commands over nodes by itself and gets each call on its own.
+        A call that `may_wait` goes with the next pipeline. A Cluster's client spreads commands over nodes by itself,
+        and the embedded store has no connections: they get each call on its own.
         """
         if self._pipeline is None:
             return await self.run(script, *arguments)
         try:
-            reply = await self._pipeline.call(script.sha, script.text, (self._prefix, *arguments))
+            reply = await self._pipeline.call(
+                script.sha, script.text, (self._prefix, *arguments), may_wait=may_wait
+            )
         except (RedisError, OSError) as error:
             _give_up(script.name, error)
         self.answered_at = time.monotonic()
         return reply
+
+    def drop_idle(self) -> None:
+        """Close the connections of pipelines that are not in use."""
+        if self._pipeline is not None:
+            self._pipeline.drop_idle()
+
+
+def _has_sockets(client: RedisClient) -> TypeGuard[Redis]:
+    """Whether `client` talks to one Redis over connections: no Cluster's, and not the embedded store."""
+    return isinstance(client, Redis) and not type(client).__module__.startswith("fakeredis")
 
 
 def _places_of(client: RedisClient) -> AbstractAsyncContextManager[object]:

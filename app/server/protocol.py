@@ -89,6 +89,44 @@ class _ReadControl(FlowControl):
             super().resume_reading()
 
 
+class _JoinedWrites:
+    """A transport as a request's cycle sees it: the head of an answer leaves with the first part of its body.
+
+    uvicorn writes them apart, which is two system calls, and two packets for the caller to read.
+    """
+
+    __slots__ = ("_call_soon", "_kept", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._call_soon = loop.call_soon
+        self._kept = b""
+
+    def write(self, data: bytes) -> None:
+        """Keep `data` for what is written in the same iteration of the event loop, or write both."""
+        if self._kept:
+            self._transport.write(self._kept + data)
+            self._kept = b""
+        elif data:
+            self._kept = data
+            self._call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what is kept."""
+        if self._kept:
+            self._transport.write(self._kept)
+            self._kept = b""
+
+    def close(self) -> None:
+        """Write what is kept, and close."""
+        self.flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether the connection ends."""
+        return self._transport.is_closing()
+
+
 class GuardedState(ServerState):
     """What the connections of one server share."""
 
@@ -101,6 +139,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     """One connection."""
 
     flow: _ReadControl
+    _joined: asyncio.Transport
     _ahead = b""
     """What came behind the request that runs."""
     _is_busy = False
@@ -151,6 +190,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = _ReadControl(transport)
+        self._joined = cast("asyncio.Transport", _JoinedWrites(transport, self.loop))
         transport.set_write_buffer_limits(high=MAX_UNSENT_BYTES)
         self._start_receive_timer()
 
@@ -297,6 +337,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._read_head()
         super().on_headers_complete()
+        self.cycle.transport = self._joined
         if self.expect_100_continue and self._left:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self.cycle.waiting_for_100_continue = False

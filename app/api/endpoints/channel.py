@@ -1,6 +1,7 @@
 """`GET /v1/channel` and `GET /r/{region}/v1/channel`: Odoo asks for a call channel."""
 
 import os
+from collections.abc import Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,7 +28,8 @@ async def create_channel(request: Request[State]) -> Response:
 
 
 async def _placed(request: Request[State], caller: Caller) -> Response:
-    state, query = request.state, request.query_params
+    state = request.state
+    query: Mapping[str, str] = request.query_params if request.scope["query_string"] else {}
     client = client_of(request.scope, state["settings"].trust_proxy)
     choice = await state["regions"].choose(
         caller.tenant,
