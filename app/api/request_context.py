@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from app.settings.trusted_proxies import TrustedProxies
+from app.upstream.addresses import parse_ip, unmapped
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _NOTES: Final = "log_notes"
@@ -51,15 +52,11 @@ def header_of(scope: Scope, name: bytes) -> str:
 def caller_of(scope: Scope, trusted: TrustedProxies) -> str:
     """Return what is rated as one caller: an IPv4 address, or the /64 network of an IPv6 address."""
     client = client_of(scope, trusted)
-    try:
-        ip = ipaddress.ip_address(client)
-    except ValueError:
+    ip = parse_ip(client)
+    if ip is None:
         return client
-    if isinstance(ip, ipaddress.IPv4Address):
-        return client
-    if ip.ipv4_mapped is not None:
-        return str(ip.ipv4_mapped)
-    return str(ipaddress.IPv6Address(int(ip) >> 64 << 64))
+    ip = unmapped(ip)
+    return str(ip) if ip.version == 4 else str(ipaddress.IPv6Address(int(ip) >> 64 << 64))
 
 
 def client_of(scope: Scope, trusted: TrustedProxies) -> str:

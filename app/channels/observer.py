@@ -13,7 +13,7 @@ Phase = Literal["verify", "select", "forward", "report"]
 class Observer(Protocol):
     """Whoever measures placements."""
 
-    def phase(self, name: Phase) -> AbstractContextManager[None]:
+    def phase(self, name: Phase) -> AbstractContextManager[object]:
         """Return a context that lasts as long as one phase of one request."""
 
     def placed(self, region: str, reason: Reason, attempts: int) -> None:
@@ -35,7 +35,7 @@ class Observer(Protocol):
 class NullObserver:
     """Nobody measures."""
 
-    def phase(self, _: Phase) -> AbstractContextManager[None]:
+    def phase(self, _: Phase) -> AbstractContextManager[object]:
         """Measure nothing."""
         return nullcontext()
 

@@ -8,10 +8,7 @@ from app.auth.tenants import Tenant
 from app.errors import RegistryUnavailable
 from app.regions.geoip import CountryByIp
 from app.regions.table import Hints, RegionHint, RegionTable, resolve_hint
-
-ANYWHERE = "*"
-"""In a group of regions: the whole fleet."""
-
+from app.registry.placements import ANYWHERE
 
 _NO_HINT: Final = RegionHint()
 

@@ -8,6 +8,8 @@ as far as the operator's own proxies wrote it.
 import ipaddress
 from dataclasses import dataclass
 
+from app.upstream.addresses import parse_ip, unmapped
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -71,14 +73,8 @@ class TrustedProxies:
         return client
 
     def _is_trusted(self, address: str) -> bool:
-        if not self.networks:
-            return False
-        try:
-            ip = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        mapped = getattr(ip, "ipv4_mapped", None)
-        return any((mapped or ip) in network for network in self.networks)
+        ip = parse_ip(address) if self.networks else None
+        return ip is not None and any(unmapped(ip) in network for network in self.networks)
 
 
 def _without_port(entry: str) -> str | None:
@@ -91,9 +87,5 @@ def _without_port(entry: str) -> str | None:
         host = entry[1:].partition("]")[0]
     elif entry.count(":") == 1:
         host = entry.partition(":")[0]
-    if "%" in host:
-        return None
-    try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        return None
+    ip = None if "%" in host else parse_ip(host)
+    return None if ip is None else str(ip)

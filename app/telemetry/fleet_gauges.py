@@ -11,6 +11,7 @@ from typing import Final
 from app.registry.capacity import Capacity, Limits
 from app.registry.registry import Registry
 from app.registry.sfus import SfuStatus, State
+from app.registry.stream_ids import parse_stream_id
 from app.telemetry.metrics import Metrics
 
 _EVENTS_PER_READ: Final = 200
@@ -119,10 +120,6 @@ class FleetGauges:
         waiting = await self._registry.outbox.events_after(await self._registry.outbox.cursor(), 1)
         lag_s = 0.0
         if waiting:
-            behind_ms = _milliseconds(self._last_id) - _milliseconds(waiting[0][0])
+            behind_ms = parse_stream_id(self._last_id)[0] - parse_stream_id(waiting[0][0])[0]
             lag_s = max(0, behind_ms) / 1000 + self._clock() - self._newest_since
         self._metrics.event_lag.set(lag_s)
-
-
-def _milliseconds(stream_id: str) -> int:
-    return int(stream_id.partition("-")[0])

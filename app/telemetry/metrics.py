@@ -6,11 +6,9 @@ a region is that of a registered SFU, and of more than a hundred regions the res
 """
 
 import re
-import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import cache
-from types import TracebackType
 from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -92,7 +90,7 @@ class Metrics:
             buckets=_PHASE_BUCKETS,
         )
         names: tuple[Phase, ...] = ("verify", "select", "forward", "report")
-        self._phases = {name: phases.labels(name).observe for name in names}
+        self._phases = {name: phases.labels(name) for name in names}
         self._placements = self._counter(
             "placements", "Channels created, by the region of the SFU and why it was chosen.",
             "region", "reason",
@@ -209,9 +207,9 @@ class Metrics:
         """Redis did not serve a call."""
         self._script_errors.labels("unavailable").inc()
 
-    def phase(self, name: Phase) -> AbstractContextManager[None]:
+    def phase(self, name: Phase) -> AbstractContextManager[object]:
         """Return a context whose time is observed."""
-        return _Timer(self._phases[name])
+        return self._phases[name].time()
 
     def placed(self, region: str, reason: Reason, attempts: int) -> None:
         """A channel was created."""
@@ -256,23 +254,6 @@ def _readable(accept: str) -> str:
     return ",".join(
         each for each, version in ranges if version is None or _KNOWN_VERSION.fullmatch(version[1])
     )
-
-
-class _Timer(AbstractContextManager[None]):
-    """Observes the seconds between entry and exit, however the block ends."""
-
-    __slots__ = ("_observe", "_started")
-
-    def __init__(self, observe: Callable[[float], None]) -> None:
-        self._observe = observe
-
-    def __enter__(self) -> None:
-        self._started = time.perf_counter()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._observe(time.perf_counter() - self._started)
 
 
 def _outcome(status: int) -> str:

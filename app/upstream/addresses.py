@@ -58,6 +58,8 @@ _METADATA: Final = (
 
 _LINK_LOCAL: Final = ("169.254.0.0/16", "fe80::/10")
 
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
 _REFUSED: Final = (
     # https://www.iana.org/assignments/iana-ipv4-special-registry: not globally reachable, or reserved
     *(
@@ -104,7 +106,7 @@ def sfu_address(text: object) -> str:
     if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
         raise ValueError("must be a URL in printable ASCII")
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https"):
+    if parts.scheme not in DEFAULT_PORTS:
         raise ValueError("must start with http:// or https://")
     if "@" in parts.netloc:
         raise ValueError("must not contain user info")
@@ -116,16 +118,26 @@ def sfu_address(text: object) -> str:
     if port == 0:
         raise ValueError("must not use port 0")
     shown = _canonical_host(parts.hostname)
-    is_default = port is None or port == {"http": 80, "https": 443}[parts.scheme]
+    is_default = port is None or port == DEFAULT_PORTS[parts.scheme]
     return f"{parts.scheme}://{shown}" + ("" if is_default else f":{port}")
+
+
+def parse_ip(text: str) -> IpAddress | None:
+    """Return the IP address that `text` is, `None` where it is something else."""
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
 
 
 def literal_ip(address: str) -> IpAddress | None:
     """Return the IP address that an SFU's `address` names, `None` where its host is a name."""
-    try:
-        return ipaddress.ip_address(urlsplit(address).hostname or "")
-    except ValueError:
-        return None
+    return parse_ip(urlsplit(address).hostname or "")
+
+
+def unmapped(ip: IpAddress) -> IpAddress:
+    """Return the IPv4 address inside an IPv4-mapped IPv6 address, any other one as it is."""
+    return getattr(ip, "ipv4_mapped", None) or ip
 
 
 def _canonical_host(host: str) -> str:

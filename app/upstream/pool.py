@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-from app.upstream.addresses import AddressGuard
+from app.upstream.addresses import DEFAULT_PORTS, AddressGuard
 from app.upstream.connection import Answer, ConnectionDropped, SfuConnection
 from app.upstream.resolver import GuardedResolver
 
@@ -44,7 +44,6 @@ OWN_ERRNOS: Final = frozenset(
 """Why a connection cannot be opened, when the cause is on the gateway's side."""
 
 _REAP_SECONDS: Final = 1.0
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class NameNotResolved(OSError):
@@ -262,13 +261,13 @@ def _parse(address: str) -> Origin:
     if not address.isascii() or not address.isprintable() or " " in address:
         raise ValueError("an address is printable ASCII")
     parts = urlsplit(address)
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or "@" in parts.netloc:
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or "@" in parts.netloc:
         raise ValueError("an address has a scheme, http or https, and a host")
     if address != f"{parts.scheme}://{parts.netloc}":
         raise ValueError("an address has no path, query or fragment")
     return Origin(
         host=parts.hostname,
-        port=_DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port,
+        port=DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port,
         is_tls=parts.scheme == "https",
         head=(
             f" HTTP/1.1\r\nHost: {parts.netloc}\r\nUser-Agent: sfu-gateway\r\n"

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from app.upstream.addresses import AddressGuard
+from app.upstream.addresses import AddressGuard, parse_ip
 
 TTL_SECONDS: Final = 30.0
 """An answer is used without a question for this long. The system's resolver does not say how long it is good."""
@@ -194,7 +194,7 @@ class GuardedResolver:
 
     async def _permitted(self, host: str) -> tuple[str, ...]:
         try:
-            found = [host] if _is_ip_address(host) else await self._lookup(host)
+            found = [host] if parse_ip(host) is not None else await self._lookup(host)
         except socket.gaierror as error:
             if error.errno in _NO_SUCH_NAME:
                 raise
@@ -232,11 +232,3 @@ def _in_order(known: _Answer, now: float) -> tuple[str, ...]:
     if proven in addresses:
         return (proven, *(address for address in addresses if address != proven))
     return addresses if now - known.proven_at > PROVEN_SECONDS else (*addresses, proven)
-
-
-def _is_ip_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

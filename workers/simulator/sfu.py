@@ -15,7 +15,6 @@ reaches the control routes either: give it `seconds`, or keep a connection open.
 """
 
 import asyncio
-import base64
 import functools
 import secrets
 from collections.abc import Awaitable, Callable
@@ -117,7 +116,7 @@ class SimulatedSfu:
     @property
     def key_text(self) -> str:
         """The SFU's secret key as base64, as heartbeats carry it."""
-        return base64.b64encode(self.config.key.secret).decode()
+        return self.config.key.to_base64()
 
     @property
     def calls(self) -> list[Call]:
