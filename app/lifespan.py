@@ -195,7 +195,7 @@ def _placing(
         heartbeat_interval_s=settings.next_ping_ms / 1000,
         on_return=on_return,
         answered_at=lambda: registry.answered_at,
-        on_failure=told.store_failed,
+        on_failure=told.redis_failed,
         on_snapshot=on_snapshot,
         initial=registry.snapshots.of_static(statics),
     )

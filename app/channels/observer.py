@@ -29,7 +29,7 @@ class Observer(Protocol):
         """The outcome of an attempt could not be reported, by a defect."""
 
     def hint_ignored(self) -> None:
-        """A request named a place that nobody knows."""
+        """A request named an unknown region or country."""
 
 
 class NullObserver:

@@ -1,8 +1,8 @@
 """Transitions for viewers: one poll of the outbox stream per replica, any number of viewers.
 
-Viewers keep their own place in the stream, so there is no queue that a slow one could fill. The newest events are
-kept here, each encoded once for all viewers; viewers never make this replica read Redis. A viewer that asks for
-older events, or falls behind by more, is told so by an event `gap`.
+Each viewer has its own position in the stream, so there is no queue that a slow viewer could fill. The feed keeps the
+newest events, each encoded once for all viewers. Viewers never make the replica read Redis. A viewer that asks for
+older events, or falls behind by more, gets an event `gap`.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _LOOK_UP_S: Final = 1.0
 _KEEP_ALIVE_S: Final = 15.0
 DEFAULT_REPLAY: Final = 1_000
 _FRAMES_PER_WRITE: Final = 100
-"""Some 25 KB: replays of many viewers take turns with requests."""
+"""About 25 KB, so that requests are served between the pieces of a replay."""
 
 _Order: TypeAlias = tuple[int, int]
 
@@ -41,7 +41,7 @@ class Frame:
 
 
 class EventFeed:
-    """The newest events, and a way to wait for more."""
+    """Keeps the newest events, and lets viewers wait for more."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class EventFeed:
             if frames:
                 last, idle_s = frames[-1].order, 0.0
                 yield b"".join(frame.text for frame in frames)
-                await asyncio.sleep(0)  # requests before the next piece
+                await asyncio.sleep(0)  # lets requests run before the next piece
             elif not await self._moves_on(newest):
                 idle_s += self._look_up_s
             if idle_s >= self._keep_alive_s:
@@ -103,7 +103,7 @@ class EventFeed:
                 idle_s = 0.0
 
     def _after(self, last: _Order) -> Sequence[Frame]:
-        """The next frames after `last`; the first is a `gap` where some are no longer kept."""
+        """Return the next frames after `last`. The first is a `gap` when some of them are no longer kept."""
         if not self._recent or self._recent[-1].order <= last:
             return []
         if self._dropped is not None and last < self._dropped.order:
@@ -154,7 +154,7 @@ def _frame(event: Event) -> Frame:
 
 
 def _gap(dropped: Frame, first: Frame) -> Frame:
-    """Tell a viewer that events up to `dropped` are not replayed; `first` is the next one it gets."""
+    """Return the frame that tells a viewer that events up to `dropped` are missing and `first` is next."""
     event: Event = {
         "id": dropped.id,
         "type": GAP,

@@ -1,4 +1,4 @@
-"""Placements as the registry takes and gives them."""
+"""The values of placements that go into the registry and come out of it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Outcome = Literal["created", "failed", "misconfigured", "unblamed"]
 
 @dataclass(frozen=True, slots=True)
 class PlacementRequest:
-    """What a placement must know of a channel request."""
+    """The part of a channel request that a placement depends on."""
 
     id: str
     """Unique per request: a script sent twice acts once."""
@@ -132,7 +132,7 @@ class ForwardOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ChannelOwner:
-    """Who has a channel: its tenant, its SFU, and the caller's address that the SFU knows it by."""
+    """The owner of a channel: its tenant, its SFU, and the caller's address that the SFU knows the channel by."""
 
     tenant: str
     address: str

@@ -93,7 +93,7 @@ _PUBLIC: Final = (
 )
 
 _NEVER: Final = tuple(map(ipaddress.ip_network, ("0.0.0.0/32", "::/128", "224.0.0.0/4", "ff00::/8")))
-"""Nobody's address, and many's: no setting opens them."""
+"""The unspecified and multicast addresses. No setting opens them."""
 
 
 def sfu_address(text: object) -> str:
@@ -148,7 +148,7 @@ def _canonical_host(host: str) -> str:
             return str(ipaddress.IPv4Address(host))
     except ValueError:
         raise ValueError("must write an IP address in its usual form") from None
-    name = host.removesuffix(".")  # with and without it is one name, and must be one SFU
+    name = host.removesuffix(".")  # the name with and without the dot is one SFU
     if not all(0 < len(label) <= MAX_LABEL_CHARACTERS for label in name.split(".")):
         raise ValueError(f"must name a host whose labels have 1 to {MAX_LABEL_CHARACTERS} characters")
     return name
@@ -190,10 +190,10 @@ class AddressGuard:
             raise AddressNotAllowed(objection)
 
     def _judge(self, address: str) -> str:
-        """What speaks against `address`; empty when nothing does."""
+        """Return the objection to `address`; empty when it is allowed."""
         if self._patterns and not any(fnmatch.fnmatchcase(address, pattern) for pattern in self._patterns):
             return "the address matches no pattern of registration.allow"
-        ip = literal_ip(address)  # of a name, each address is judged when it is connected to
+        ip = literal_ip(address)  # the addresses of a name are judged when the gateway connects
         if ip is not None and not self.permits(ip):
             return (
                 "link-local, metadata and other special-purpose addresses are not allowed "
@@ -220,9 +220,9 @@ def _networks(*texts: str) -> tuple[IpNetwork, ...]:
 
 
 def _embedded_ipv4(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """Where an address leads that wraps an IPv4 address: mapped, NAT64, 6to4 and Teredo.
+    """Return the IPv4 address inside an address: mapped, NAT64, 6to4 and Teredo.
 
-    IPv4-compatible addresses (RFC 4291) lead nowhere, and are refused as what they are.
+    IPv4-compatible addresses (RFC 4291) are not in use, and are refused as a whole.
     """
     if ip in _TRANSLATED:
         return ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)

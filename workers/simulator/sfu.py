@@ -134,7 +134,7 @@ class SimulatedSfu:
         self.api.public_host = f"{self.config.public_ip or self.config.host}:{self.port}"
 
     async def stop(self) -> None:
-        """Sign off, then close everything. One that was killed or silenced goes without a word."""
+        """Sign off, then close everything. A killed or silenced SFU does not sign off."""
         if self.heartbeats is not None:
             await self.heartbeats.sign_off()
         self.kill()
@@ -167,7 +167,7 @@ class SimulatedSfu:
             self._recovery = asyncio.create_task(self._recover_after(fault.seconds))
 
     def fix_figures(self, figures: Figures | None) -> None:
-        """Report these figures, whatever the people do; None lets go. `/v1/stats` stays true."""
+        """Report these figures instead of the real ones; `None` ends that. `/v1/stats` stays true."""
         self._fixed = figures
 
     def figures(self) -> Figures:
