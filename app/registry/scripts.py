@@ -108,8 +108,8 @@ class ScriptRunner:
     async def run_batched(self, script: Script, *arguments: Argument, may_wait: bool = False) -> Any:
         """As `run`, for short scripts of many requests: sent together with other calls (`app.registry.pipelining`).
 
-        A call that `may_wait` goes with the next pipeline. The client of a Cluster distributes commands over the nodes
-        itself, and the embedded Redis has no connections: they get single calls.
+        A call that `may_wait` goes with the next pipeline. The client of a Cluster distributes commands over the
+        nodes itself, and the embedded Redis has no connections: they get single calls.
         """
         if self._pipeline is None:
             return await self.run(script, *arguments)
