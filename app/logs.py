@@ -17,7 +17,7 @@ from structlog.typing import Processor
 def configure_logging(level: str, form: Literal["json", "text"]) -> None:
     """Send everything that is logged in this process, libraries included, through one renderer.
 
-    Our own events go straight to it: the standard library's way would cost a request as much as its token.
+    The gateway's own events go straight to it: the standard library would cost a request as much CPU as its token.
     """
     number = logging.getLevelName(level.upper())
     common: list[Processor] = [
@@ -48,7 +48,7 @@ def configure_logging(level: str, form: Literal["json", "text"]) -> None:
 
 
 class _Lines:
-    """Writes one module's lines. Whoever reads them may be gone: that is no reason for a request to fail."""
+    """Writes the lines of one module. A log that cannot be written does not make a request fail."""
 
     def __init__(self, file: TextIO, name: str = "") -> None:
         self._file = file
@@ -65,7 +65,7 @@ class _Lines:
 def _renderer(form: Literal["json", "text"]) -> Processor:
     if form == "text":
         return structlog.dev.ConsoleRenderer(colors=False)
-    encoder = json.JSONEncoder(default=repr)  # json.dumps would make one for each line
+    encoder = json.JSONEncoder(default=repr)  # json.dumps with a `default` makes an encoder for each line
     return structlog.processors.JSONRenderer(serializer=lambda event, **_: encoder.encode(event))
 
 
@@ -75,5 +75,5 @@ def logger(name: str) -> Any:
 
 
 def pseudonym(text: str) -> str:
-    """Return a short hash by which lines about the same thing can be found without naming it."""
+    """Return a short hash of a text, by which log lines about it can be found without naming it."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]

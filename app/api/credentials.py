@@ -1,4 +1,4 @@
-"""Credentials of requests: verified before a request takes a place, and failures counted by caller."""
+"""Credentials of requests. They are verified before a request takes a place; failures are counted by caller."""
 
 import hmac
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ from app.errors import CredentialsInvalid, GatewayError, RouteClosed, TooManyFai
 
 
 def verify_channel(request: Request[State]) -> Caller:
-    """Return who asks for a channel. Raises as `Tenants.verify`, or `TooManyFailures`."""
+    """Return the verified caller of a channel request. Raises as `Tenants.verify`, or `TooManyFailures`."""
     try:
         return request.state["tenants"].verify(bearer_token(header_of(request.scope, b"authorization")))
     except CredentialsInvalid as error:
@@ -43,11 +43,11 @@ def verify_disconnect(request: Request[State], token: str) -> DisconnectOrder:
 
 
 def verify_admin(request: Request[State]) -> None:
-    """Let pass who has the admin token.
+    """Verify the admin token.
 
     Raises:
-        RouteClosed: the operator has set none.
-        CredentialsMissing, CredentialsInvalid, TooManyFailures: none was sent, or another one.
+        RouteClosed: the operator has set no admin token.
+        CredentialsMissing, CredentialsInvalid, TooManyFailures: no token, or another one.
     """
     token = request.state["settings"].admin_token
     if token is None:

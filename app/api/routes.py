@@ -13,7 +13,7 @@ _PACKED: Final = [Middleware(GZipMiddleware, compresslevel=1)]
 
 
 class _GetRoute(Route):
-    """A route that `HEAD` must not reach: it creates something, or its answer has no end."""
+    """A route without `HEAD`: it creates something, or its answer has no end."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any]) -> None:
         super().__init__(path, endpoint, methods=["GET"])

@@ -52,9 +52,11 @@ def explain(
 
 
 def _where(hint: Hint, groups: Sequence[Sequence[str]]) -> str:
+    from app.registry.placements import ANYWHERE
+
     said = f"{hint.region}, by {hint.source}" if hint.region else "none"
     ignored = " (a hint was given that nobody knows)" if hint.ignored else ""
-    order = ", then ".join("anywhere" if "*" in group else " or ".join(group) for group in groups)
+    order = ", then ".join("anywhere" if ANYWHERE in group else " or ".join(group) for group in groups)
     return f"Region hint: {said}{ignored}. Tried in order: {order or 'nowhere'}."
 
 

@@ -1,4 +1,4 @@
-"""What the claims of a token may hold: the one validator for everything that arrives in a token.
+"""The limits of the claims of a token: the one validator for everything that arrives in a token.
 
 Claims are signed again for the SFU and written to Redis, so each of them must be text that UTF-8 can express, a
 finite number, or a collection of those, nested to a depth that every JSON library reads.
@@ -16,7 +16,7 @@ Claims: TypeAlias = dict[str, Any]
 MAX_DEPTH: Final = 32
 MAX_ISSUER_CHARACTERS: Final = 1024
 MAX_ID_CHARACTERS: Final = 200
-"""For a channel's uuid and for a session's id."""
+"""Maximum length of a channel's uuid and of a session's id."""
 
 MAX_DISCONNECT_CHANNELS: Final = 1_000
 MAX_SAFE_INTEGER: Final = 2**53 - 1
@@ -48,7 +48,7 @@ def decode_claims(payload: bytes) -> Claims:
     """
     try:
         claims = _DECODER.decode(payload.decode())
-        if b"\\u" in payload:  # only an escape can spell half a surrogate pair
+        if b"\\u" in payload:  # only an escape can produce half a surrogate pair
             _ENCODER.encode(claims).encode()
     except UnicodeEncodeError:
         raise CredentialsInvalid("the token's claims contain text that UTF-8 cannot express") from None

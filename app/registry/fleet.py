@@ -74,9 +74,7 @@ class Fleet:
             self._scripts.explain,
             request.tenant,
             utf8(request.issuer),
-            "|".join(map(",".join, request.groups)),
-            " ".join(request.exclude),
-            "*" if request.allow is None else ",".join(request.allow),
+            *request.where,
             self._commands.draw(),
             request.channel_key_fingerprint,
         )

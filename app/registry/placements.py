@@ -1,11 +1,14 @@
-"""Placements as the registry takes and gives them."""
+"""The values of placements that go into the registry and come out of it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from app.errors import NoSfuAvailable, Overloaded, TenantLimitReached
 from app.registry.scripts import Argument, utf8
+
+ANYWHERE: Final = "*"
+"""In place of regions: the whole fleet."""
 
 Reason = Literal["sticky", "least-load", "round-robin", "fallback", "last-resort"]
 Outcome = Literal["created", "failed", "misconfigured", "unblamed"]
@@ -13,15 +16,15 @@ Outcome = Literal["created", "failed", "misconfigured", "unblamed"]
 
 @dataclass(frozen=True, slots=True)
 class PlacementRequest:
-    """What a placement must know of a channel request."""
+    """The part of a channel request that a placement depends on."""
 
     id: str
     """Unique per request: a script sent twice acts once."""
     issuer: str
     tenant: str = "default"
     attempt: int = 1
-    groups: tuple[tuple[str, ...], ...] = (("*",),)
-    """Groups of regions in order of preference; `*` is the whole fleet."""
+    groups: tuple[tuple[str, ...], ...] = ((ANYWHERE,),)
+    """Groups of regions, or `ANYWHERE`, in order of preference."""
     exclude: tuple[str, ...] = ()
     """Addresses this request has tried."""
     lock_ms: int = 2_500
@@ -34,6 +37,15 @@ class PlacementRequest:
     """The caller's address, as the SFU is to see it; the placement's own wins (`Placement.caller`)."""
     channel_key_fingerprint: str = ""
     """Tells databases apart that share an issuer; empty when the token has no channel key."""
+
+    @property
+    def where(self) -> tuple[str, str, str]:
+        """The arguments of a script for `groups`, `exclude` and `allow`."""
+        return (
+            "|".join(map(",".join, self.groups)),
+            " ".join(self.exclude),
+            ANYWHERE if self.allow is None else ",".join(self.allow),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +132,7 @@ class ForwardOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ChannelOwner:
-    """Who has a channel: its tenant, its SFU, and the caller's address that the SFU knows it by."""
+    """The owner of a channel: its tenant, its SFU, and the caller's address that the SFU knows the channel by."""
 
     tenant: str
     address: str

@@ -33,6 +33,7 @@ from app.registry.rescues import Rescues
 from app.registry.schema_version import SchemaRefused
 from app.registry.scripts import RedisClient, utf8
 from app.registry.snapshots import Snapshots
+from app.registry.stream_ids import BEFORE_ALL
 from app.registry.sweeps import Sweeps
 from app.settings.model import Settings
 
@@ -101,18 +102,15 @@ class Registry:
             Overloaded: every SFU that is left is above a load threshold; with the registry's epoch.
             TenantLimitReached: the tenant has all the placements it may have.
         """
-        allow, limit = request.allow, request.max_placements
         arguments = (
             request.id,
             request.attempt,
             request.tenant,
             utf8(request.issuer),
-            "|".join(map(",".join, request.groups)),
-            " ".join(request.exclude),
-            "*" if allow is None else ",".join(allow),
+            *request.where,
             request.lock_ms,
             self._commands.draw(),
-            "" if limit is None else limit,
+            "" if request.max_placements is None else request.max_placements,
             request.caller,
             request.channel_key_fingerprint,
         )
@@ -189,7 +187,7 @@ class Registry:
             )
         else:
             entries = (await self._commands.send("xrevrange", self.keys.confirmations, count=count))[::-1]
-        position = str(entries[-1][0]) if entries else after or "0-0"
+        position = str(entries[-1][0]) if entries else after or BEFORE_ALL
         return position, [confirmed_placement(fields) for _, fields in entries]
 
     async def has_region(self, region: str) -> bool:

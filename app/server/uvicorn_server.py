@@ -30,17 +30,17 @@ GRACE_SECONDS: Final = 10
 
 
 def server_for(app: Starlette, settings: Settings) -> uvicorn.Server:
-    """Return a uvicorn server for one replica. One process, one event loop: replicas are how it scales."""
+    """Return a uvicorn server for one replica: one process, one event loop. More replicas take more load."""
     return _Server(_config(app, settings), app, settings)
 
 
 def guest_server_for(app: Starlette, settings: Settings) -> uvicorn.Server:
-    """Return a server for a process that has other things to run, and its own way to end."""
+    """Return a server for a process that runs other work too and handles its signals itself."""
     return _GuestServer(_config(app, settings), app, settings)
 
 
 class _Server(uvicorn.Server):
-    """Tells the application that the end is near, so that streams without an end find theirs."""
+    """Calls `app.state.before_stop` when it stops, so that endless streams end."""
 
     def __init__(self, config: uvicorn.Config, app: Starlette, settings: Settings) -> None:
         super().__init__(config)
@@ -51,7 +51,7 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Take SIGTERM and SIGINT as orders to finish; having finished is a success, exit code 0."""
+        """Finish on SIGTERM and SIGINT, and exit with code 0."""
         ours = (signal.SIGTERM, signal.SIGINT)
         before = {number: signal.signal(number, self.handle_exit) for number in ours}
         try:
@@ -95,14 +95,14 @@ class _Server(uvicorn.Server):
             sys.exit(STARTUP_FAILURE)
 
     async def _listen_inside(self, inside: socket.socket) -> asyncio.Server:
-        """Serve the second port. Its connections share everything with those of the first."""
+        """Serve the second port. Its connections share the state of the first port."""
         make_protocol = partial(SheddingHttpProtocol, self.config, self.server_state, self.lifespan.state)
         return await asyncio.get_running_loop().create_server(
             make_protocol, sock=inside, backlog=self.config.backlog
         )
 
     def settle(self) -> None:
-        """Take what is there now for permanent: collecting garbage in it would stop requests for long."""
+        """Exclude the present objects from garbage collection: a collection of them would delay requests."""
         gc.collect()
         gc.freeze()
 
@@ -114,14 +114,14 @@ class _Server(uvicorn.Server):
 
 
 class _GuestServer(_Server):
-    """Leaves signals and garbage to the process it is a guest in."""
+    """Leaves signals and garbage collection to the process that runs it."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     def settle(self) -> None:
-        """Nothing here is for good."""
+        """Does nothing: the process outlives this server."""
 
 
 def _config(app: Starlette, settings: Settings) -> uvicorn.Config:
@@ -135,7 +135,7 @@ def _config(app: Starlette, settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # the caller's address is ours to find: app.settings.trusted_proxies
+        proxy_headers=False,  # app.settings.trusted_proxies finds the caller's address
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )

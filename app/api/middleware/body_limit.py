@@ -1,4 +1,4 @@
-"""The size of a request's body: what is over the limit is not read, whether it says so first or not."""
+"""The limit of a request's body. A body over the limit is not read, with or without `Content-Length`."""
 
 from typing import Final
 
@@ -16,7 +16,7 @@ class BodyLimit:
     """Refuses bodies of more than `max_bytes` with a problem document, which Starlette's own limit does not."""
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        """Wrap `app`, which lets `BodyTooLarge` through or renders it."""
+        """`app` passes on `BodyTooLarge`, or renders it."""
         self.app = app
         self._max_bytes = max_bytes
 
@@ -26,7 +26,7 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         announced = header_of(scope, b"content-length")
-        if not announced and not header_of(scope, b"transfer-encoding"):  # there is no body: RFC 9112, 6.3
+        if not announced and not header_of(scope, b"transfer-encoding"):  # no body (RFC 9112, section 6.3)
             await self.app(scope, receive, send)
             return
         error = BodyTooLarge(f"the body has more than {self._max_bytes} bytes")

@@ -1,4 +1,4 @@
-"""Around every request: the id in its response, and one log line when it is done."""
+"""Adds the id to the response of every request, and writes one log line at its end."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -15,27 +15,25 @@ _QUIET_PATHS: Final = frozenset(
     {"/noop", "/v1/noop", "/livez", "/readyz", "/metrics", "/v1/dashboard/data", "/v1/dashboard/history"}
 )
 _ROUTINE_PATHS: Final = frozenset({"/v1/sfu"})
-"""Heartbeats: thousands a minute that are like the last one. What is new is an audit event."""
+"""Heartbeats: thousands a minute without news. A change is an audit event."""
 
 
 MAX_PATH_CHARACTERS: Final = 200
-"""Of a path in the log: a stranger's path is up to 8 KiB."""
+"""Characters of a path in the log. A path may have 8 KiB."""
 
 
 class RequestObserver(Protocol):
-    """Whoever measures requests."""
+    """Measures requests."""
 
     def requested(self, route: str | None, status: int, code: str | None, seconds: float) -> None:
-        """A request ended: the path of its route (`None`: it reached none), and its problem's code."""
+        """A request ended, with the path of its route (`None`: no such route) and the code of its problem."""
 
     def crashed(self, error: Exception) -> None:
-        """A request ended with an exception that nobody expected."""
+        """A request ended with an unexpected exception."""
 
 
 class RequestLog:
-    """Gives each request its id and writes one line about it; about heartbeats, probes and polls only when
-    they fail.
-    """
+    """Gives each request its id, and writes its log line: of heartbeats, probes and polls only when they fail."""
 
     def __init__(
         self,
@@ -43,7 +41,7 @@ class RequestLog:
         observers: Sequence[RequestObserver] = (),
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Wrap `app`; `observers` hear of each request, `clock` is in seconds."""
+        """`observers` are called for each request; `clock` is in seconds."""
         self.app = app
         self._observers = observers
         self._clock = clock
