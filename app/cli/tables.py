@@ -113,8 +113,9 @@ def totals(sfus: Sequence[Sfu]) -> str:
 def event_line(event: Event) -> str:
     """Return one transition in one line, with local time."""
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event["at"] / 1000))
+    state = f"  {event['state']}" if event.get("state") else ""  # a gateway of an older version tells none
     reason = f" ({event['reason']})" if event["reason"] else ""
-    return f"{at}  {event['type']:<14}  {event['address'] or '-'}  {event['region'] or '-'}{reason}"
+    return f"{at}  {event['type']:<14}  {event['address'] or '-'}  {event['region'] or '-'}{state}{reason}"
 
 
 async def show_again_and_again(

@@ -50,10 +50,11 @@ def why(
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _UNBOUNDED
         for line in why_lines(diagnosis, width, _options(redis, gateway)):
             typer.echo(line)
-    raise typer.Exit(_exit_code(diagnosis))
+    raise typer.Exit(exit_code(diagnosis))
 
 
-def _exit_code(diagnosis: Diagnosis) -> Exit:
+def exit_code(diagnosis: Diagnosis) -> Exit:
+    """Return how the command ends: by the worst of what is wrong."""
     if diagnosis.ok:
         return Exit.OK
     is_error = any(trouble.severity == "error" for trouble in diagnosis.troubles)
@@ -88,9 +89,9 @@ def _block(trouble: Trouble, width: int, options: str) -> Iterator[str]:
     first, *rest = _wrapped(f"{trouble.severity.upper()}: {trouble.what}", width)
     yield typer.style(first, fg=_COLOURS[trouble.severity])
     yield from rest
-    yield from _wrapped(_INDENT + ", ".join(_who(trouble)), width)
+    yield from _wrapped(", ".join(_who(trouble)), width, _INDENT)
     if cause := "; ".join(_why(trouble.cause)):
-        yield from _wrapped(f"{_INDENT}Cause: {cause}", width)
+        yield from _wrapped(f"Cause: {cause}", width, _INDENT)
     asks = trouble.command.startswith(
         (*_ASK_A_SOURCE, "sfu-gateway doctor") if "--redis" in options else _ASK_A_SOURCE
     )
@@ -123,9 +124,14 @@ def _why(cause: Cause) -> Iterator[str]:
         yield cause.likely
 
 
-def _wrapped(text: str, width: int) -> list[str]:
+def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
     return textwrap.wrap(
-        text, width, subsequent_indent=_INDENT * 2, break_long_words=False, break_on_hyphens=False
+        text,
+        width,
+        initial_indent=indent,
+        subsequent_indent=_INDENT * 2,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 

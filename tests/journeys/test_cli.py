@@ -31,6 +31,7 @@ class Operator:
 
     def __init__(self, where: Sequence[str]) -> None:
         self.where = list(where)
+        self.environment: dict[str, str] = {}
 
     def run(self, *words: str, says: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command to its end; `says` is typed into it."""
@@ -40,6 +41,7 @@ class Operator:
             "SFU_GATEWAY_KEY": GATEWAY_KEY,
             "SFU_GATEWAY_REDIS__TIMEOUT_MS": "5000",  # the machine may be busy; this is no test of it
             "TZ": "UTC",
+            **self.environment,
         }
         return subprocess.run(
             command, env=environment, input=says, capture_output=True, text=True, timeout=30
