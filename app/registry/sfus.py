@@ -1,7 +1,7 @@
 """SFUs as the registry takes and gives them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
 from app.crypto.tokens import Key
@@ -69,6 +69,8 @@ class Sweep:
     has_more: bool
     expiry_suspended_until: int | None = None
     """Set while most of the fleet is silent: until when nothing expires, in ms of Redis' clock."""
+    addresses: tuple[str, ...] = field(default=(), compare=False)
+    """The SFUs whose registrations it ended."""
 
 
 @dataclass(frozen=True, slots=True)
