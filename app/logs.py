@@ -1,5 +1,7 @@
-"""Structured logs on standard error: one line per event, JSON or text. Secrets never reach them by design:
-events name fields one by one, and keys and tokens have a text form without the secret.
+"""Structured logs on standard error: one line per event, text on a terminal, else JSON.
+
+Secrets never reach them by design: events name fields one by one, and keys and tokens have a text form without the
+secret.
 """
 
 import contextlib
@@ -14,7 +16,7 @@ import structlog
 from structlog.typing import Processor
 
 
-def configure_logging(level: str, form: Literal["json", "text"]) -> None:
+def configure_logging(level: str, form: Literal["auto", "json", "text"]) -> None:
     """Send everything that is logged in this process, libraries included, through one renderer.
 
     The gateway's own events go straight to it: the standard library would cost a request as much CPU as its token.
@@ -26,7 +28,8 @@ def configure_logging(level: str, form: Literal["json", "text"]) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
-    renderer = _renderer(form)
+    is_text = form == "text" or (form == "auto" and sys.stderr.isatty())
+    renderer = _renderer(is_text=is_text)
     structlog.configure(
         processors=[*common, renderer],
         logger_factory=cache(partial(_Lines, sys.stderr)),
@@ -45,6 +48,7 @@ def configure_logging(level: str, form: Literal["json", "text"]) -> None:
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
+    logging.getLogger("uvicorn.error").setLevel(max(number, logging.WARNING))  # our own lines say more
 
 
 class _Lines:
@@ -62,8 +66,8 @@ class _Lines:
     debug = info = warning = error = critical = log
 
 
-def _renderer(form: Literal["json", "text"]) -> Processor:
-    if form == "text":
+def _renderer(*, is_text: bool) -> Processor:
+    if is_text:
         return structlog.dev.ConsoleRenderer(colors=False)
     encoder = json.JSONEncoder(default=repr)  # json.dumps with a `default` makes an encoder for each line
     return structlog.processors.JSONRenderer(serializer=lambda event, **_: encoder.encode(event))

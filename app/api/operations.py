@@ -110,6 +110,9 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", "/v1/admin/sfus/resume"): Operation(
         "Take back a drain", "operators", _ok(OrderDone), _ORDER, "adminToken", AddressOrder
     ),
+    ("POST", "/v1/admin/sfus/reset"): Operation(
+        "End an ejection and forget its failures", "operators", _ok(OrderDone), _ORDER, "adminToken", AddressOrder
+    ),
     ("POST", "/v1/admin/sfus/forget"): Operation(
         "Remove every trace of an SFU", "operators", _ok(OrderDone), _ORDER, "adminToken", AddressOrder
     ),

@@ -43,6 +43,7 @@ ROUTES: Final = (
     Route("/v1/admin/explain", admin.explain, methods=["GET"]),
     Route("/v1/admin/sfus/drain", admin.drain, methods=["POST"]),
     Route("/v1/admin/sfus/resume", admin.resume, methods=["POST"]),
+    Route("/v1/admin/sfus/reset", admin.reset, methods=["POST"]),
     Route("/v1/admin/sfus/forget", admin.forget, methods=["POST"]),
     Route("/v1/health", health.health, methods=["GET"]),
     Route("/v1/diagnosis", health.diagnosis, methods=["GET"]),

@@ -1,6 +1,5 @@
 """`GET /v1/channel` and `GET /r/{region}/v1/channel`: Odoo asks for a call channel."""
 
-import os
 from collections.abc import Mapping
 
 from starlette.requests import Request
@@ -12,6 +11,7 @@ from app.api.responses import respond
 from app.api.schemas import Channel
 from app.api.state import State
 from app.auth.tenants import Caller
+from app.channels.request_ids import unique_id
 from app.channels.service import ChannelRequest
 from app.logs import pseudonym
 from app.upstream.query import query_without
@@ -41,7 +41,7 @@ async def _placed(request: Request[State], caller: Caller) -> Response:
     note(request.scope, tenant=caller.tenant.name, issuer=pseudonym(caller.issuer), region=choice.hint.region)
     placed = await state["channels"].create(
         ChannelRequest(
-            id=f"{request_id_of(request.scope)}.{os.urandom(4).hex()}",
+            id=unique_id(request_id_of(request.scope)),
             caller=caller,
             groups=choice.groups,
             client=client,
