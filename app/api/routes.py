@@ -51,6 +51,7 @@ ROUTES: Final = (
     Route("/v1/dashboard/history", dashboard.history, methods=["GET"]),
     Route("/dashboard", dashboard.dashboard, methods=["GET"]),
     Route("/dashboard/", dashboard.dashboard, methods=["GET"]),
+    Route("/dashboard/runbooks/{name}", dashboard.runbook, methods=["GET"]),
     Route("/dashboard/{name}", dashboard.asset, methods=["GET"]),
     Route("/metrics", metrics.metrics, methods=["GET"]),
     Route("/openapi.json", openapi.openapi, methods=["GET"]),

@@ -206,8 +206,8 @@ class HealthSettings(Section):
     lost_ttl_s: Annotated[int, Field(ge=0)] = 600
     """Seconds for which an SFU that went down stays listed."""
     public: bool = True
-    """Whether `GET /v1/health` answers everybody. If not, it wants the admin token: the list names every SFU. The
-    probes `/livez` and `/readyz` stay open."""
+    """Whether everybody may see the fleet. If not, `/v1/health`, `/v1/diagnosis`, `/v1/events` and the dashboard want
+    the admin token: they name every SFU. Probes and metrics, which name none, stay open."""
 
 
 class BreakerSettings(Section):

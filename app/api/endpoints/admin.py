@@ -35,6 +35,12 @@ def authorize(request: Request[State]) -> None:
         raise
 
 
+def authorize_viewer(request: Request[State]) -> None:
+    """Let pass who may see the fleet: everybody, or who has the admin token. Raises as `authorize`."""
+    if not request.state["settings"].health.public:
+        authorize(request)
+
+
 async def explain(request: Request[State]) -> Response:
     """Show every candidate of a would-be placement: score, its terms, and why it would be passed over."""
     authorize(request)
