@@ -12,7 +12,7 @@ from app.registry.placements import ForwardOutcome, Outcome
 log = logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcomes:
     """Reports one request's attempts. Every selected SFU has a reservation, so every attempt has a report."""
 

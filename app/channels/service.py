@@ -39,7 +39,7 @@ _FIRST_WAIT_S: Final = 0.005
 _LONGEST_WAIT_S: Final = 0.05
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChannelRequest:
     """One verified request of Odoo's."""
 
@@ -53,7 +53,7 @@ class ChannelRequest:
     """As it is passed on to the SFU."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Placed:
     """A created channel, where it is and how it got there."""
 

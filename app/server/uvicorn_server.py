@@ -25,6 +25,9 @@ from app.systemd import ready
 
 log = logger(__name__)
 
+_GC_THRESHOLDS: Final = (10_000, 10, 10)
+"""A request makes a few hundred objects and hardly a cycle: by Python's 700 the collector takes 3 % of the CPU."""
+
 GRACE_SECONDS: Final = 10
 """After SIGTERM, running requests get this long; `failover.deadline_ms` is shorter."""
 
@@ -116,6 +119,7 @@ class _Server(uvicorn.Server):
         """Exclude the present objects from garbage collection: a collection of them would delay requests."""
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._stack.aclose()

@@ -21,14 +21,13 @@ _HINTS = frozenset({"region", "country"})
 
 async def create_channel(request: Request[State]) -> Response:
     """Answer 200 with `uuid` and `url`, both texts, or a problem document."""
-    state = request.state
+    state: State = request.scope["state"]
     caller = verify_channel(request)
     with state["budgets"].channels:
-        return await _placed(request, caller)
+        return await _placed(request, state, caller)
 
 
-async def _placed(request: Request[State], caller: Caller) -> Response:
-    state = request.state
+async def _placed(request: Request[State], state: State, caller: Caller) -> Response:
     query: Mapping[str, str] = request.query_params if request.scope["query_string"] else {}
     client = client_of(request.scope, state["settings"].trust_proxy)
     choice = await state["regions"].choose(

@@ -82,7 +82,7 @@ def test_an_event_fits_80_columns_and_is_whole_elsewhere(monkeypatch: pytest.Mon
         type="down",
         address=LONG,
         region="eu-west",
-        state="down",
+        state="lost",
         reason="expired",
         generation=1,
         at=0,
