@@ -139,6 +139,34 @@ async def test_every_call_of_a_dead_sfu_is_announced_to_an_odoo_that_answers(dep
     row.record(figure, kept=last <= 10 and not repeated and is_bounded)
 
 
+async def test_the_agent_beside_a_dead_sfu_reports_it(store: Store, tmp_path: Path) -> None:
+    row = Row(
+        "R37 (agent)",
+        "an SFU is killed, its agent lives; heartbeats every 10 s",
+        "every call announced within 5 s, once",
+    )
+    with Deployment(
+        store.url, tmp_path, rescue__allow="http://127.0.0.1:*", overload__max_cpu="9", overload__max_load="9"
+    ) as deployment:
+        [replica], _ = start(deployment, replicas=1, sfus=0)
+        victim = deployment.fleet(1, [])
+        [address] = victim.addresses
+        deployment.agent(address, victim.key_of(address), [replica])
+        async with fake_odoo(KEY, hangs) as odoo:
+            calls = await calls_of(odoo, replica, 20)
+            odoo.answer = calls.answer
+            assert set(calls.where.values()) == {address}
+            other = deployment.fleet(1, [replica])
+            await eventually(lambda: replica.selectable() == 2, timeout_seconds=10)
+            began = time.monotonic()
+            victim.process.kill()
+            await eventually(lambda: set(calls.where.values()) == set(other.addresses), timeout_seconds=20)
+            first, last = calls.told_at[0] - began, calls.told_at[-1] - began
+        repeated = len(odoo.uuids) - len(set(odoo.uuids))
+    figure = f"{len(calls.told)} announced, the first after {first:.1f} s, the last after {last:.1f} s; {repeated} twice"
+    row.record(figure, kept=last <= 5 and not repeated and odoo.messages[0]["reason"] == "unreachable")
+
+
 async def test_no_call_is_announced_twice_when_every_sfu_dies(deployment: Deployment) -> None:
     row = Row("R37 (all)", "every SFU dies", "each call announced once, with no SFU available; no loop")
     [replica], fleet = start(deployment, replicas=1, sfus=2)
