@@ -163,7 +163,8 @@ async def test_the_agent_beside_a_dead_sfu_reports_it(store: Store, tmp_path: Pa
             await eventually(lambda: set(calls.where.values()) == set(other.addresses), timeout_seconds=20)
             first, last = calls.told_at[0] - began, calls.told_at[-1] - began
         repeated = len(odoo.uuids) - len(set(odoo.uuids))
-    figure = f"{len(calls.told)} announced, the first after {first:.1f} s, the last after {last:.1f} s; {repeated} twice"
+    times = f"the first after {first:.1f} s, the last after {last:.1f} s"
+    figure = f"{len(calls.told)} announced, {times}; {repeated} twice"
     row.record(figure, kept=last <= 5 and not repeated and odoo.messages[0]["reason"] == "unreachable")
 
 
