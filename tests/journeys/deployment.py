@@ -192,6 +192,12 @@ class Deployment:
             )
         )
 
+    def command(self, *words: str) -> Process:
+        """Return an operator's command that has not been started."""
+        return Process(
+            [sys.executable, "-m", "app", *words], log=self._log(words[0]), env=self._environment()
+        )
+
     def fleet(self, sfus: int, gateways: Sequence[Replica], *options: str) -> RunningFleet:
         """Start simulated SFUs that report to `gateways`."""
         urls = [word for replica in gateways for word in ("--gateway", replica.url)]
