@@ -122,6 +122,7 @@ class Agent:
             if await self.sfu.is_gone():
                 closed_looks += 1
                 if closed_looks >= LOOKS_UNTIL_GONE and self.heartbeats.taken_count and not is_reported:
+                    self._channels = ()  # its calls have gone with it: a drain need not wait for them
                     is_reported = await self.heartbeats.report_gone()
                 continue
             if closed_looks or (has_ended and not had_ended):

@@ -513,6 +513,27 @@ async def test_an_sfu_that_answers_badly_or_not_at_all_is_not_gone(
     assert gateway.statuses_of(sfu.address) == ["up"]
 
 
+async def test_a_drain_does_not_wait_for_an_sfu_that_is_gone(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
+) -> None:
+    clock = Clock(time.time())
+    agent = agent_of(sfu, gateway.url, clock)
+    sfu.channels.create("198.51.100.7", "call").sessions.add(1)
+    await agent.heartbeats.beat()
+    began = clock.now
+
+    async def pause(seconds: float) -> None:
+        clock.now += seconds
+        sfu.kill()
+        await asyncio.sleep(0)
+
+    agent._pause = pause  # noqa: SLF001 - the pauses are what is played
+    async with in_background(agent.watch()):
+        await agent.drain(3_600)
+    assert gateway.statuses_of(sfu.address)[-1] == "down"
+    assert clock.now - began < 60
+
+
 async def test_an_sfu_that_never_joined_is_not_reported_as_gone(
     agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
 ) -> None:
