@@ -24,6 +24,7 @@ RUN pip --python /opt/sfu-gateway install --require-hashes -r requirements.lock 
     && pip install --require-hashes -r requirements-build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY app app
+COPY docs/runbooks.md docs/runbooks.md
 COPY workers workers
 COPY lua lua
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \

@@ -4,6 +4,7 @@ import asyncio
 import sys
 import time
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final
 
 from starlette.applications import Starlette
@@ -106,10 +107,12 @@ async def open_resources(
     feed = EventFeed(registry, settings.limits.max_replayed_events)
     app.state.before_stop.append(feed.close)
     await stack.enter_async_context(feed.running())
-    history, gauges = History(), FleetGauges(told, registry, Limits.from_settings(settings))
+    limits = Limits.from_settings(settings)
+    history, gauges = History(), FleetGauges(told, registry, limits)
     reader = FleetReader(registry.fleet.pages, (history, gauges))
     await stack.enter_async_context(reader.running())
-    watch = FleetView(reader.fleet, lambda: switch.uses_registry, dashboard.render_sfus)
+    render = partial(dashboard.render_sfus, limits=limits)
+    watch = FleetView(reader.fleet, lambda: switch.uses_registry, render)
     observer: Observer = told
     if tracing is not None:
         stack.push_async_callback(asyncio.to_thread, tracing.close)

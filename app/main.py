@@ -51,8 +51,8 @@ def create_app(settings: Settings | None = None, *, store: RedisClient | None = 
         middleware=[
             *([Middleware(TraceRequests, tracing=tracing)] if tracing else []),
             Middleware(RequestLog, observers=(told, counter)),
-            Middleware(BodyLimit, max_bytes=MAX_BODY_BYTES),
             Middleware(DirectRoutes, routes=DIRECT_ROUTES),
+            Middleware(BodyLimit, max_bytes=MAX_BODY_BYTES),
             *([Middleware(InsideOnly, ops_port=checked.ops.port)] if checked.ops.port else []),
         ],
         exception_handlers={

@@ -59,6 +59,7 @@ class Sweeper:
         self._clock = clock
         self._name = name or secrets.token_hex(8)
         self._leads = False
+        self._is_suspended = False
         self._rescue = rescue
 
     @asynccontextmanager
@@ -115,8 +116,11 @@ class Sweeper:
     async def _expire(self) -> None:
         while True:
             sweep = await self._registry.sweeps.expire()
-            if sweep.count:
-                log.info("expired", count=sweep.count)
+            if sweep.addresses:
+                log.warning("expired", sfus=sweep.addresses)
+            if bool(sweep.expiry_suspended_until) != self._is_suspended:
+                self._is_suspended = not self._is_suspended
+                log.warning("expiry_suspended" if self._is_suspended else "expiry_resumed")
             if not sweep.has_more:
                 return
 

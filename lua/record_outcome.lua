@@ -58,7 +58,7 @@ local function created()
     end
     local is_half_open = node.ejected_until <= now and (node.permit == id or node.permit_until <= now)
     if node.ejected_reason == '' or is_half_open or attempt.role == 'last-resort' then
-      ejection_clear(node, now)
+      ejection_clear(node, now, 'success')
     end
     node_set(node, 'errors', 0)
     node_save(node, now, learned_read(now))

@@ -19,7 +19,8 @@ from app.errors import CredentialsInvalid, GatewayError, RouteClosed, TooManyFai
 def verify_channel(request: Request[State]) -> Caller:
     """Return the verified caller of a channel request. Raises as `Tenants.verify`, or `TooManyFailures`."""
     try:
-        return request.state["tenants"].verify(bearer_token(header_of(request.scope, b"authorization")))
+        state: State = request.scope["state"]
+        return state["tenants"].verify(bearer_token(header_of(request.scope, b"authorization")))
     except CredentialsInvalid as error:
         _refuse(request, error)
 
@@ -27,7 +28,8 @@ def verify_channel(request: Request[State]) -> Caller:
 def verify_registration(request: Request[State]) -> Claims:
     """Return the claims of a heartbeat's token. Raises as `Registration.authenticate`, or `TooManyFailures`."""
     try:
-        return request.state["registration"].authenticate(header_of(request.scope, b"authorization"))
+        state: State = request.scope["state"]
+        return state["registration"].authenticate(header_of(request.scope, b"authorization"))
     except CredentialsInvalid as error:
         _refuse(request, error)
 

@@ -17,7 +17,8 @@ from starlette.routing import BaseRoute, Route
 
 from app import __version__, errors
 from app.api.operations import OPERATIONS, SECURITY, Operation
-from app.api.schemas import Problem
+from app.api.schemas import Problem, documents
+from app.docstrings import attribute_docstrings
 from app.errors import GatewayError
 
 _ROUTER_CODES: Final = ("not_found", "method_not_allowed", "http_error")
@@ -152,6 +153,11 @@ def _schemas() -> dict[str, Any]:
     )
     schemas: dict[str, Any] = schema["$defs"]
     schemas["Problem"]["properties"]["code"] = {"type": "string", "enum": error_codes()}
+    for document in documents():
+        described = schemas.get(document.__name__, {}).get("properties", {})
+        for name, text in attribute_docstrings(document).items():
+            if name in described:
+                described[name].setdefault("description", text)
     return schemas
 
 

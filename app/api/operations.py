@@ -97,7 +97,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("GET", "/v1/events"): Operation(
         "Follow transitions of SFUs", "operators",
         _text("Server-sent events; `Last-Event-ID` replays what came after it.", "text/event-stream"),
-        (errors.InvalidField,),
+        (*_ADMIN, errors.InvalidField),
     ),
     ("GET", "/v1/admin/explain"): Operation(
         "Explain a would-be placement", "operators", _ok(Explanation),
@@ -110,6 +110,9 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", "/v1/admin/sfus/resume"): Operation(
         "Take back a drain", "operators", _ok(OrderDone), _ORDER, "adminToken", AddressOrder
     ),
+    ("POST", "/v1/admin/sfus/reset"): Operation(
+        "End an ejection and forget its failures", "operators", _ok(OrderDone), _ORDER, "adminToken", AddressOrder
+    ),
     ("POST", "/v1/admin/sfus/forget"): Operation(
         "Remove every trace of an SFU", "operators", _ok(OrderDone), _ORDER, "adminToken", AddressOrder
     ),
@@ -118,12 +121,15 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("GET", "/dashboard/{name}"): Operation(
         "A file of the page", "dashboard", _text("The file.", "application/octet-stream")
     ),
+    ("GET", "/dashboard/runbooks/{name}"): Operation(
+        "What to do about a trouble", "dashboard", _text("Its section of docs/runbooks.md.", "text/plain")
+    ),
     ("GET", "/v1/dashboard/data"): Operation(
-        "What the page shows", "dashboard", _text("Made for the page; may change.", "application/json")
+        "What the page shows", "dashboard", _text("Made for the page; may change.", "application/json"), _ADMIN
     ),
     ("GET", "/v1/dashboard/history"): Operation(
         "One SFU's last hour", "dashboard", _text("Made for the page; may change.", "application/json"),
-        (errors.InvalidField,), query=(("address", "The SFU."),),
+        (*_ADMIN, errors.InvalidField), query=(("address", "The SFU."),),
     ),
     ("GET", "/noop"): Operation("Answer", "probes", _ok(StatusOk)),
     ("GET", "/v1/noop"): Operation("Answer as an SFU does", "probes", _ok(ResultOk)),

@@ -29,7 +29,7 @@ class Tenant:
     max_placements: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Caller:
     """A verified channel request: its tenant, issuer and claims."""
 

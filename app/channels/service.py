@@ -17,6 +17,7 @@ from app.channels.attempts import Attempt, Attempts
 from app.channels.observer import NullObserver, Observer
 from app.channels.outcomes import Outcomes
 from app.channels.placer import Placer
+from app.channels.request_ids import logged_id
 from app.channels.retry_budget import RetryBudget
 from app.channels.single_flight import SingleFlight, Turn
 from app.crypto.sealing import UnsealError
@@ -38,7 +39,7 @@ _FIRST_WAIT_S: Final = 0.005
 _LONGEST_WAIT_S: Final = 0.05
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChannelRequest:
     """One verified request of Odoo's."""
 
@@ -52,7 +53,7 @@ class ChannelRequest:
     """As it is passed on to the SFU."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Placed:
     """A created channel, where it is and how it got there."""
 
@@ -243,7 +244,9 @@ class Channels:
             return await self._forward(request, placement)
         except ForwardError as error:
             self._observer.forward_failed(placement.region)
-            log.warning("sfu_failed", request_id=request.id, sfu=placement.address, detail=str(error))
+            log.warning(
+                "sfu_failed", request_id=logged_id(request.id), sfu=placement.address, detail=str(error)
+            )
             raise
 
     async def _forward(self, request: ChannelRequest, placement: Placement) -> Channel:
@@ -255,7 +258,12 @@ class Channels:
         if placement.has_other_key:  # an SFU gives one caller's issuer one channel, whatever its key
             claims["iss"] = f"{claims['iss']}#{request.caller.channel_key_fingerprint}"
             if placement.reason != "sticky":
-                log.warning("issuer_shared", request_id=request.id, sfu=placement.address, detail=_SHARED)
+                log.warning(
+                    "issuer_shared",
+                    request_id=logged_id(request.id),
+                    sfu=placement.address,
+                    detail=_SHARED,
+                )
         try:
             token = key.sign(claims)
         except (ValueError, TypeError, RecursionError) as error:

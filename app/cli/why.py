@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import shutil
-import sys
 import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 import typer
 
-from app.cli.exits import Exit, told_in_one_line
-from app.cli.options import AdminToken, AsJson, Config, GatewayUrl, RedisUrl
-from app.cli.sources.source import open_source
+from app.cli.exits import Exit
+from app.cli.options import AsJson, Where, asking
 
 if TYPE_CHECKING:
     from app.api.schemas import Cause, Diagnosis, Trouble
@@ -26,29 +22,20 @@ _INDENT: Final = "  "
 _ASK_A_SOURCE: Final = ("sfu-gateway sfu ", "sfu-gateway explain", "sfu-gateway events")
 
 
-def why(
-    as_json: AsJson = False,
-    redis: RedisUrl = "",
-    gateway: GatewayUrl = "",
-    admin_token: AdminToken = "",
-    config: Config = None,
-) -> None:
+@asking
+def why(where: Where, as_json: AsJson = False) -> None:
     """Show what is wrong, the worst first: since when, who is affected, the cause, the command, the runbook.
 
     Exits with 0 when nothing is wrong, with 10 for warnings and with 11 for errors.
     """
 
-    async def run() -> Diagnosis:
-        async with open_source(redis, gateway, admin_token, config) as source:
-            return await source.diagnosis()
-
-    with told_in_one_line():
-        diagnosis = asyncio.run(run())
+    diagnosis = where.ask(lambda source: source.diagnosis())
     if as_json:
         typer.echo(diagnosis.model_dump_json())
     else:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _UNBOUNDED
-        for line in why_lines(diagnosis, width, _options(redis, gateway)):
+        from app.cli.tables import terminal_width
+
+        for line in why_lines(diagnosis, terminal_width() or _UNBOUNDED, _options(where)):
             typer.echo(line)
     raise typer.Exit(exit_code(diagnosis))
 
@@ -61,11 +48,11 @@ def exit_code(diagnosis: Diagnosis) -> Exit:
     return Exit.DOCTOR_ERROR if is_error else Exit.DOCTOR_WARNING
 
 
-def _options(redis: str, gateway: str) -> str:
+def _options(where: Where) -> str:
     """Return the option that asks the same source again, unless it has a password."""
-    if gateway:
-        return f" --gateway {gateway}"
-    return f" --redis {redis}" if redis and "@" not in redis else ""
+    if where.gateway:
+        return f" --gateway {where.gateway}"
+    return f" --redis {where.redis}" if where.redis and "@" not in where.redis else ""
 
 
 def why_lines(diagnosis: Diagnosis, width: int, options: str = "") -> Iterator[str]:

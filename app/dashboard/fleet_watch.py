@@ -14,8 +14,9 @@ from app.registry.sfus import SfuStatus
 
 _FRESH_S: Final = 1.0
 _PAUSE_PER_READ: Final = 20
-"""Reading a large fleet takes long; viewers never make it cost more than a twentieth of the time."""
-
+"""Reading a large fleet takes long: viewers make it cost a twentieth of the time."""
+_LONGEST_PAUSE_PER_SFU_S: Final = 0.001
+"""A read that was slow because Redis or this replica stood still delays no later one."""
 
 T = TypeVar("T")
 
@@ -74,7 +75,8 @@ class FleetView(Generic[T]):
         except RegistryUnavailable:
             self._fresh_until = self._clock() + _FRESH_S
             return
-        self._seen_at = self._clock()
+        self._seen_at = started  # this replica may have stood still since
         self._rendered = await asyncio.to_thread(self._render, sfus)  # ten thousand would hold up channels
-        took = self._seen_at - started
-        self._fresh_until = self._seen_at + max(_FRESH_S, took * _PAUSE_PER_READ)
+        now = self._clock()
+        pause = min((now - started) * _PAUSE_PER_READ, len(sfus) * _LONGEST_PAUSE_PER_SFU_S)
+        self._fresh_until = now + max(_FRESH_S, pause)

@@ -37,13 +37,18 @@ class RegionChooser:
         self._fleet_regions = fleet_regions
         self._has_region = has_region
         self._country_by_ip = country_by_ip
+        self._without_hints: dict[tuple[str, ...] | None, RegionChoice] = {}
 
     async def choose(
         self, tenant: Tenant, client: str, *, region: str | None, country: str | None, path: str | None
     ) -> RegionChoice:
         """Return where a channel of `tenant` for the caller at `client` may be placed."""
         if not (region or country or path or tenant.region or self._country_by_ip):  # as Odoo asks
-            return RegionChoice(self._groups(_NO_HINT, tenant.region_allow), _NO_HINT)
+            allow = tenant.region_allow
+            choice = self._without_hints.get(allow)
+            if choice is None:
+                choice = self._without_hints[allow] = RegionChoice(self._groups(_NO_HINT, allow), _NO_HINT)
+            return choice
         country_of_client = self._country_by_ip.country_of(client) if self._country_by_ip else None
         hints = Hints(region=region, country=country, path=path, tenant=tenant.region, ip=country_of_client)
         fleet = await self._fleet_with(region, path, tenant.region)

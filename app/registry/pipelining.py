@@ -138,16 +138,16 @@ class _Lane(asyncio.Protocol):
             raise InvalidResponse("a reply to nothing")
         call = batch.calls[batch.answered]
         batch.answered += 1
-        if isinstance(reply, ReadOnlyError) and not batch.is_repeated:
+        if not isinstance(reply, Exception):
+            if not call.reply.done():
+                call.reply.set_result(reply)
+        elif isinstance(reply, ReadOnlyError) and not batch.is_repeated:
             self._lose(reply)  # the server is the primary no more
             return
-        if isinstance(reply, NoScriptError):
+        elif isinstance(reply, NoScriptError):
             batch.forgotten.append(call)
         elif not call.reply.done():
-            if isinstance(reply, Exception):
-                call.reply.set_exception(reply)
-            else:
-                call.reply.set_result(reply)
+            call.reply.set_exception(reply)
         if batch.answered == len(batch.calls):
             self._end(batch)
 

@@ -188,7 +188,7 @@ class Registry:
         else:
             entries = (await self._commands.send("xrevrange", self.keys.confirmations, count=count))[::-1]
         position = str(entries[-1][0]) if entries else after or BEFORE_ALL
-        return position, [confirmed_placement(fields) for _, fields in entries]
+        return position, [confirmed_placement(fields["call"]) for _, fields in entries]
 
     async def has_region(self, region: str) -> bool:
         """Whether a living SFU that does not drain is in `region`."""
@@ -226,5 +226,7 @@ def _owner(tenant: str, address: str) -> ChannelOwner | None:
 
 def _printable(error: str) -> str:
     """Return an SFU's own error text, cut and made printable for terminals, pages and hashes."""
+    if not error:
+        return ""
     text = error.encode(errors="replace").decode(errors="replace")
     return "".join(letter if letter.isprintable() else " " for letter in text)[:_ERROR_LENGTH].strip()

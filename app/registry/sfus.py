@@ -1,7 +1,7 @@
 """The values of SFUs that go into the registry and come out of it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
 from app.crypto.tokens import Key
@@ -69,6 +69,8 @@ class Sweep:
     has_more: bool
     expiry_suspended_until: int | None = None
     """Until when no registration expires, in ms of Redis' clock. Set while most of the fleet is silent."""
+    addresses: tuple[str, ...] = field(default=(), compare=False)
+    """The SFUs whose registrations it ended."""
 
 
 @dataclass(frozen=True, slots=True)

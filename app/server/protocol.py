@@ -25,7 +25,7 @@ from starlette.types import Scope
 from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from app.api.middleware.body_limit import MAX_BODY_BYTES
@@ -69,6 +69,7 @@ _OBJECT_BYTES: Final = 200
 
 _HOST: Final = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]*)?")
 _VERSIONS: Final = ("1.1", "1.0")
+_NOT_PLAIN: Final = frozenset({b"connection", b"transfer-encoding"})
 
 
 class _Unacceptable(Exception):
@@ -89,42 +90,54 @@ class _ReadControl(FlowControl):
             super().resume_reading()
 
 
-class _JoinedWrites:
-    """A transport as a request's cycle sees it: the head of an answer leaves with the first part of its body.
+class _Cycle(RequestResponseCycle):
+    """A request and its answer; an answer of known length leaves with its head, in one write.
 
-    uvicorn writes them apart, which is two system calls, and two packets for the caller to read.
+    uvicorn writes head and body apart: two system calls, and two packets for the caller to read.
     """
 
-    __slots__ = ("_call_soon", "_kept", "_transport")
+    _head = b""
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._call_soon = loop.call_soon
-        self._kept = b""
+    async def send(self, message: Any) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            body = message.get("body", b"")
+            if len(body) == self.expected_content_length and not message.get("more_body") and self._may_write:
+                self.transport.write(head + body)
+                self.response_complete = True
+                self.message_event.set()
+                if not self.keep_alive:
+                    self.transport.close()
+                self.on_response()
+                return
+            self.transport.write(head)
+        elif message["type"] == "http.response.start" and not self.response_started and self._may_write:
+            self._head = self._head_of(message)
+            if self._head:
+                self.response_started, self.chunked_encoding = True, False
+                self.waiting_for_100_continue = False
+                return
+        await super().send(message)
 
-    def write(self, data: bytes) -> None:
-        """Keep `data` for what is written in the same iteration of the event loop, or write both."""
-        if self._kept:
-            self._transport.write(self._kept + data)
-            self._kept = b""
-        elif data:
-            self._kept = data
-            self._call_soon(self.flush)
+    @property
+    def _may_write(self) -> bool:
+        return not self.flow.write_paused and not self.disconnected
 
-    def flush(self) -> None:
-        """Write what is kept."""
-        if self._kept:
-            self._transport.write(self._kept)
-            self._kept = b""
-
-    def close(self) -> None:
-        """Write what is kept, and close."""
-        self.flush()
-        self._transport.close()
-
-    def is_closing(self) -> bool:
-        """Whether the connection ends."""
-        return self._transport.is_closing()
+    def _head_of(self, message: Any) -> bytes:
+        """Return the head of an answer of known length; of any other one nothing, uvicorn writes it."""
+        length = None
+        content = [STATUS_LINE[message["status"]]]
+        for name, value in (*self.default_headers, *message["headers"]):
+            if name == b"content-length":
+                length = value
+            elif name in _NOT_PLAIN or b"\r" in value or b"\n" in value:
+                return b""
+            content += (name, b": ", value, b"\r\n")
+        if length is None or self.scope["method"] == "HEAD":
+            return b""
+        self.expected_content_length = int(length)
+        content.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
+        return b"".join(content)
 
 
 class GuardedState(ServerState):
@@ -139,7 +152,6 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     """One connection."""
 
     flow: _ReadControl
-    _joined: asyncio.Transport
     _ahead = b""
     """Bytes behind the request that runs."""
     _is_busy = False
@@ -190,7 +202,6 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = _ReadControl(transport)
-        self._joined = cast("asyncio.Transport", _JoinedWrites(transport, self.loop))
         transport.set_write_buffer_limits(high=MAX_UNSENT_BYTES)
         self._start_receive_timer()
 
@@ -337,7 +348,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._read_head()
         super().on_headers_complete()
-        self.cycle.transport = self._joined
+        self.cycle.__class__ = _Cycle  # uvicorn has no place to name another class
         if self.expect_100_continue and self._left:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self.cycle.waiting_for_100_continue = False

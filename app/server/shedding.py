@@ -47,7 +47,9 @@ class SheddingHttpProtocol(GuardedHttpProtocol):
         budgets = cast("Budgets | None", self.app_state.get("budgets"))
         if budgets is None or self.expect_100_continue or self.parser.get_method() not in _METHODS:
             return False
-        path = unquote(self.url.partition(b"?")[0].decode("latin-1"))
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        if "%" in path:
+            path = unquote(path)
         budget = budgets.of_work(path)
         if budget is None or budget.announce():
             return False

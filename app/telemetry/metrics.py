@@ -6,12 +6,14 @@ registered SFU, and beyond a hundred regions the rest share one label.
 """
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import cache
+from types import TracebackType
 from typing import Final, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
 from app import __version__
@@ -21,6 +23,7 @@ from app.events.event import EventType
 from app.registry.losses import RescueResult
 from app.registry.placements import Reason
 from app.registry.scripts import is_registry_defect
+from app.telemetry.histogram import FastHistogram
 
 MOST_REGIONS: Final = 100
 OTHER: Final = "other"
@@ -47,7 +50,7 @@ class Metrics:
         self._make_redis_metrics()
         # A look-up of a series by its labels costs more than counting. Labels are few, see above.
         self._count_request = cache(lambda route, status: self._requests.labels(route, str(status)).inc)
-        self._observe_duration = cache(lambda route: self._duration.labels(route).observe)
+        self._observe_duration = cache(self._duration.observer)
         self._count_placement = cache(lambda region, reason: self._placements.labels(region, reason).inc)
 
     def _make_request_metrics(self) -> None:
@@ -55,12 +58,12 @@ class Metrics:
             __version__
         ).set(1)
         self._requests = self._counter("requests", "Requests, by route and HTTP status.", "route", "code")
-        self._duration = Histogram(
+        self._duration = FastHistogram(
             "sfu_gateway_request_duration_seconds",
             "Time from a request's head to the end of its answer, by route; event streams are left out.",
-            ["route"],
-            registry=self.registry,
-            buckets=_REQUEST_BUCKETS,
+            "route",
+            self.registry,
+            _REQUEST_BUCKETS,
         )
         self._problems = self._counter(
             "problems", "Requests answered with a problem document, by its code.", "code"
@@ -81,15 +84,15 @@ class Metrics:
             self._heartbeats.labels(outcome)
 
     def _make_placement_metrics(self) -> None:
-        phases = Histogram(
+        phases = FastHistogram(
             "sfu_gateway_phase_duration_seconds",
             "Time of one phase of a channel request: verify, select, forward or report.",
-            ["phase"],
-            registry=self.registry,
-            buckets=_PHASE_BUCKETS,
+            "phase",
+            self.registry,
+            _PHASE_BUCKETS,
         )
         names: tuple[Phase, ...] = ("verify", "select", "forward", "report")
-        self._phases = {name: phases.labels(name) for name in names}
+        self._phases = {name: phases.observer(name) for name in names}
         self._placements = self._counter(
             "placements", "Channels created, by the region of the SFU and why it was chosen.",
             "region", "reason",
@@ -206,9 +209,9 @@ class Metrics:
         """Redis did not serve a call."""
         self._script_errors.labels("unavailable").inc()
 
-    def phase(self, name: Phase) -> AbstractContextManager[object]:
+    def phase(self, name: Phase) -> AbstractContextManager[None]:
         """Return a context whose time is observed."""
-        return self._phases[name].time()
+        return _Timer(self._phases[name])
 
     def placed(self, region: str, reason: Reason, attempts: int) -> None:
         """A channel was created."""
@@ -253,6 +256,23 @@ def _readable(accept: str) -> str:
     return ",".join(
         each for each, version in ranges if version is None or _KNOWN_VERSION.fullmatch(version[1])
     )
+
+
+class _Timer(AbstractContextManager[None]):
+    """Observes the seconds between entry and exit, however the block ends."""
+
+    __slots__ = ("_observe", "_started")
+
+    def __init__(self, observe: Callable[[float], None]) -> None:
+        self._observe = observe
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._observe(time.perf_counter() - self._started)
 
 
 def _outcome(status: int) -> str:

@@ -1,6 +1,7 @@
 """The sweeper on a fleet whose clock is in the test's hands, with real SFUs where it talks to them."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -91,6 +92,16 @@ async def test_who_is_silent_is_down_when_the_threshold_has_passed(fleet: Fleet,
     fleet.wait(1)
     await sweeper.tick()
     assert await fleet.state() == "lost"
+
+
+async def test_the_log_names_who_is_silent(fleet: Fleet, sweeper: Sweeper) -> None:
+    await fleet.beat(A)
+    await fleet.beat(B)
+    fleet.wait(30_000)
+    with captured_logs() as text:
+        await sweeper.tick()
+    lines = [json.loads(line) for line in text.getvalue().splitlines()]
+    assert [sorted(line["sfus"]) for line in lines if line["event"] == "expired"] == [sorted([A, B])]
 
 
 async def test_however_many_are_due_one_round_ends_them(fleet: Fleet, sweeper: Sweeper) -> None:

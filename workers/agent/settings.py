@@ -113,6 +113,8 @@ class AgentSettings(BaseSettings):
         8079
     )
     """Their port; 0 turns them off. Not 8072, where Odoo has its longpolling."""
+    log_format: Annotated[Literal["auto", "json", "text"], Field(alias="SFU_AGENT_LOG_FORMAT")] = "auto"
+    """`text` for people, `json` for machines; `auto` is text on a terminal, else JSON."""
 
     @model_validator(mode="after")
     def _addressable(self) -> Self:

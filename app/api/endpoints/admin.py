@@ -1,4 +1,4 @@
-"""`/v1/admin/...`: operators explain placements and drain, resume or forget SFUs."""
+"""`/v1/admin/...`: operators explain placements and drain, resume, reset or forget SFUs."""
 
 import json
 from typing import Any
@@ -33,6 +33,12 @@ def authorize(request: Request[State]) -> None:
     except Refused as error:
         audit(request, "admin_refused", code=error.code)
         raise
+
+
+def authorize_viewer(request: Request[State]) -> None:
+    """Let pass who may see the fleet: everybody, or who has the admin token. Raises as `authorize`."""
+    if not request.state["settings"].health.public:
+        authorize(request)
 
 
 async def explain(request: Request[State]) -> Response:
@@ -88,6 +94,14 @@ async def resume(request: Request[State]) -> Response:
     with request.state["budgets"].operators:
         await request.state["registry"].fleet.resume(address)
     return _done(request, "resume", address)
+
+
+async def reset(request: Request[State]) -> Response:
+    """End an SFU's ejection and forget its failures: `{"address": ...}`."""
+    address = parse_address("address", (await _order(request)).get("address"))
+    with request.state["budgets"].operators:
+        await request.state["registry"].fleet.reset(address)
+    return _done(request, "reset", address)
 
 
 async def forget(request: Request[State]) -> Response:

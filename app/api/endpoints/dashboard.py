@@ -8,14 +8,17 @@ from typing import Any, Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from app import __version__
+from app.api.endpoints.admin import authorize_viewer
 from app.api.state import State
 from app.dashboard.counters import CREATED, ChannelCounter
 from app.dashboard.files import CONTENT_SECURITY_POLICY, assets, page
 from app.dashboard.history import STEP_S
+from app.dashboard.runbooks import section
 from app.errors import InvalidField
+from app.registry.capacity import Limits
 from app.registry.sfus import SfuStatus
 
 _PAGE_HEADERS: Final = {
@@ -48,8 +51,14 @@ async def asset(request: Request[State]) -> Response:
     return Response(found.content, media_type=found.media_type, headers=headers)
 
 
+async def runbook(request: Request[State]) -> Response:
+    """Answer with what to do about one trouble, as plain text."""
+    return PlainTextResponse(section(request.path_params["name"]), headers=_PAGE_HEADERS)
+
+
 async def data(request: Request[State]) -> Response:
     """Show all that the page shows of the fleet and of this replica. Nothing in it is secret."""
+    authorize_viewer(request)
     state = request.state
     settings, switch = state["settings"], state["switch"]
     with state["budgets"].readers:
@@ -62,8 +71,12 @@ async def data(request: Request[State]) -> Response:
             "snapshotSize": len(switch.snapshot.nodes),
             "fleetAgeMs": seen.age_ms,
             "admin": settings.admin_token is not None,
+            "registration": settings.registration.auth == "none" or bool(settings.registration.key),
             "limits": {
                 "maxLoad": settings.overload.max_load,
+                "maxCpu": settings.overload.max_cpu,
+                "maxMemory": settings.overload.max_memory,
+                "failureThreshold": settings.breaker.failure_threshold,
                 "pingMs": settings.next_ping_ms,
                 "unhealthyMs": round(settings.health.unhealthy_threshold * 1000),
                 "lostMs": settings.health.lost_ttl_s * 1000,
@@ -75,9 +88,9 @@ async def data(request: Request[State]) -> Response:
     return Response(document, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
-def render_sfus(sfus: Sequence[SfuStatus]) -> bytes:
+def render_sfus(sfus: Sequence[SfuStatus], limits: Limits) -> bytes:
     """Return the list of SFUs as JSON."""
-    one_by_one = (_json(_shown(sfu)) for sfu in sfus)  # ten thousand documents at once are a lot
+    one_by_one = (_json(_shown(sfu, limits)) for sfu in sfus)  # ten thousand documents at once are a lot
     return b"[" + b",".join(one_by_one) + b"]"
 
 
@@ -87,6 +100,7 @@ def _json(value: object) -> bytes:
 
 async def history(request: Request[State]) -> Response:
     """Show one SFU's last hour: `?address=`."""
+    authorize_viewer(request)
     address = request.query_params.get("address")
     if not address:
         raise InvalidField("address", "is required")
@@ -107,16 +121,15 @@ def _traffic(counter: ChannelCounter) -> dict[str, Any]:
     }
 
 
-def _shown(sfu: SfuStatus) -> dict[str, Any]:
+def _shown(sfu: SfuStatus, limits: Limits) -> dict[str, Any]:
     claimed = sfu.sessions + sfu.reserved
     reserved_load = sfu.sessions_term * sfu.reserved / claimed if claimed else 0.0
     return {
         "address": sfu.address,
         "region": sfu.region,
-        "state": sfu.status,
-        "standing": sfu.state,
+        "status": sfu.status,
+        "state": sfu.state,
         "reason": sfu.reason,
-        "breaker": sfu.breaker,
         "load": round(sfu.load, 4),
         "reservedLoad": round(reserved_load, 4),
         "terms": [round(term, 4) for term in (sfu.sessions_term, sfu.cpu_term, sfu.memory_term)],
@@ -124,16 +137,19 @@ def _shown(sfu: SfuStatus) -> dict[str, Any]:
         "sessions": sfu.sessions,
         "maxSessions": sfu.max_sessions,
         "reserved": round(sfu.reserved, 1),
+        "headroom": round(limits.headroom(sfu)),
         "cpu": round(sfu.cpu, 3),
         "memory": round(sfu.memory, 3),
         "heartbeatAgeMs": sfu.heartbeat_age_ms,
         "failures": sfu.failures,
-        "opens": sfu.ejections,
-        "openForMs": sfu.ejected_for_ms,
+        "ejections": sfu.ejections,
+        "ejectedForMs": sfu.ejected_for_ms,
+        "errors": sfu.errors,
+        "lastError": sfu.last_error,
+        "lastErrorAgoMs": max(0, sfu.at - sfu.last_error_at),
+        "sharedAddress": sfu.is_shared,
         "drainUntil": sfu.drain_until,
-        "drained": sfu.state == "drained",
         "downAt": sfu.down_at,
-        "downReason": sfu.down_reason,
         "registeredAt": sfu.registered_at,
         "publicUrl": sfu.public_url,
     }

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from app.api.endpoints.admin import authorize_viewer
 from app.api.request_context import caller_of
 from app.api.state import State
 from app.errors import InvalidField
@@ -16,6 +17,7 @@ from app.registry.stream_ids import STREAM_ID
 
 async def events(request: Request[State]) -> Response:
     """Stream new events, or those after `Last-Event-ID`, which browsers send when they reconnect."""
+    authorize_viewer(request)
     after = request.headers.get("last-event-id")
     if after is not None and not STREAM_ID.fullmatch(after):
         raise InvalidField("Last-Event-ID", "must be the id of an event, such as 1732280000000-0")

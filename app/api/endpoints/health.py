@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.endpoints.admin import authorize
+from app.api.endpoints.admin import authorize_viewer
 from app.api.endpoints.dashboard import page_response
 from app.api.health_report import mode_of
 from app.api.responses import respond
@@ -18,8 +18,7 @@ async def health(request: Request[State]) -> Response:
     """Show every SFU: 200 while at least one is selectable, else 503. Browsers get the dashboard."""
     if _prefers_html(request.headers.get("accept", "")):
         return page_response(root="../")
-    if not request.state["settings"].health.public:
-        authorize(request)
+    authorize_viewer(request)
     with request.state["budgets"].readers:
         report = (await request.state["health"].look()).rendered
     headers = {"Vary": "Accept"}
@@ -28,8 +27,7 @@ async def health(request: Request[State]) -> Response:
 
 async def diagnosis(request: Request[State]) -> Response:
     """Show what is wrong, the worst first; empty when nothing is."""
-    if not request.state["settings"].health.public:
-        authorize(request)
+    authorize_viewer(request)
     with request.state["budgets"].readers:
         return respond(await request.state["diagnosis"].look())
 

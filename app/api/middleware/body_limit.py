@@ -29,18 +29,26 @@ class BodyLimit:
         if not announced and not header_of(scope, b"transfer-encoding"):  # no body (RFC 9112, section 6.3)
             await self.app(scope, receive, send)
             return
-        error = BodyTooLarge(f"the body has more than {self._max_bytes} bytes")
         if announced.isdecimal() and int(announced) > self._max_bytes:
-            await render_gateway_error(Request(scope), error)(scope, receive, send)
+            await render_gateway_error(Request(scope), _too_large(self._max_bytes))(scope, receive, send)
             return
-        received = 0
+        await self.app(scope, within_limit(receive, self._max_bytes), send)
 
-        async def receive_within_limit() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._max_bytes:
-                raise error
-            return message
 
-        await self.app(scope, receive_within_limit, send)
+def within_limit(receive: Receive, max_bytes: int) -> Receive:
+    """Return a `receive` that raises `BodyTooLarge` as soon as the body has more than `max_bytes`."""
+    received = 0
+
+    async def receive_within_limit() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > max_bytes:
+            raise _too_large(max_bytes)
+        return message
+
+    return receive_within_limit
+
+
+def _too_large(max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body has more than {max_bytes} bytes")

@@ -7,6 +7,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.api.middleware.body_limit import MAX_BODY_BYTES, within_limit
 from app.api.problems import render_disconnect, render_gateway_error
 from app.errors import GatewayError
 
@@ -27,7 +28,7 @@ class DirectRoutes:
             await self.app(scope, receive, send)
             return
         scope["route"], scope["path_params"] = route, _NO_PARAMETERS
-        request = Request(scope, receive)
+        request = Request(scope, within_limit(receive, MAX_BODY_BYTES))
         try:
             response = await route.endpoint(request)
         except GatewayError as error:

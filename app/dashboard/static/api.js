@@ -46,24 +46,47 @@ export function url(path, query = {}) {
 
 /**
  * @param {URL} target
- * @param {RequestInit} [options]
+ * @param {{method?: string, headers?: Record<string, string>, body?: string}} [options]
  * @returns {Promise<any>}
  */
 async function request(target, options = {}) {
   let answer;
+  let text;
   try {
-    answer = await fetch(target, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS), ...options });
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    const headers = { ...authorization(), ...options.headers };
+    answer = await fetch(target, { cache: "no-store", signal, ...options, headers });
+    text = await answer.text();
   } catch {
     throw new Problem(0, "unreachable", "The gateway does not answer.");
   }
-  const document = await answer.json().catch(() => null);
+  const document = parsed(text);
   if (answer.ok && document) return document;
   const detail = document?.detail ?? `The gateway answered with status ${answer.status}.`;
   throw new Problem(answer.status, document?.code ?? "http_error", detail);
 }
 
+/** @param {string} text */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null; // a proxy's own page
+  }
+}
+
+/**
+ * What shows that an operator asks, once the admin token was given. It is sent to this gateway only.
+ *
+ * @returns {Record<string, string>}
+ */
+export const authorization = () => (token.get() ? { Authorization: `Bearer ${token.get()}` } : {});
+
 /** @returns {Promise<import("./types.js").FleetData>} */
 export const fetchFleet = () => request(url("v1/dashboard/data"));
+
+/** @returns {Promise<import("./types.js").Diagnosis>} */
+export const fetchDiagnosis = () => request(url("v1/diagnosis"));
 
 /**
  * @param {string} address
@@ -71,13 +94,11 @@ export const fetchFleet = () => request(url("v1/dashboard/data"));
  */
 export const fetchHistory = (address) => request(url("v1/dashboard/history", { address }));
 
-const authorized = () => ({ Authorization: `Bearer ${token.get()}` });
-
 /**
  * @param {Record<string, string>} hints
  * @returns {Promise<import("./types.js").Explanation>}
  */
-export const explain = (hints) => request(url("v1/admin/explain", hints), { headers: authorized() });
+export const explain = (hints) => request(url("v1/admin/explain", hints));
 
 /**
  * @param {"drain" | "resume" | "forget"} action
@@ -86,6 +107,6 @@ export const explain = (hints) => request(url("v1/admin/explain", hints), { head
 export const change = (action, document) =>
   request(url(`v1/admin/sfus/${action}`), {
     method: "POST",
-    headers: { ...authorized(), "Content-Type": "application/json" },
+    headers: { "Content-Type": "application/json" },
     body: JSON.stringify(document),
   });

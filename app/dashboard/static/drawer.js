@@ -3,28 +3,33 @@
 import { askDrain, askForget, askResume } from "./actions.js";
 import { fetchHistory } from "./api.js";
 import { Bar } from "./bar.js";
+import { copyButton } from "./copy.js";
 import { byId, el, setShape, setText, shape } from "./dom.js";
-import { count, dateAndTime, duration, load, percent } from "./format.js";
+import { eventItem } from "./feed.js";
+import { count, dateAndTime, duration, load, percent, plural } from "./format.js";
 import { Plot } from "./plot.js";
-import { breakerText } from "./row.js";
-import { look, meaning } from "./states.js";
+import { isEjectedForTime, isLiving, look, meaning, missedHeartbeats, overloadedBy } from "./states.js";
 
 /** @typedef {import("./types.js").Sfu} Sfu */
 /** @typedef {import("./types.js").FleetData} FleetData */
+/** @typedef {import("./types.js").FleetEvent} FleetEvent */
 /** @typedef {import("./types.js").Series} Series */
 
 const HISTORY_MS = 20_000;
 const LEAST_MINUTES = 5;
+const EVENTS_SHOWN = 20;
 const FACTS = [
   "Region",
+  "Last error",
   "Load",
   "Sessions",
   "Channels",
   "CPU, memory",
   "Heartbeat",
-  "Breaker",
+  "Ejection",
+  "Address",
   "Drain deadline",
-  "Down since",
+  "Gone since",
   "Registered",
   "Public URL",
 ];
@@ -55,6 +60,7 @@ export class Drawer {
   #facts = new Map(FACTS.map((name) => [name, el("dd")]));
   #axisStart = el("span");
   #factList = el("dl", { className: "facts" });
+  #events = el("ol", { className: "feed" });
   #drain = el("button", { type: "button" }, "Drain");
   #resume = el("button", { type: "button" }, "Resume");
   #forget = el("button", { type: "button", className: "danger" }, "Forget");
@@ -64,9 +70,13 @@ export class Drawer {
     "Set SFU_GATEWAY_ADMIN_TOKEN to open the operators' actions.",
   );
 
-  /** @param {() => void} onChanged after an operator's action */
-  constructor(onChanged) {
+  /**
+   * @param {() => void} onChanged after an operator's action
+   * @param {(address: string) => FleetEvent[]} eventsOf one SFU, newest first
+   */
+  constructor(onChanged, eventsOf) {
     this.onChanged = onChanged;
+    this.eventsOf = eventsOf;
     const close = el(
       "button",
       { type: "button", className: "quiet close", "aria-label": "Close details" },
@@ -75,15 +85,16 @@ export class Drawer {
     close.addEventListener("click", () => this.close());
     const state = el("div", { className: "state" }, this.#shape, this.#label);
     this.#dialog.append(
-      el("header", {}, this.#title, close),
+      el("header", {}, this.#title, copyButton(() => this.#address, "its address"), close),
       el(
         "div",
-        { className: "drawer-body" },
+        { className: "drawer-body", tabIndex: 0, role: "region", "aria-labelledby": "drawer-title" },
         state,
         this.#meaning,
         this.#loadLine(),
-        this.#plotList(),
         this.#factList,
+        this.#plotList(),
+        el("section", { className: "own-events" }, el("h3", {}, "Events of the last hour"), this.#events),
       ),
       el("footer", {}, this.#drain, this.#resume, this.#forget, this.#closed),
     );
@@ -163,12 +174,13 @@ export class Drawer {
     const sfu = data.sfus.find((each) => each.address === this.#address);
     setText(this.#title, this.#address);
     this.#closed.hidden = data.admin;
-    const isLiving = sfu !== undefined && sfu.state !== "down";
-    this.#drain.disabled = !data.admin || !isLiving || sfu.state === "draining";
-    this.#resume.disabled = !data.admin || !isLiving || sfu.state !== "draining";
+    const canChange = data.admin && sfu !== undefined && isLiving(sfu);
+    this.#drain.disabled = !canChange || sfu.status === "draining";
+    this.#resume.disabled = !canChange || sfu.status !== "draining";
     this.#forget.disabled = !data.admin || !sfu;
     if (sfu) this.#showSfu(sfu, data);
     else this.#showUnknown();
+    this.#showEvents();
     if (performance.now() >= this.#historyDue) this.#loadHistory();
     this.#showHistory(sfu, data.at);
   }
@@ -194,9 +206,11 @@ export class Drawer {
       `${count(sfu.sessions)} of ${count(sfu.maxSessions)}, ${sfu.reserved.toFixed(1)} reserved`,
     );
     this.#fact("Channels", count(sfu.channels));
-    this.#fact("CPU, memory", `${percent(sfu.cpu)}, ${percent(sfu.memory)}`);
+    this.#fact("CPU, memory", usageText(sfu, data.limits));
+    this.#fact("Last error", lastErrorText(sfu));
+    this.#fact("Address", sfu.sharedAddress ? "Two processes report under it in turn: one name hides two SFUs." : "");
     this.#fact("Drain deadline", sfu.drainUntil ? dateAndTime(sfu.drainUntil) : "");
-    this.#fact("Down since", sfu.downAt && sfu.state === "down" ? dateAndTime(sfu.downAt) : "");
+    this.#fact("Gone since", sfu.downAt ? dateAndTime(sfu.downAt) : "");
     this.#fact("Registered", sfu.registeredAt ? dateAndTime(sfu.registeredAt) : "");
     this.#fact("Public URL", sfu.publicUrl);
   }
@@ -218,10 +232,23 @@ export class Drawer {
    * @param {number} ageMs of the data
    */
   tick(ageMs) {
-    const sfu = this.#dialog.open && this.#data?.sfus.find((each) => each.address === this.#address);
-    if (!sfu) return;
-    this.#fact("Heartbeat", `${duration(sfu.heartbeatAgeMs + ageMs)} ago`);
-    this.#fact("Breaker", breakerText(sfu, ageMs));
+    const data = this.#data;
+    const sfu = this.#dialog.open && data?.sfus.find((each) => each.address === this.#address);
+    if (!data || !sfu) return;
+    const { limits } = data;
+    const missed = isLiving(sfu) ? missedHeartbeats(sfu, limits) : 0;
+    this.#fact("Heartbeat", `${duration(sfu.heartbeatAgeMs + ageMs)} ago${missed ? `, ${missed} missed` : ""}`);
+    const left = duration(sfu.ejectedForMs - ageMs);
+    const times = `ejected ${plural(sfu.ejections, "time")} of late`;
+    this.#fact("Ejection", isEjectedForTime(sfu, limits) ? `for another ${left}, ${times}` : "");
+  }
+
+  #showEvents() {
+    const events = this.eventsOf(this.#address).slice(0, EVENTS_SHOWN);
+    const newest = events[0]?.id ?? "";
+    if (this.#events.dataset.newest === `${this.#address} ${newest}`) return;
+    this.#events.dataset.newest = `${this.#address} ${newest}`;
+    this.#events.replaceChildren(...events.map((event) => eventItem(event)));
   }
 
   /**
@@ -254,7 +281,7 @@ export class Drawer {
   #showHistory(sfu, now) {
     const series = this.#series;
     if (!series) return;
-    const living = sfu && sfu.state !== "down" ? sfu : null;
+    const living = sfu && isLiving(sfu) ? sfu : null;
     const samples = Math.max((LEAST_MINUTES * 60_000) / series.stepMs, known(series.load));
     setText(this.#axisStart, `${duration(samples * series.stepMs)} ago`);
     const drawn = (/** @type {"load" | "sessions" | "channels"} */ name, /** @type {number} */ least) =>
@@ -268,6 +295,23 @@ export class Drawer {
     drawn("sessions", 1);
     drawn("channels", 1);
   }
+}
+
+/**
+ * @param {Sfu} sfu
+ * @param {import("./types.js").Limits} limits
+ */
+function usageText(sfu, limits) {
+  const cause = overloadedBy(sfu);
+  const cpu = percent(sfu.cpu) + (cause === "cpu" ? ` (limit ${percent(limits.maxCpu)})` : "");
+  return `${cpu}, ${percent(sfu.memory)}${cause === "memory" ? ` (limit ${percent(limits.maxMemory)})` : ""}`;
+}
+
+/** @param {Sfu} sfu */
+function lastErrorText(sfu) {
+  if (!sfu.lastError) return "";
+  const times = sfu.errors ? `, ${plural(sfu.errors, "error")} since its last success` : ", it has succeeded since";
+  return `It ${sfu.lastError}, ${duration(sfu.lastErrorAgoMs)} ago${times}.`;
 }
 
 /**

@@ -1,5 +1,6 @@
 /** The explain panel: where the next channel would go, and why not elsewhere. */
 
+import { addressButton } from "./address.js";
 import { explain, Problem, token } from "./api.js";
 import { ask } from "./ask.js";
 import { byId, el, shape } from "./dom.js";
@@ -78,11 +79,7 @@ export class ExplainPanel {
   /** @param {Candidate} candidate */
   #item(candidate) {
     const { tone, label } = verdictLook(candidate.verdict);
-    const open = el(
-      "button",
-      { type: "button", className: "link" },
-      candidate.address.replace(/^https?:\/\//, ""),
-    );
+    const open = addressButton(candidate.address);
     open.addEventListener("click", () => this.onOpen(candidate.address));
     const score = el(
       "span",

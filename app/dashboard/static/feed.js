@@ -1,33 +1,43 @@
 /** The newest transitions, newest first. */
 
+import { addressButton } from "./address.js";
 import { byId, el, setText, shape } from "./dom.js";
 import { dateAndTime, timeOfDay } from "./format.js";
 import { eventLook } from "./states.js";
 
 /** @typedef {import("./types.js").FleetEvent} FleetEvent */
 
-const KEPT = 200;
+const SHOWN = 200;
+/** As many as a replica replays. */
+const KEPT = 1_000;
 
 /** @type {Record<string, string>} */
 const REASONS = {
   expired: "no heartbeat",
+  unreachable: "nothing listens at its address",
   "signed-off": "",
   failed: "a request failed",
+  misconfigured: "refuses its own key",
   registered: "new",
   returned: "back",
+  resumed: "drain taken back",
+  recovered: "",
   operator: "by an operator",
   sfu: "by the SFU itself",
-  failures: "too many failures",
+  "breaker-open": "too many failures in a row",
   success: "a request succeeded",
   empty: "no calls left",
   deadline: "deadline passed",
   forgotten: "forgotten by an operator",
+  cpu: "CPU",
 };
 
 export class Feed {
   #list = byId("events");
   #state = byId("events-state");
-  /** @type {HTMLElement[]} */
+  /** @type {FleetEvent[]} newest last */
+  #known = [];
+  /** @type {FleetEvent[]} newest last */
   #waiting = [];
 
   /** @param {(address: string) => void} onOpen */
@@ -48,39 +58,45 @@ export class Feed {
    */
   add(event) {
     if (this.#waiting.length === 0) setTimeout(() => this.#flush(), 50);
-    this.#waiting.push(this.#item(event));
-    if (this.#waiting.length > KEPT) this.#waiting.shift();
+    this.#waiting.push(event);
+    this.#known.push(event);
+    if (this.#known.length > KEPT) this.#known.shift();
+  }
+
+  /**
+   * @param {string} address
+   * @returns {FleetEvent[]} what happened to one SFU, newest first
+   */
+  of(address) {
+    return this.#known.filter((event) => event.address === address).reverse();
   }
 
   #flush() {
-    this.#list.prepend(...this.#waiting.reverse());
+    const newest = this.#waiting.slice(-SHOWN).reverse();
+    this.#list.prepend(...newest.map((event) => eventItem(event, this.onOpen)));
     this.#waiting = [];
-    while (this.#list.childElementCount > KEPT) this.#list.lastElementChild?.remove();
+    while (this.#list.childElementCount > SHOWN) this.#list.lastElementChild?.remove();
   }
+}
 
-  /** @param {FleetEvent} event */
-  #item(event) {
-    const { tone, label } = eventLook(event);
-    const at = new Date(event.at);
-    const time = el(
-      "time",
-      { dateTime: at.toISOString(), title: dateAndTime(event.at) },
-      timeOfDay(event.at),
-    );
-    const reason = REASONS[event.reason] ?? event.reason;
-    const what = el("span", { className: "what" }, shape(tone), label);
-    const item = el("li", { dataset: { tone } }, time, what);
-    if (reason) item.append(el("span", { className: "why" }, reason));
-    if (event.address) {
-      const open = el(
-        "button",
-        { type: "button", className: "link" },
-        event.address.replace(/^https?:\/\//, ""),
-      );
-      open.title = event.address;
-      open.addEventListener("click", () => this.onOpen(event.address));
-      item.append(el("span", { className: "who" }, open, event.region));
-    }
-    return item;
+/**
+ * @param {FleetEvent} event
+ * @param {(address: string) => void} [onOpen] without it, the SFU is not named
+ */
+export function eventItem(event, onOpen) {
+  const { tone, label } = eventLook(event);
+  const time = el(
+    "time",
+    { dateTime: new Date(event.at).toISOString(), title: dateAndTime(event.at) },
+    timeOfDay(event.at),
+  );
+  const reason = REASONS[event.type] ?? REASONS[event.reason] ?? event.reason;
+  const item = el("li", { dataset: { tone } }, time, el("span", { className: "what" }, shape(tone), label));
+  if (reason) item.append(el("span", { className: "why" }, reason));
+  if (event.address && onOpen) {
+    const open = addressButton(event.address);
+    open.addEventListener("click", () => onOpen(event.address));
+    item.append(el("span", { className: "who" }, open, event.region));
   }
+  return item;
 }

@@ -1,5 +1,7 @@
 /** All SFUs by region: filtered, ordered, and those to look at first. */
 
+import { url } from "./api.js";
+import { copyButton } from "./copy.js";
 import { arrange, byId, el, setText } from "./dom.js";
 import { count, plural } from "./format.js";
 import { Region, titles } from "./region.js";
@@ -131,14 +133,30 @@ export class FleetView {
     this.#empty.hidden = matches > 0;
     byId("column-titles").hidden = matches === 0;
     if (matches > 0) return;
-    const [title, text] = data.sfus.length
-      ? ["No SFU matches", "Change the filter to see the others."]
-      : [
-          "No SFU has registered yet",
-          "Start the agent beside an SFU with SFU_GATEWAY_URL set to this gateway, " +
-            "or list SFUs in SFU_GATEWAY_NODES. They appear here by themselves.",
-        ];
-    if (this.#empty.firstElementChild?.textContent === title) return;
-    this.#empty.replaceChildren(el("strong", {}, title), el("p", {}, text));
+    const key = data.sfus.length ? "filtered" : data.registration ? "empty" : "closed";
+    if (this.#empty.dataset.key === key) return;
+    this.#empty.dataset.key = key;
+    if (data.sfus.length) {
+      this.#empty.replaceChildren(
+        el("strong", {}, "No SFU matches"),
+        el("p", {}, "Change the filter to see the others."),
+      );
+    } else this.#empty.replaceChildren(...firstSteps(data.registration));
   }
+}
+
+/** @param {boolean} isOpen whether SFUs may register */
+function firstSteps(isOpen) {
+  const command = `SFU_GATEWAY_URL=${url("").href.replace(/\/$/, "")} sfu-gateway agent --check`;
+  const steps = [
+    el("p", {}, "Beside an SFU, this says what it still needs. Without --check, the SFU appears here by itself:"),
+    el("p", { className: "command" }, el("code", {}, command), copyButton(() => command, "the command")),
+    el("p", {}, "SFUs that send no heartbeats are listed in SFU_GATEWAY_NODES. To look around without any: sfu-gateway demo."),
+  ];
+  const closed = el(
+    "p",
+    {},
+    "Registration is closed. First set SFU_GATEWAY_REGISTRATION__KEY, the same here and beside each SFU.",
+  );
+  return [el("strong", {}, "No SFU has registered yet"), ...(isOpen ? [] : [closed]), ...steps];
 }

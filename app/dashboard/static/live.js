@@ -1,9 +1,15 @@
 /** What keeps the page live: a periodic read, and the stream of events that asks for one at once. */
 
-import { fetchFleet, url } from "./api.js";
+import { authorization, fetchDiagnosis, fetchFleet, Problem, url } from "./api.js";
+
+/** @typedef {import("./types.js").Diagnosis} Diagnosis */
+/** @typedef {import("./types.js").FleetData} FleetData */
 
 const INTERVAL_MS = 2_000;
-const PAUSE_PER_READ = 10;
+const LONGEST_INTERVAL_MS = 10_000;
+const MS_PER_SFU = 1;
+const GRACE_MS = 4_000;
+const RESUME_MS = 4_000;
 const SOON_MS = 150;
 const SILENCE_MS = 40_000;
 const FIRST_RETRY_MS = 500;
@@ -12,22 +18,47 @@ const LONGEST_RETRY_MS = 10_000;
 /** @param {number} ms */
 const jittered = (ms) => ms * (0.75 + Math.random() / 2);
 
-/** Reads the fleet every two seconds; less often where reading takes long, not at all in a hidden tab. */
+/** Time since it was made, in ms. A clock that stands still while the computer sleeps cannot hide any of it. */
+export class Stopwatch {
+  #steady = performance.now();
+  #wall = Date.now();
+
+  get ms() {
+    return Math.max(performance.now() - this.#steady, Date.now() - this.#wall);
+  }
+}
+
+/**
+ * Reads the fleet every two seconds, a large one more rarely, and not at all in a hidden tab. How long a read takes,
+ * and whether it fails, changes neither the interval nor the age from which data is stale.
+ */
 export class Poller {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   #isReading = false;
   #isWanted = false;
   #intervalMs = INTERVAL_MS;
+  #since = new Stopwatch();
+  #isResuming = false;
+  #resumed = new Stopwatch();
 
   /**
-   * @param {(data: import("./types.js").FleetData) => void} onData
-   * @param {(problem: unknown) => void} onProblem
+   * @param {(data: FleetData, diagnosis: Diagnosis | null) => void} onData
+   * @param {(problem: Problem | null) => void} onEnd of each read, after `onData`
    */
-  constructor(onData, onProblem) {
+  constructor(onData, onEnd) {
     this.onData = onData;
-    this.onProblem = onProblem;
-    document.addEventListener("visibilitychange", () => document.hidden || this.read());
+    this.onEnd = onEnd;
+    document.addEventListener("visibilitychange", () => {
+      this.#isResuming = true;
+      this.#resumed = new Stopwatch();
+      if (!document.hidden) this.read();
+    });
+  }
+
+  /** Age of the newest data, in ms: since its request began. Without data, since the page began. */
+  get ageMs() {
+    return this.#since.ms;
   }
 
   /** How long after a read the next one is due, in ms. */
@@ -35,7 +66,17 @@ export class Poller {
     return this.#intervalMs;
   }
 
-  /** Something happened: do not wait for the next turn. */
+  /** From which age on data is stale, in ms. A replica reads a large fleet as rarely as the page does. */
+  get staleAfterMs() {
+    return 2 * this.#intervalMs + GRACE_MS;
+  }
+
+  /** Whether nobody looks, or the first read since somebody does again is under way. */
+  get isPaused() {
+    return document.hidden || (this.#isResuming && this.#resumed.ms < RESUME_MS);
+  }
+
+  /** Something happened: do not wait until the next read is due. */
   hurry() {
     this.#plan(SOON_MS);
   }
@@ -47,16 +88,28 @@ export class Poller {
       return;
     }
     this.#isReading = true;
-    const started = performance.now();
-    try {
-      this.onData(await fetchFleet());
-    } catch (problem) {
-      this.onProblem(problem);
-    }
-    this.#isReading = false;
-    this.#intervalMs = Math.max(INTERVAL_MS, (performance.now() - started) * PAUSE_PER_READ);
-    this.#plan(this.#isWanted ? SOON_MS : this.#intervalMs);
     this.#isWanted = false;
+    const problem = await this.#readOnce();
+    this.#isReading = false;
+    this.#isResuming = false;
+    this.#plan(this.#isWanted ? SOON_MS : this.#intervalMs);
+    this.onEnd(problem);
+  }
+
+  /** @returns {Promise<Problem | null>} why there is no new data */
+  async #readOnce() {
+    const started = new Stopwatch();
+    try {
+      const [data, diagnosis] = await Promise.all([fetchFleet(), fetchDiagnosis().catch(() => null)]);
+      this.#intervalMs = Math.min(LONGEST_INTERVAL_MS, Math.max(INTERVAL_MS, data.sfus.length * MS_PER_SFU));
+      this.onData(data, diagnosis);
+    } catch (problem) {
+      if (problem instanceof Problem) return problem;
+      reportError(problem);
+      return new Problem(0, "page", "This page cannot show what the gateway answers. Reload it.");
+    }
+    this.#since = started;
+    return null;
   }
 
   /** @param {number} ms */
@@ -105,7 +158,7 @@ export class EventStream {
     try {
       const answer = await fetch(url("v1/events"), {
         cache: "no-store",
-        headers: { Accept: "text/event-stream", "Last-Event-ID": this.#lastId },
+        headers: { ...authorization(), Accept: "text/event-stream", "Last-Event-ID": this.#lastId },
         signal: silence.signal,
       });
       if (!answer.ok || !answer.body) throw new Error(`status ${answer.status}`);

@@ -1,59 +1,94 @@
 /** The page: data in, views up to date, and honest about how old it is. */
 
-import { token } from "./api.js";
+import { fetchFleet, token } from "./api.js";
+import { ask } from "./ask.js";
+import { DiagnosisPanel } from "./diagnosis.js";
 import { byId, setText } from "./dom.js";
 import { Drawer } from "./drawer.js";
 import { ExplainPanel } from "./explain.js";
 import { Feed } from "./feed.js";
 import { FleetView } from "./fleet.js";
 import { duration, plural, timeOfDay } from "./format.js";
+import { offerKeys } from "./help.js";
 import { EventStream, Poller } from "./live.js";
 import { eventLook, look } from "./states.js";
 import { chooseTheme } from "./theme.js";
 import { Tiles } from "./tiles.js";
 
+/** @typedef {import("./api.js").Problem} Problem */
 /** @typedef {import("./types.js").FleetData} FleetData */
+/** @typedef {import("./types.js").Diagnosis} Diagnosis */
+/** @typedef {import("./types.js").Tone} Tone */
 
 const REPLAY_MS = 3_600_000;
-const STALE_AFTER_MS = 8_000;
 const NEWS_MS = 5_000;
+
+/**
+ * How much of the page is true at this moment. `live` only where the newest answer came in time and its figures are
+ * what Redis says.
+ *
+ * @typedef {"connecting" | "locked" | "paused" | "stale" | "away" | "no-events" | "live"} Connection
+ */
 
 class Page {
   #tiles = new Tiles();
-  #drawer = new Drawer(() => this.#poller.read());
-  #fleet = new FleetView((address) => this.#drawer.open(address));
   #feed = new Feed((address) => this.#drawer.open(address));
+  #drawer = new Drawer(
+    () => this.#poller.read(),
+    (address) => this.#feed.of(address),
+  );
+  #diagnosis = new DiagnosisPanel((address) => this.#drawer.open(address));
+  #fleet = new FleetView((address) => this.#drawer.open(address));
   #explain = new ExplainPanel((address) => this.#drawer.open(address));
   #poller = new Poller(
-    (data) => this.#show(data),
-    () => this.tick(),
+    (data, diagnosis) => this.#show(data, diagnosis),
+    (problem) => this.#readEnded(problem),
   );
   /** @type {FleetData | null} */
   #data = null;
-  #dataAt = performance.now();
+  /** @type {Problem | null} */
+  #problem = null;
   #isStreaming = false;
-  #wasStale = false;
+  /** @type {Connection} */
+  #connection = "connecting";
 
   /** Begin. */
   start() {
     this.#poller.read();
     setInterval(() => this.tick(), 1_000);
+    document.addEventListener("visibilitychange", () => this.tick());
+    document.addEventListener("tokenchange", () => token.get() || this.#poller.read());
+    offerToUnlock(() => this.#poller.read());
   }
 
-  /** @param {FleetData} data */
-  #show(data) {
+  /**
+   * @param {FleetData} data
+   * @param {Diagnosis | null} diagnosis
+   */
+  #show(data, diagnosis) {
     const isFirst = this.#data === null;
     this.#data = data;
-    this.#dataAt = performance.now();
     setText(byId("version"), data.version);
-    this.#tiles.show(data);
+    this.#diagnosis.show(diagnosis, 0);
+    this.#tiles.show(data, data.fleetAgeMs);
     this.#fleet.show(data);
     this.#explain.show(data);
     this.#drawer.show(data);
     const inTrouble = data.sfus.filter((sfu) => look(sfu).tone === "bad").length;
     document.title = inTrouble ? `(${inTrouble}) SFU Gateway` : "SFU Gateway";
-    this.tick();
     if (isFirst) this.#begin(data);
+  }
+
+  /** @param {Problem | null} problem */
+  #readEnded(problem) {
+    this.#problem = problem;
+    if (this.#isLocked && this.#data) location.reload(); // what was shown is for operators only
+    this.tick();
+  }
+
+  /** Whether this gateway shows its fleet to operators only, and this tab has no valid token. */
+  get #isLocked() {
+    return this.#problem?.status === 401;
   }
 
   /**
@@ -83,68 +118,90 @@ class Page {
 
   /** Show what time alone changes: ages, countdowns, and whether all this is still true. */
   tick() {
-    const sinceMs = performance.now() - this.#dataAt;
-    const isStale = sinceMs > Math.max(STALE_AFTER_MS, 3 * this.#poller.intervalMs) && !document.hidden;
+    const before = this.#connection;
+    this.#connection = this.#judge();
+    const isStale = this.#connection === "stale";
     document.body.classList.toggle("is-stale", isStale);
-    this.#feed.showState(this.#isStreaming ? "live, last hour" : "reconnecting");
-    showConnection(this.#data, isStale, this.#isStreaming, sinceMs);
-    showBanner(this.#data, isStale, sinceMs);
-    if (isStale !== this.#wasStale) announce(isStale ? "The page is stale." : "The page is live again.");
-    this.#wasStale = isStale;
+    document.body.classList.toggle("is-locked", this.#connection === "locked");
+    this.#feed.showState(this.#isStreaming && !isStale ? "live, last hour" : "reconnecting");
+    this.#showConnection();
+    this.#showBanner();
+    if (isStale !== (before === "stale")) announce(isStale ? "The page is stale." : "The page is live again.");
     if (!this.#data || isStale) return;
-    const ageMs = sinceMs + this.#data.fleetAgeMs;
-    this.#tiles.tick(sinceMs);
+    const ageMs = this.#poller.ageMs + this.#data.fleetAgeMs;
+    this.#diagnosis.tick(this.#poller.ageMs);
+    this.#tiles.tick(ageMs);
     this.#fleet.tick(ageMs);
     this.#drawer.tick(ageMs);
   }
-}
 
-/**
- * @param {FleetData | null} data
- * @param {boolean} isStale
- * @param {boolean} isStreaming
- * @param {number} sinceMs
- */
-function showConnection(data, isStale, isStreaming, sinceMs) {
-  const badge = byId("connection");
-  const [tone, text] = isStale
-    ? ["bad", data ? `Stale, ${duration(sinceMs)}` : "No answer"]
-    : data && isStreaming
-      ? ["ok", "Live"]
-      : ["warn", data ? "Reconnecting" : "Connecting"];
-  badge.dataset.tone = tone;
-  setText(/** @type {Node} */ (badge.lastElementChild), text);
-}
-
-/**
- * @param {FleetData | null} data
- * @param {boolean} isStale
- * @param {number} sinceMs
- */
-function showBanner(data, isStale, sinceMs) {
-  const banner = byId("banner");
-  const text = bannerText(data, isStale, sinceMs);
-  banner.hidden = text === "";
-  setText(banner, text);
-}
-
-/**
- * @param {FleetData | null} data
- * @param {boolean} isStale
- * @param {number} sinceMs
- */
-function bannerText(data, isStale, sinceMs) {
-  if (isStale) {
-    return data
-      ? `Not live: this was true at ${timeOfDay(Date.now() - sinceMs)}. The gateway does not answer. Trying again.`
-      : "The gateway does not answer. Trying again.";
+  /** @returns {Connection} */
+  #judge() {
+    const { ageMs, intervalMs, staleAfterMs, isPaused } = this.#poller;
+    if (this.#isLocked) return "locked";
+    if (isPaused) return "paused";
+    // A gateway so slow that its next answer would come too late is not live in between.
+    const limitMs = this.#connection === "stale" ? (staleAfterMs - intervalMs) / 2 : staleAfterMs;
+    if (ageMs > limitMs) return "stale";
+    if (!this.#data) return "connecting";
+    if (this.#data.mode !== "registry") return "away";
+    if (ageMs + this.#data.fleetAgeMs > staleAfterMs) return "stale";
+    return this.#isStreaming ? "live" : "no-events";
   }
-  if (!data || data.mode === "registry") return "";
-  const seen = `Figures are from ${timeOfDay(data.at - data.fleetAgeMs)}.`;
-  const known = plural(data.snapshotSize, "SFU");
-  return data.mode === "away"
-    ? `Redis is away. Channels are placed from the snapshot of ${known}; heartbeats are refused. ${seen}`
-    : `Redis is returning. Channels are placed from the snapshot until the SFUs have reported. ${seen}`;
+
+  #showConnection() {
+    const badge = byId("connection");
+    const [tone, text] = this.#connectionText();
+    badge.dataset.tone = tone;
+    setText(/** @type {Node} */ (badge.lastElementChild), text);
+  }
+
+  /** @returns {[Tone, string]} */
+  #connectionText() {
+    const ageMs = this.#poller.ageMs + (this.#data?.fleetAgeMs ?? 0);
+    switch (this.#connection) {
+      case "connecting":
+        return ["warn", "Connecting"];
+      case "locked":
+        return ["warn", "Locked"];
+      case "paused":
+        return ["off", "Paused"];
+      case "stale":
+        return ["bad", this.#data ? `Stale, ${duration(ageMs)}` : "No answer"];
+      case "away":
+        return ["warn", `Without Redis, ${duration(ageMs)}`];
+      case "no-events":
+        return ["warn", "Reconnecting"];
+      case "live":
+        return ["ok", "Live"];
+    }
+  }
+
+  #showBanner() {
+    const banner = byId("banner");
+    const text = this.#bannerText();
+    banner.hidden = text === "";
+    setText(banner, text);
+  }
+
+  #bannerText() {
+    const data = this.#data;
+    if (this.#connection === "stale") {
+      const isAnswering = data && this.#poller.ageMs < this.#poller.staleAfterMs / 2;
+      const why =
+        this.#problem?.message ??
+        (isAnswering ? "The gateway has no newer figures from Redis." : "The gateway does not answer in time.");
+      if (!data) return `${why} Trying again.`;
+      const ageMs = this.#poller.ageMs + data.fleetAgeMs;
+      return `Not live: this was true at ${timeOfDay(Date.now() - ageMs)}. ${why} Trying again.`;
+    }
+    if (!data || this.#connection !== "away") return "";
+    const seen = `Figures are from ${timeOfDay(data.at - data.fleetAgeMs)}.`;
+    const known = plural(data.snapshotSize, "SFU");
+    return data.mode === "away"
+      ? `Redis is away. Channels are placed from the snapshot of ${known}; heartbeats are refused. ${seen}`
+      : `Redis is returning. Channels are placed from the snapshot until the SFUs have reported. ${seen}`;
+  }
 }
 
 /** @param {string} text */
@@ -152,15 +209,33 @@ function announce(text) {
   setText(byId("announcer"), text);
 }
 
-function offerViews() {
-  const buttons = document.querySelectorAll("nav.views button");
-  for (const button of buttons) {
-    button.addEventListener("click", () => {
-      const { view } = /** @type {HTMLElement} */ (button).dataset;
-      document.body.dataset.view = view;
-      for (const each of buttons) each.setAttribute("aria-pressed", String(each === button));
-    });
+/** @param {string | undefined} view what a narrow screen shows */
+function showView(view) {
+  document.body.dataset.view = view;
+  for (const button of document.querySelectorAll("nav.views button")) {
+    button.setAttribute("aria-pressed", String(/** @type {HTMLElement} */ (button).dataset.view === view));
   }
+}
+
+function offerViews() {
+  for (const button of document.querySelectorAll("nav.views button")) {
+    button.addEventListener("click", () => showView(/** @type {HTMLElement} */ (button).dataset.view));
+  }
+}
+
+/** @param {() => void} onUnlocked */
+function offerToUnlock(onUnlocked) {
+  byId("unlock").addEventListener("click", () =>
+    ask({
+      title: "Show the fleet",
+      text: "This gateway shows its SFUs to operators only.",
+      confirm: "Show",
+      run: async () => {
+        await fetchFleet();
+        onUnlocked();
+      },
+    }),
+  );
 }
 
 function offerToForgetToken() {
@@ -173,5 +248,6 @@ function offerToForgetToken() {
 
 chooseTheme(/** @type {HTMLSelectElement} */ (byId("theme")));
 offerViews();
+offerKeys(showView);
 offerToForgetToken();
 new Page().start();

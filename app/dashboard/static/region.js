@@ -4,7 +4,7 @@ import { Bar } from "./bar.js";
 import { arrange, el, setText, shape } from "./dom.js";
 import { count, load } from "./format.js";
 import { COLUMNS, Row } from "./row.js";
-import { look, TONES } from "./states.js";
+import { isLiving, look, TONES } from "./states.js";
 
 /** @typedef {import("./types.js").Sfu} Sfu */
 /** @typedef {import("./types.js").Limits} Limits */
@@ -137,12 +137,13 @@ export class Region {
       this.#summary.dataset.text = text;
       this.#summary.replaceChildren(...parts.map((part) => el("span", {}, shape(part.tone), part.text)));
     }
-    const living = sfus.filter((sfu) => sfu.state !== "down");
+    const living = sfus.filter(isLiving);
     const sum = (/** @type {(sfu: Sfu) => number} */ of) => living.reduce((total, sfu) => total + of(sfu), 0);
     const mean = living.length ? sum((sfu) => sfu.load) / living.length : 0;
     const reserved = living.length ? sum((sfu) => sfu.reservedLoad) / living.length : 0;
     const sessions = `${count(sum((sfu) => sfu.sessions))} / ${count(sum((sfu) => sfu.maxSessions))} sessions`;
-    setText(this.#figures, living.length ? `${sessions}, mean load ${load(mean)}` : "");
+    const free = `${count(sum((sfu) => sfu.headroom))} free`;
+    setText(this.#figures, living.length ? `${sessions}, ${free}, mean load ${load(mean)}` : "");
     this.#bar.show(mean, reserved, limits.maxLoad);
   }
 }

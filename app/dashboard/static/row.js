@@ -1,9 +1,10 @@
 /** One SFU in the table. It changes only the cells whose text has changed. */
 
+import { addressButton } from "./address.js";
 import { Bar } from "./bar.js";
 import { el, setShape, setText, shape } from "./dom.js";
 import { count, duration, load, percent } from "./format.js";
-import { look } from "./states.js";
+import { isLiving, LATE, look, missedHeartbeats, overloadedBy, reasonText } from "./states.js";
 
 /** @typedef {import("./types.js").Sfu} Sfu */
 /** @typedef {import("./types.js").Limits} Limits */
@@ -18,14 +19,8 @@ export const COLUMNS = [
   ["CPU", "cpu"],
   ["Memory", "memory"],
   ["Heartbeat", "heartbeat"],
-  ["Breaker", "breaker"],
+  ["Reason", "reason"],
 ];
-
-/**
- * @param {Sfu} sfu
- * @returns {string} without the scheme, which says little and costs room
- */
-export const shortAddress = (sfu) => sfu.address.replace(/^https?:\/\//, "");
 
 export class Row {
   #bar = new Bar();
@@ -41,13 +36,11 @@ export class Row {
    */
   constructor(sfu, onOpen) {
     this.sfu = sfu;
-    const open = el("button", { type: "button", className: "link", textContent: shortAddress(sfu) });
-    open.title = sfu.address;
     for (const [title, name] of COLUMNS) {
       this.#cells[name] = el("td", { className: `c-${name}`, role: "cell", dataset: { title } });
     }
     this.#cells.state.append(this.#shape, this.#label);
-    this.#cells.address.append(open);
+    this.#cells.address.append(addressButton(sfu.address));
     this.#cells.load.append(this.#bar.element, this.#loadText);
     this.element = el(
       "tr",
@@ -65,16 +58,19 @@ export class Row {
     this.sfu = sfu;
     const { tone, label } = look(sfu);
     if (this.element.dataset.tone !== tone) this.element.dataset.tone = tone;
+    this.element.classList.toggle("is-gone", !isLiving(sfu));
     setShape(this.#shape, tone);
     setText(this.#label, label);
-    const isDown = sfu.state === "down";
     this.#bar.show(sfu.load, sfu.reservedLoad, limits.maxLoad);
-    setText(this.#loadText, isDown ? "" : load(sfu.load));
-    this.#cells.load.title = isDown ? "" : loadTitle(sfu, limits);
-    setText(this.#cells.sessions, isDown ? "" : sessions(sfu));
-    setText(this.#cells.channels, isDown ? "" : count(sfu.channels));
-    setText(this.#cells.cpu, isDown ? "" : percent(sfu.cpu));
-    setText(this.#cells.memory, isDown ? "" : percent(sfu.memory));
+    setText(this.#loadText, load(sfu.load));
+    this.#cells.load.title = loadTitle(sfu, limits);
+    setText(this.#cells.sessions, sessions(sfu));
+    setText(this.#cells.channels, count(sfu.channels));
+    setText(this.#cells.cpu, percent(sfu.cpu));
+    setText(this.#cells.memory, percent(sfu.memory));
+    for (const figure of ["load", "sessions", "cpu", "memory"]) {
+      this.#cells[figure].classList.toggle("is-cause", figure === overloadedBy(sfu));
+    }
   }
 
   /**
@@ -84,11 +80,13 @@ export class Row {
    * @param {Limits} limits
    */
   tick(ageMs, limits) {
-    const age = this.sfu.heartbeatAgeMs + ageMs;
-    const isLate = this.sfu.state !== "down" && age > 2 * limits.pingMs;
-    setText(this.#cells.heartbeat, `${duration(age)}${isLate ? " late" : ""}`);
-    this.#cells.heartbeat.classList.toggle("is-late", isLate);
-    setText(this.#cells.breaker, breakerText(this.sfu, ageMs));
+    const missed = isLiving(this.sfu) ? missedHeartbeats(this.sfu, limits) : 0;
+    const age = duration(this.sfu.heartbeatAgeMs + ageMs);
+    setText(this.#cells.heartbeat, missed ? `${age}, ${missed} missed` : age);
+    this.#cells.heartbeat.classList.toggle("is-late", missed >= LATE);
+    const reason = reasonText(this.sfu, ageMs, limits);
+    setText(this.#cells.reason, reason);
+    if (this.#cells.reason.title !== reason) this.#cells.reason.title = reason;
   }
 }
 
@@ -103,20 +101,7 @@ function sessions(sfu) {
  * @param {Limits} limits
  */
 function loadTitle(sfu, limits) {
+  if (!isLiving(sfu)) return "Its last figures";
   const measured = load(sfu.load - sfu.reservedLoad);
   return `${measured} measured, ${load(sfu.reservedLoad)} reserved; limit ${limits.maxLoad}`;
-}
-
-/**
- * @param {Sfu} sfu
- * @param {number} ageMs
- */
-export function breakerText(sfu, ageMs) {
-  if (sfu.state === "down" && sfu.breaker === "closed") return "";
-  if (sfu.breaker === "open") {
-    const left = sfu.openForMs - ageMs;
-    return left > 0 ? `open, ${duration(left)}` : "open, probing";
-  }
-  if (sfu.breaker === "half-open") return "half-open";
-  return sfu.failures ? `closed, ${sfu.failures} failed` : "closed";
 }

@@ -1,8 +1,8 @@
-/** The six figures at the top. */
+/** The figures at the top. */
 
-import { byId, setText, svg } from "./dom.js";
-import { count, duration, plural } from "./format.js";
-import { look, urgency } from "./states.js";
+import { byId, el, setText, svg } from "./dom.js";
+import { count, duration, percent, plural } from "./format.js";
+import { isEjectedForTime, isLiving, look, urgency } from "./states.js";
 
 /** @typedef {import("./types.js").FleetData} FleetData */
 /** @typedef {import("./types.js").Tone} Tone */
@@ -32,14 +32,22 @@ function tile(name) {
   };
 }
 
+/** Free shares below which a region's capacity is worth a look, and is an emergency. */
+const LOW = 0.1;
+const REGIONS_SHOWN = 3;
+/** States of SFUs that are well, however loaded: as `sfu_gateway_headroom_ratio` counts. */
+const IN_SERVICE = new Set(["selectable", "half-open", "overloaded", "full"]);
+
 export class Tiles {
   #selectable = tile("selectable");
+  #ejected = tile("ejected");
   #draining = tile("draining");
-  #breakers = tile("breakers");
+  #capacity = tile("capacity");
   #channels = tile("channels");
   #refusals = tile("refusals");
   #mode = tile("mode");
   #line = svg("path", { "vector-effect": "non-scaling-stroke" });
+  #tightest = el("ul", { className: "tightest" });
   /** @type {FleetData | null} */
   #data = null;
 
@@ -48,16 +56,20 @@ export class Tiles {
     const spark = svg("svg", { class: "spark", viewBox, preserveAspectRatio: "none", "aria-hidden": "true" });
     spark.append(this.#line);
     this.#channels.root.append(spark);
+    this.#capacity.root.append(el("dd", {}, this.#tightest));
   }
 
-  /** @param {FleetData} data */
-  show(data) {
+  /**
+   * @param {FleetData} data
+   * @param {number} ageMs of the data
+   */
+  show(data, ageMs) {
     this.#data = data;
-    const living = data.sfus.filter((sfu) => sfu.state !== "down");
-    const selectable = data.sfus.filter((sfu) => sfu.standing === "selectable" || sfu.standing === "half-open").length;
-    const draining = data.sfus.filter((sfu) => sfu.state === "draining");
-    const drained = draining.filter((sfu) => sfu.drained).length;
-    const lost = data.sfus.filter((sfu) => look(sfu).tone === "bad" && sfu.state === "down").length;
+    const living = data.sfus.filter(isLiving);
+    const selectable = data.sfus.filter((sfu) => sfu.state === "selectable" || sfu.state === "half-open").length;
+    const draining = data.sfus.filter((sfu) => sfu.status === "draining");
+    const drained = draining.filter((sfu) => sfu.state === "drained").length;
+    const lost = data.sfus.filter((sfu) => sfu.state === "lost" || sfu.state === "expired").length;
     const isTroubled = data.sfus.some((sfu) => urgency(look(sfu).tone) <= urgency("warn"));
 
     this.#selectable.show(
@@ -70,28 +82,60 @@ export class Tiles {
       drained ? `${count(drained)} drained` : draining.length ? "keep their calls" : "none",
       draining.length ? "drain" : "",
     );
+    this.#showCapacity(data);
     this.#showTraffic(data);
     this.#showMode(data);
-    this.tick(0);
+    this.tick(ageMs);
   }
 
   /**
-   * Count down to the next recovery.
+   * Count down to the next return of an SFU.
    *
-   * @param {number} sinceMs since the data came
+   * @param {number} ageMs of the data
    */
-  tick(sinceMs) {
+  tick(ageMs) {
     if (!this.#data) return;
-    const { sfus, fleetAgeMs } = this.#data;
-    const open = sfus.filter((sfu) => sfu.breaker === "open" && sfu.state !== "down");
-    const halfOpen = sfus.filter((sfu) => sfu.breaker === "half-open").length;
-    const next = Math.min(...open.map((sfu) => sfu.openForMs)) - fleetAgeMs - sinceMs;
-    const remark = open.length ? (next > 0 ? `next probe in ${duration(next)}` : "probing") : "none";
-    this.#breakers.show(
-      count(open.length),
+    const { sfus, limits } = this.#data;
+    const ejected = sfus.filter((sfu) => sfu.state === "ejected");
+    const halfOpen = sfus.filter((sfu) => sfu.state === "half-open").length;
+    const timed = ejected.filter((sfu) => isEjectedForTime(sfu, limits)).map((sfu) => sfu.ejectedForMs);
+    const next = timed.length ? `next back in ${duration(Math.min(...timed) - ageMs)}` : "until their heartbeat";
+    const remark = ejected.length ? next : "none";
+    this.#ejected.show(
+      count(ejected.length),
       halfOpen ? `${count(halfOpen)} half-open` : remark,
-      open.length ? "bad" : halfOpen ? "warn" : "",
+      ejected.length ? "bad" : halfOpen ? "warn" : "",
     );
+  }
+
+  /** @param {FleetData} data */
+  #showCapacity({ sfus }) {
+    const regions = capacityByRegion(sfus);
+    const free = regions.reduce((sum, region) => sum + region.free, 0);
+    const all = regions.reduce((sum, region) => sum + region.free + region.used, 0);
+    const least = regions[0]?.ratio ?? 0;
+    this.#capacity.show(
+      count(free),
+      all ? `sessions free, ${percent(free / all)}` : "no SFU in service",
+      least <= 0 ? "bad" : least < LOW ? "warn" : "",
+    );
+    const lines = regions.slice(0, REGIONS_SHOWN).map(({ name, free, ratio }) => {
+      const left = el("span", { className: "left" });
+      left.style.width = percent(ratio);
+      const tone = ratio <= 0 ? "bad" : ratio < LOW ? "warn" : "";
+      return el(
+        "li",
+        { dataset: { tone } },
+        el("span", { className: "name" }, name),
+        el("span", { className: "room", "aria-hidden": "true" }, left),
+        el("span", { className: "free" }, `${count(free)} free`),
+      );
+    });
+    const key = lines.map((line) => line.textContent).join("\n");
+    if (this.#capacity.root.dataset.regions === key) return;
+    this.#capacity.root.dataset.regions = key;
+    this.#capacity.root.title = regions.map(({ name, free, ratio }) => `${name}: ${count(free)} free, ${percent(ratio)}`).join("\n");
+    this.#tightest.replaceChildren(...lines);
   }
 
   /** @param {FleetData} data */
@@ -118,6 +162,22 @@ export class Tiles {
       this.#mode.show("Snapshot", `${why}; ${plural(snapshotSize, "SFU")} known`, "warn");
     }
   }
+}
+
+/**
+ * @param {import("./types.js").Sfu[]} sfus
+ * @returns {{name: string, free: number, used: number, ratio: number}[]} in sessions, the tightest region first
+ */
+function capacityByRegion(sfus) {
+  return [...Map.groupBy(sfus.filter(isLiving), (sfu) => sfu.region)]
+    .map(([name, all]) => {
+      const free = all.reduce((sum, sfu) => sum + sfu.headroom, 0);
+      const used = all
+        .filter((sfu) => IN_SERVICE.has(sfu.state))
+        .reduce((sum, sfu) => sum + sfu.sessions + sfu.reserved, 0);
+      return { name, free, used, ratio: free ? free / (free + used) : 0 };
+    })
+    .sort((a, b) => a.ratio - b.ratio);
 }
 
 /**

@@ -6,10 +6,9 @@
  * @typedef {object} Sfu
  * @property {string} address
  * @property {string} region
- * @property {"up" | "draining" | "failed" | "misconfigured" | "down"} state
- * @property {string} standing its derived state: `selectable`, or why it takes no new channel
+ * @property {"up" | "draining" | "failed" | "misconfigured" | "down"} status
+ * @property {string} state selectable, half-open, full, overloaded, ejected, draining, drained, expired, lost, signed-off
  * @property {string} reason why it is in that state, or empty
- * @property {"closed" | "open" | "half-open"} breaker
  * @property {number} load
  * @property {number} reservedLoad the part of `load` that people still on their way will cause
  * @property {[number, number, number]} terms of the load: sessions, CPU, memory
@@ -17,16 +16,19 @@
  * @property {number} sessions
  * @property {number} maxSessions
  * @property {number} reserved
+ * @property {number} headroom sessions it still takes
  * @property {number} cpu
  * @property {number} memory
  * @property {number} heartbeatAgeMs
  * @property {number} failures in a row
- * @property {number} opens times the breaker has opened in a row
- * @property {number} openForMs
+ * @property {number} ejections for a longer time, of late
+ * @property {number} ejectedForMs
+ * @property {number} errors since its last success
+ * @property {string} lastError
+ * @property {number} lastErrorAgoMs
+ * @property {boolean} sharedAddress whether two processes report under its address
  * @property {number} drainUntil since the epoch; 0: no deadline
- * @property {boolean} drained
- * @property {number} downAt since the epoch
- * @property {string} downReason
+ * @property {number} downAt since the epoch; 0: it is not gone
  * @property {number} registeredAt since the epoch
  * @property {string} publicUrl
  *
@@ -38,6 +40,9 @@
  *
  * @typedef {object} Limits
  * @property {number} maxLoad
+ * @property {number} maxCpu
+ * @property {number} maxMemory
+ * @property {number} failureThreshold failures in a row from which on an ejection lasts for a time
  * @property {number} pingMs
  * @property {number} unhealthyMs
  * @property {number} lostMs
@@ -49,6 +54,7 @@
  * @property {number} snapshotSize
  * @property {number} fleetAgeMs how long ago the registry was read
  * @property {boolean} admin whether the operators' routes are open
+ * @property {boolean} registration whether SFUs may register
  * @property {Limits} limits
  * @property {Traffic} traffic
  * @property {Sfu[]} sfus
@@ -64,8 +70,27 @@
  * @property {string} type
  * @property {string} address
  * @property {string} region
+ * @property {string} state of the SFU from then on, or empty
  * @property {string} reason
  * @property {number} at since the epoch
+ *
+ * @typedef {object} Trouble
+ * @property {string} code stable; the name of its runbook
+ * @property {"error" | "warning"} severity
+ * @property {string} what one sentence
+ * @property {{kind: "sfu" | "region" | "replica" | "sweeper" | "redis" | "fleet", name: string, region: string}} subject
+ * @property {number | null} sinceMs
+ * @property {number} calls
+ * @property {number} people
+ * @property {{lastError: string, agoMs: number | null, count: number, likely: string}} cause
+ * @property {string} command
+ * @property {string} runbook
+ *
+ * @typedef {object} Diagnosis `GET /v1/diagnosis`
+ * @property {boolean} ok
+ * @property {string} summary
+ * @property {number} ageMs
+ * @property {Trouble[]} troubles the worst first
  *
  * @typedef {object} Candidate
  * @property {string} address

@@ -13,7 +13,7 @@ from app.dashboard.files import assets, page
 from app.dashboard.fleet_watch import FleetView
 from app.errors import RegistryUnavailable
 from app.registry.sfus import SfuStatus
-from app.settings.model import RegistrationSettings, Settings
+from app.settings.model import HealthSettings, RegistrationSettings, Settings
 from tests.support.apps import running_app
 
 ADMIN_TOKEN = "of-the-operators"
@@ -114,6 +114,18 @@ async def test_health_is_a_page_for_browsers_only(
     assert answer.headers["vary"] == "Accept"
 
 
+async def test_a_runbook_is_one_section_as_plain_text(replica: httpx.AsyncClient) -> None:
+    answer = await replica.get("/dashboard/runbooks/SfuGatewayMassExpiry")
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert answer.text.startswith("## SfuGatewayMassExpiry\n")
+    assert answer.text.count("## ") == 1
+
+
+async def test_all_runbooks_stand_in_for_one_that_is_missing(replica: httpx.AsyncClient) -> None:
+    answer = await replica.get("/dashboard/runbooks/nothing")
+    assert answer.text.startswith("# Runbooks\n")
+
+
 # Its data
 
 
@@ -122,15 +134,58 @@ async def test_the_data_shows_the_fleet_and_no_secret(replica: httpx.AsyncClient
     answer = await replica.get("/v1/dashboard/data")
     document = answer.json()
     (sfu,) = document["sfus"]
-    assert (sfu["address"], sfu["region"], sfu["standing"]) == ("http://127.0.0.1:9", "eu-west", "selectable")
+    assert (sfu["address"], sfu["region"], sfu["state"]) == ("http://127.0.0.1:9", "eu-west", "selectable")
     assert (sfu["sessions"], sfu["channels"], sfu["load"]) == (45, 3, 0.2235)
     assert sfu["load"] == pytest.approx(sum(sfu["terms"]))
     assert document["mode"] == "registry"
     assert document["admin"] is True
-    assert document["limits"]["maxLoad"] == 0.9
+    assert sfu["headroom"] == 955
+    assert [document["limits"][name] for name in ("maxLoad", "maxCpu", "maxMemory")] == [0.9, 0.95, 0.95]
     assert answer.headers["cache-control"] == "no-store"
     for secret in (SFU_KEY, ADMIN_TOKEN):
         assert secret not in answer.text
+
+
+async def test_an_sfu_that_signed_off_shows_its_last_figures(replica: httpx.AsyncClient) -> None:
+    await replica.post("/v1/sfu", json=HEARTBEAT)
+    await replica.post("/v1/sfu", json=HEARTBEAT | {"status": "down"})
+    (sfu,) = (await replica.get("/v1/dashboard/data")).json()["sfus"]
+    assert (sfu["status"], sfu["state"]) == ("down", "signed-off")
+    assert (sfu["sessions"], sfu["channels"], sfu["cpu"], sfu["headroom"]) == (45, 3, 0.35, 0)
+
+
+FLEET_ROUTES = (
+    "/v1/dashboard/data",
+    "/v1/dashboard/history?address=http://127.0.0.1:9",
+    "/v1/diagnosis",
+    "/v1/events",
+    "/v1/health",
+)
+
+
+@pytest.mark.parametrize("path", FLEET_ROUTES)
+async def test_strangers_see_nothing_of_a_fleet_that_is_not_public(path: str) -> None:
+    settings = SETTINGS.model_copy(update={"health": HealthSettings(public=False)})
+    async with running_app(settings) as client:
+        answer = await client.get(path)
+        assert (answer.status_code, answer.json()["code"]) == (401, "credentials_missing")
+        assert (await client.get("/dashboard")).status_code == 200
+        assert (await client.get("/dashboard/main.js")).status_code == 200
+
+
+@pytest.mark.parametrize("path", [path for path in FLEET_ROUTES if path != "/v1/events"])
+async def test_operators_see_a_fleet_that_is_not_public(path: str) -> None:
+    settings = SETTINGS.model_copy(update={"health": HealthSettings(public=False)})
+    async with running_app(settings) as client:
+        answer = await client.get(path, headers={"Authorization": f"Bearer {ADMIN_TOKEN}"})
+        assert answer.status_code == (503 if path == "/v1/health" else 200)
+        assert "code" not in answer.json()
+
+
+async def test_the_page_says_whether_sfus_may_register() -> None:
+    for registration, is_open in ((RegistrationSettings(), False), (RegistrationSettings(auth="none"), True)):
+        async with running_app(SETTINGS.model_copy(update={"registration": registration})) as client:
+            assert (await client.get("/v1/dashboard/data")).json()["registration"] is is_open
 
 
 async def test_the_data_is_packed_for_whoever_takes_it(replica: httpx.AsyncClient) -> None:
@@ -169,12 +224,14 @@ class Fleet:
         self.is_away = False
         self.is_believed = True
         self.now = 0.0
+        self.stands_still_s = 0.0
 
     async def read(self) -> list[SfuStatus]:
         """Return one SFU, or fail."""
         self.reads += 1
         if self.is_away:
             raise RegistryUnavailable("away")
+        self.now += self.stands_still_s
         return [SfuStatus("http://sfu1", "eu-west", "selectable", "closed", 1, 0)]
 
 
@@ -215,6 +272,17 @@ async def test_a_registry_that_is_not_believed_is_not_read() -> None:
     fleet.is_believed, fleet.now = False, 7.0
     assert (await watch.look()).age_ms == 7000
     assert fleet.reads == 1
+
+
+async def test_a_read_during_which_the_replica_stood_still_is_old_and_delays_no_later_one() -> None:
+    fleet = Fleet()
+    watch = _watch(fleet)
+    fleet.stands_still_s = 14.0
+    assert (await watch.look()).age_ms == 14_000
+    fleet.stands_still_s = 0.0
+    fleet.now += 1.1
+    assert (await watch.look()).age_ms == 0
+    assert fleet.reads == 2
 
 
 async def test_another_situation_and_an_operators_command_are_seen_at_once() -> None:
