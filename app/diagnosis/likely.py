@@ -7,6 +7,7 @@ _NO_SFU: Final = "probably the address: another server than an SFU answers there
 _SIGNS: Final = (
     (r"answered (401|403)\b", "probably AUTH_KEY: the SFU's is not that of its heartbeats, or its clock is off"),
     (r"answered (404|405|410|421)\b", _NO_SFU),
+    (r"answered 500\b", "probably AUTH_KEY: an Odoo SFU answers 500 to another key; else see the SFU's log"),
     (r"answered 5\d\d\b", "an error in the SFU, see its log"),
     (r"answered 4\d\d\b", "the SFU refuses the request, see its log"),
     (r"unseal", "this replica lacks a sealing key (sealing.keys)"),

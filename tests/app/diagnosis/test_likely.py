@@ -11,6 +11,7 @@ from app.diagnosis.likely import likely_reason
         ("answered 401 to /v1/channel", "AUTH_KEY"),
         ("answered 403 to /v1/channel", "AUTH_KEY"),
         ("answered 404 to /v1/channel", "address"),
+        ("answered 500 to /v1/channel", "AUTH_KEY"),
         ("answered 502 to /v1/channel", "log"),
         ("answered 2xx with something that is not JSON", "address"),
         ("cannot be reached: its name does not exist", "PUBLIC_IP"),
