@@ -1,7 +1,8 @@
 """The channel journey: select an SFU, forward, report; on failure the next best, within one deadline.
 
 An SFU that has not answered within its share of the time stays asked while the next one is: the first channel
-wins. The SFU of a failed attempt is blamed when another SFU served the same request (`app.channels.attempts`).
+wins, but for an SFU that has the call already, whose channel wins whenever it comes in time. The SFU of a failed
+attempt is blamed when another SFU served the same request (`app.channels.attempts`).
 """
 
 import asyncio
@@ -186,7 +187,7 @@ class Channels:
             attempts.start(attempt, ask)
             with self._observer.phase("forward"):
                 await attempts.wait(self._share_ends_at(attempts), for_attempt=attempt)
-            if attempts.is_over() or attempts.is_refused:
+            if attempts.is_over() or attempts.winner is not None or attempts.is_refused:
                 break
         if attempts.is_any_open and not attempts.is_over():
             with self._observer.phase("forward"):

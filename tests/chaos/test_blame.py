@@ -8,6 +8,7 @@ import pytest
 from tests.chaos.conftest import start
 from tests.chaos.load import Answers, Load
 from tests.chaos.rows import Row, Scale
+from tests.chaos.test_redis_away import ask_all, places
 from tests.chaos.test_sfus import channel_requests, urls
 from tests.journeys.deployment import Deployment, Replica, RunningFleet
 
@@ -149,6 +150,32 @@ async def test_sfus_slower_than_their_share_of_the_deadline_fail_no_request(
         f"{_orphans(replicas):.0f} orphaned channels"
     )
     row.record(figure, kept=not load.answers.failed and not ejected)
+
+
+async def test_a_running_call_stays_on_its_sfu_that_is_slower_than_its_share_of_the_deadline(
+    deployment: Deployment, scale: Scale
+) -> None:
+    row = Row(
+        "R36 (known calls, one SFU needs 1500 to 2200 ms, the other 3 ms)",
+        "SFUs slower than their share of the deadline, but within it",
+        "0 failed requests; nobody ejected; 0 calls moved",
+    )
+    replicas, fleet = start(deployment, replicas=2, sfus=2)
+    issuers = [f"https://odoo.example:channel:{number}" for number in range(scale.count(60, 20))]
+    before = places(await ask_all(replicas, issuers))
+    answers = []
+    for delay_ms in (1_500, 1_900, 2_200):
+        fault = {"fault": "delay", "ms": delay_ms, "route": "/v1/channel"}
+        await _set_fault(fleet, fleet.addresses[0], fault)
+        answers += await ask_all(replicas, issuers)
+    failed = [answer for answer in answers if answer.status != 200]
+    moved = [issuer for issuer, found in places(answers).items() if found != before[issuer]]
+    ejected = await asyncio.to_thread(_ejected, replicas[0])
+    figure = (
+        f"{len(failed)} of {len(answers)} failed; {len(moved)} of {len(issuers)} calls moved; "
+        f"{len(ejected)} ejected; slowest {max(answer.latency_ms for answer in answers):.0f} ms"
+    )
+    row.record(figure, kept=not failed and not moved and not ejected)
 
 
 def _orphans(replicas: list[Replica]) -> float:
