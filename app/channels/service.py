@@ -75,12 +75,15 @@ class Channels:
         wall_clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         observer: Observer | None = None,
+        on_created: Callable[[Placement, Channel, str, str], None] = lambda *_: None,
     ) -> None:
+        """`on_created` is told of each channel: where, what, for which caller's address and which issuer."""
         self._placer = placer
         self._forwarder = forwarder
         self._failover = failover
         self._wall_clock = wall_clock
         self._observer = observer or NullObserver()
+        self._on_created = on_created
         self._gate = SingleFlight()
         self._budget = RetryBudget(monotonic)
         self._tasks: dict[asyncio.Task[None], Attempts] = {}
@@ -269,11 +272,14 @@ class Channels:
             token = key.sign(claims)
         except (ValueError, TypeError, RecursionError) as error:
             raise InvalidField("token", "has a claim that cannot be written again") from error
-        return await self._forwarder.create_channel(
+        client = placement.caller or request.client
+        channel = await self._forwarder.create_channel(
             placement.address,
             token=token,
-            client=placement.caller or request.client,
+            client=client,
             public_url=placement.public_url,
             query=request.query,
             timeout_s=min(self._failover.retry_timeout_ms, self._failover.deadline_ms) / 1000,
         )
+        self._on_created(placement, channel, client, request.caller.issuer)
+        return channel
