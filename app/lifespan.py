@@ -132,7 +132,7 @@ async def open_resources(
         feed=feed,
         switch=switch,
         watch=watch,
-        health=health_view(reader, switch),
+        health=health_view(reader, switch, tenants.regions),
         diagnosis=DiagnosisReport(reader, switch, Patient(client, registry, settings), counter),
         reader=reader,
         history=history,

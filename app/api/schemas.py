@@ -154,8 +154,8 @@ class Sfu(Document):
     sharedAddress: bool = False  # noqa: N815
     """Whether two processes report under its address and key in turn: one name hides two SFUs."""
     warnings: list[str] = []
-    """What replicas have seen to be wrong with its set-up, although it creates channels: `clock_off`,
-    `forwarded_for_ignored`, `public_url_contradicted`, `url_not_https`."""
+    """What is wrong with its set-up, although it creates channels: `clock_off`, `forwarded_for_ignored`,
+    `public_url_contradicted`, `region_not_allowed`, `url_not_https`."""
     moves: Moves | None = None
     """How far the moving of its calls is, where an operator has ordered it."""
 

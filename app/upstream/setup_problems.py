@@ -2,7 +2,9 @@
 
 from typing import Final, Literal
 
-SetupProblem = Literal["clock_off", "forwarded_for_ignored", "public_url_contradicted", "url_not_https"]
+SetupProblem = Literal[
+    "clock_off", "forwarded_for_ignored", "public_url_contradicted", "region_not_allowed", "url_not_https"
+]
 
 WORDS: Final[dict[SetupProblem, str]] = {
     "clock_off": "the SFU's clock is off: some minutes ahead it refuses every token. Run NTP on it",
@@ -17,5 +19,9 @@ WORDS: Final[dict[SetupProblem, str]] = {
     "url_not_https": (
         "the SFU's URL is http, which browsers refuse on the https pages of its Odoo. "
         "Register an https public URL (SFU_PUBLIC_URL)"
+    ),
+    "region_not_allowed": (
+        "no tenant may use the SFU's region, so it gets no calls. See SFU_REGION, balancing.region_allow and the "
+        "tenants' region_allow"
     ),
 }
