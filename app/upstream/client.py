@@ -17,7 +17,7 @@ from app.json_text import decoder
 from app.upstream.addresses import AddressGuard
 from app.upstream.clocks import clock_ahead_s, clock_words
 from app.upstream.connection import Answer, AnswerTooLong, ConnectionDropped, MalformedAnswer
-from app.upstream.pool import OWN_ERRNOS, ConnectionPool, GatewayStops, NameNotResolved, NotConnected
+from app.upstream.pool import ConnectionPool, GatewayStops, NameNotResolved, NotConnected, is_own_fault
 from app.upstream.resolver import GuardedResolver, NotPermitted
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
@@ -219,7 +219,7 @@ def _unreachable(error: OSError, timeout_s: float, *, is_tls: bool) -> ForwardEr
         text = f"did not answer within {timeout_s:.3g} s: no connection"
         return ForwardError(text, blame="with-witness" if is_tls else "at-once")
     text = f"cannot be reached: {_name_of(cause)}"
-    if isinstance(error, GatewayStops) or getattr(cause, "errno", None) in OWN_ERRNOS:
+    if isinstance(error, GatewayStops) or is_own_fault(cause):
         return ForwardError(text, blame="never")
     if isinstance(cause, ssl.SSLError):  # the trust that is missing may be the gateway's
         return ForwardError(text)
@@ -227,8 +227,12 @@ def _unreachable(error: OSError, timeout_s: float, *, is_tls: bool) -> ForwardEr
 
 
 def _name_of(error: BaseException) -> str:
-    """What happened, in the system's words where it has any."""
-    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno:
+    """What happened, in the words of the system or of TLS where these have any."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS: {error.verify_message or type(error).__name__}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {(error.reason or type(error).__name__).replace('_', ' ').lower()}"
+    if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno).lower()
     return type(error).__name__
 

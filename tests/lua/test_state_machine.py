@@ -330,8 +330,8 @@ class History(RuleBasedStateMachine):
         if not losses:
             return
         loss = data.draw(st.sampled_from(losses))
-        listed = self.do(self.registry.calls_of(loss.address))
-        found = self.do(self.registry.find_calls(loss, listed, moving_ms=moving_ms if loss.lives else 0))
+        listed = self.do(self.registry.rescues.calls_of(loss.address))
+        found = self.do(self.registry.rescues.find_calls(loss, listed, moving_ms=moving_ms if loss.lives else 0))
         if found is None:
             assert loss.may_be_mass
             return
@@ -356,7 +356,7 @@ class History(RuleBasedStateMachine):
         if not losses:
             return
         loss, issuer = data.draw(st.sampled_from(losses)), data.draw(ISSUERS)
-        self.do(self.registry.settle_calls(loss, {f"default:{issuer}": answer}))
+        self.do(self.registry.rescues.settle_calls(loss, {f"default:{issuer}": answer}))
         channel = self.channels.get(issuer)
         if channel and channel.address == loss.address and channel.generation <= loss.generation:
             if loss.lives:
@@ -367,7 +367,7 @@ class History(RuleBasedStateMachine):
 
     def losses(self) -> list[Loss]:
         """What the newest events mean for calls."""
-        events = self.do(self.registry.newest_events(20))
+        events = self.do(self.registry.outbox.newest_events(20))
         return [loss for event in events if (loss := loss_of(*event)) is not None]
 
     @rule(data=st.data())
@@ -453,7 +453,7 @@ class History(RuleBasedStateMachine):
     @invariant()
     def each_call_is_listed_under_its_sfu(self) -> None:
         for address in (A, B, C, D):
-            listed = set(self.do(self.registry.calls_of(address)))
+            listed = set(self.do(self.registry.rescues.calls_of(address)))
             stored = self.facts(address)
             for issuer, channel in self.channels.items():
                 is_there = f"default:{issuer}" in listed
