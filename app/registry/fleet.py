@@ -63,9 +63,7 @@ class Fleet:
 
     async def note_setup(self, address: str, generation: int, problems: Sequence[str]) -> bool:
         """Keep what is wrong with the set-up of an SFU. Returns whether that registration still lasts."""
-        noted = await self._commands.run(
-            self._scripts.note_setup, address, generation, " ".join(problems)
-        )
+        noted = await self._commands.run(self._scripts.note_setup, address, generation, " ".join(problems))
         return bool(noted)
 
     async def _addresses(self) -> AsyncIterator[Sequence[str]]:

@@ -331,7 +331,9 @@ class History(RuleBasedStateMachine):
             return
         loss = data.draw(st.sampled_from(losses))
         listed = self.do(self.registry.rescues.calls_of(loss.address))
-        found = self.do(self.registry.rescues.find_calls(loss, listed, moving_ms=moving_ms if loss.lives else 0))
+        found = self.do(
+            self.registry.rescues.find_calls(loss, listed, moving_ms=moving_ms if loss.lives else 0)
+        )
         if found is None:
             assert loss.may_be_mass
             return

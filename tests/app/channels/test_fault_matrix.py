@@ -141,7 +141,7 @@ async def test_beside_drained_and_full_sfus_it_is_asked_each_time_and_serves_as_
     gateway: Gateway, name: str
 ) -> None:
     faulty, drained, _full = await gateway.add(3)
-    await gateway.fleet.registry.drain(drained.address)
+    await gateway.fleet.registry.fleet.drain(drained.address)
     await gateway.fleet.beat(gateway.sfus[2].address, key=_key(2), sessions=1_000)
     await faulty.set_fault(FAULTS[name])
     for number in range(2):
@@ -156,7 +156,7 @@ async def test_beside_drained_and_full_sfus_it_is_asked_each_time_and_serves_as_
 async def test_calls_on_drained_and_full_sfus_do_not_suffer_from_it(gateway: Gateway, name: str) -> None:
     await gateway.add(1)
     calls = [await ask(gateway, "issuer 0")]
-    await gateway.fleet.registry.drain(gateway.sfus[0].address)
+    await gateway.fleet.registry.fleet.drain(gateway.sfus[0].address)
     await gateway.add(1)
     calls.append(await ask(gateway, "issuer 1"))
     await gateway.fleet.beat(gateway.sfus[1].address, key=_key(1), sessions=1_000)
