@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from app.channels.attempts import Attempt, Attempts
 from app.channels.observer import Observer
-from app.channels.placer import Placer
+from app.channels.placer import Placer, RegistryWait
 from app.logs import logger
 from app.registry.placements import ForwardOutcome, Outcome
 
@@ -21,6 +21,8 @@ class Outcomes:
     request_id: str
     tenant: str
     issuer: str
+    wait: RegistryWait
+    """Of the request. Reports after the caller has been answered have all the time of a call."""
     channel_key_fingerprint: str = ""
     is_limited: bool = False
     """Whether the tenant has a limit."""
@@ -61,6 +63,7 @@ class Outcomes:
             if not self.attempts.unreported:
                 await self.attempts.next_end()
             for attempt in self.attempts.unreported:
+                self.wait.left_s = self.placer.wait().left_s
                 await self._report_ended(attempt)
 
     async def _report_ended(self, attempt: Attempt, *, is_final: bool = False) -> None:
@@ -99,7 +102,7 @@ class Outcomes:
         )
         try:
             with self.observer.phase("report"):
-                await self.placer.record_outcome(report)
+                await self.placer.record_outcome(report, self.wait)
         except Exception as defect:
             self.observer.report_failed(defect)
             log.exception("report_failed", **named)
