@@ -17,7 +17,7 @@ from app.registry.placements import ConfirmedPlacement, ForwardOutcome, Placemen
 
 _MOST_CALLS: Final = 50_000
 _PAGE: Final = 1_000
-_PAUSE_S: Final = 0.25
+_PAUSE_S: Final = 0.1
 """A call that was confirmed elsewhere this long before an outage is known here."""
 
 _UNDER_WAY_MS: Final = 10_000
