@@ -36,13 +36,17 @@ class Outcomes:
     async def settle(self) -> None:
         """Report the outcomes of a request that is over.
 
-        Where no SFU served it, or its caller has left, open attempts are ended, and the last report ends the lock.
+        Where no SFU served it, or its caller has left, open attempts are ended, and the last report ends the lock. A
+        request that has waited for Redis long enough leaves its reports to `report_late`.
         """
-        attempts = self.attempts
-        if attempts.winner is None or attempts.is_abandoned:
-            await attempts.cancel_open()
-        winner = attempts.winner
-        if winner is not None and winner.channel is not None:
+        if self.attempts.winner is None or self.attempts.is_abandoned:
+            await self.attempts.cancel_open()
+        if self.wait.left_s > 0:
+            await self._report_all()
+
+    async def _report_all(self) -> None:
+        attempts, winner = self.attempts, self.attempts.winner
+        if winner is not None and winner.channel is not None and not winner.is_reported:
             winner.is_reported = True
             channel, placement = winner.channel, winner.placement
             is_news = placement.is_locked or channel.uuid != placement.uuid
@@ -58,7 +62,9 @@ class Outcomes:
         return not self.attempts.is_any_open and not self.attempts.unreported
 
     async def report_late(self) -> None:
-        """Report attempts that end after the caller has been answered."""
+        """Report the attempts that are left after the caller has been answered, and those that end only then."""
+        self.wait.left_s = self.placer.wait().left_s
+        await self._report_all()
         while not self.are_complete:
             if not self.attempts.unreported:
                 await self.attempts.next_end()
