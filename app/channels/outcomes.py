@@ -1,6 +1,7 @@
 """What the registry is told of the attempts of one channel request: each attempt once, whatever happens."""
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 
 from app.channels.attempts import Attempt, Attempts
 from app.channels.observer import Observer
@@ -22,10 +23,11 @@ class Outcomes:
     tenant: str
     issuer: str
     wait: RegistryWait
-    """Of the request. Reports after the caller has been answered have all the time of a call."""
     channel_key_fingerprint: str = ""
     is_limited: bool = False
     """Whether the tenant has a limit."""
+    put_off: deque[ForwardOutcome] = field(default_factory=deque)
+    """Reports for which the request has waited too long."""
 
     async def report_certain(self) -> None:
         """Report the attempts that have failed and need no witness, while the request goes on."""
@@ -36,17 +38,13 @@ class Outcomes:
     async def settle(self) -> None:
         """Report the outcomes of a request that is over.
 
-        Where no SFU served it, or its caller has left, open attempts are ended, and the last report ends the lock. A
-        request that has waited for Redis long enough leaves its reports to `report_late`.
+        Where no SFU served it, or its caller has left, open attempts are ended, and the last report ends the lock.
         """
-        if self.attempts.winner is None or self.attempts.is_abandoned:
-            await self.attempts.cancel_open()
-        if self.wait.left_s > 0:
-            await self._report_all()
-
-    async def _report_all(self) -> None:
-        attempts, winner = self.attempts, self.attempts.winner
-        if winner is not None and winner.channel is not None and not winner.is_reported:
+        attempts = self.attempts
+        if attempts.winner is None or attempts.is_abandoned:
+            await attempts.cancel_open()
+        winner = attempts.winner
+        if winner is not None and winner.channel is not None:
             winner.is_reported = True
             channel, placement = winner.channel, winner.placement
             is_news = placement.is_locked or channel.uuid != placement.uuid
@@ -59,17 +57,19 @@ class Outcomes:
     @property
     def are_complete(self) -> bool:
         """Whether nothing is left for `report_late`."""
-        return not self.attempts.is_any_open and not self.attempts.unreported
+        return not self.attempts.is_any_open and not self.attempts.unreported and not self.put_off
 
     async def report_late(self) -> None:
-        """Report the attempts that are left after the caller has been answered, and those that end only then."""
-        self.wait.left_s = self.placer.wait().left_s
-        await self._report_all()
+        """Report attempts that end after the caller has been answered, and reports that were put off."""
         while not self.are_complete:
-            if not self.attempts.unreported:
+            if self.put_off:
+                report = self.put_off.popleft()
+                self.wait.left_s = self.placer.wait().left_s
+                if not await self._send(report):
+                    self.placer.keep(report)
+            elif not self.attempts.unreported:
                 await self.attempts.next_end()
             for attempt in self.attempts.unreported:
-                self.wait.left_s = self.placer.wait().left_s
                 await self._report_ended(attempt)
 
     async def _report_ended(self, attempt: Attempt, *, is_final: bool = False) -> None:
@@ -86,9 +86,14 @@ class Outcomes:
         Fails open and counts: the other attempts are still to be reported, and a channel that exists is an answer.
         """
         placement, detail = attempt.placement, str(attempt.error or "")
-        named = {"request_id": self.request_id, "sfu": placement.address}
         if outcome in ("failed", "misconfigured"):
-            log.warning("sfu_blamed", **named, outcome=outcome, detail=detail)
+            log.warning(
+                "sfu_blamed",
+                request_id=self.request_id,
+                sfu=placement.address,
+                outcome=outcome,
+                detail=detail,
+            )
         report = ForwardOutcome(
             id=self.request_id,
             tenant=self.tenant,
@@ -106,9 +111,15 @@ class Outcomes:
             has_other_key=placement.has_other_key,
             is_limited=self.is_limited,
         )
+        if not await self._send(report):
+            self.put_off.append(report)
+
+    async def _send(self, report: ForwardOutcome) -> bool:
+        """Report, and return whether that is done with; a defect is, too."""
         try:
             with self.observer.phase("report"):
-                await self.placer.record_outcome(report, self.wait)
+                return await self.placer.record_outcome(report, self.wait)
         except Exception as defect:
             self.observer.report_failed(defect)
-            log.exception("report_failed", **named)
+            log.exception("report_failed", request_id=report.id, sfu=report.address)
+            return True

@@ -182,18 +182,28 @@ class Placer:
     async def _confirm(self, registry: Registry, calls: Sequence[ConfirmedPlacement]) -> list[Confirmed]:
         return await registry.confirm(*map(self._local.memory.dated, calls))
 
-    async def record_outcome(self, report: ForwardOutcome, wait: RegistryWait | None = None) -> None:
-        """Say how forwarding ended. Fails open: the channel exists whether or not it is counted."""
+    async def record_outcome(self, report: ForwardOutcome, wait: RegistryWait | None = None) -> bool:
+        """Say how forwarding ended, or keep it while Redis is away. Fails open: the channel exists all the same.
+
+        Returns whether that is done with; if not, the request has waited for Redis long enough.
+        """
         wait = wait or self.wait()
         for _ in range(_TRIES):
-            if not self._switch.uses_registry or wait.left_s <= 0:
+            if not self._switch.uses_registry:
                 break
+            if wait.left_s <= 0:
+                return False
             try:
                 await self._call(self._tell(report), wait)
             except RegistryUnavailable as error:
                 log.warning("report_lost", sfu=report.address, detail=error.detail)
             else:
-                return
+                return True
+        self.keep(report)
+        return True
+
+    def keep(self, report: ForwardOutcome) -> None:
+        """Note here what Redis could not be told."""
         self._local.record_outcome(report)
 
     async def _tell(self, report: ForwardOutcome) -> None:

@@ -429,6 +429,14 @@ async def test_waiting_for_another_request_is_not_waiting_for_redis(replica: Rep
     assert wait.left_s == 0.3
 
 
+async def test_a_report_that_the_request_has_no_time_for_is_put_off(replica: Replica) -> None:
+    report = replica.outcome("created", await replica.select())
+    assert not await replica.placer.record_outcome(report, RegistryWait(0))
+    assert len(replica.local.outbox) == 0
+    assert await replica.placer.record_outcome(report, replica.placer.wait())
+    assert await replica.fleet.owner_of("channel of issuer")
+
+
 # Known calls (S4)
 
 

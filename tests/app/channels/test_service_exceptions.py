@@ -77,10 +77,10 @@ class StalledRegistry(Placer):
         await self.may_answer.wait()
         return answer
 
-    async def record_outcome(self, report: ForwardOutcome, wait: RegistryWait | None = None) -> None:
+    async def record_outcome(self, report: ForwardOutcome, wait: RegistryWait | None = None) -> bool:
         """Pass on."""
         self.reports.append(report)
-        await self._real.record_outcome(report, wait)
+        return await self._real.record_outcome(report, wait)
 
     def open_key(self, placement: Placement) -> Key:
         """Pass on."""
@@ -139,7 +139,7 @@ async def test_a_defect_while_forwarding_gives_everything_back_and_is_not_hidden
 class DefectiveReports(StalledRegistry):
     """A placer that cannot report."""
 
-    async def record_outcome(self, report: ForwardOutcome, wait: RegistryWait | None = None) -> None:
+    async def record_outcome(self, report: ForwardOutcome, wait: RegistryWait | None = None) -> bool:
         """Fail in a way that nobody expects."""
         self.reports.append(report)
         raise ZeroDivisionError
