@@ -152,6 +152,7 @@ class Channels:
             request.id,
             caller.tenant.name,
             caller.issuer,
+            self._placer.wait(),
             caller.channel_key_fingerprint,
             is_limited=caller.tenant.max_placements is not None,
         )
@@ -223,7 +224,8 @@ class Channels:
                         max_placements=caller.tenant.max_placements,
                         caller=request.client,
                         channel_key_fingerprint=caller.channel_key_fingerprint,
-                    )
+                    ),
+                    outcomes.wait,
                 )
             except (NoSfuAvailable, Overloaded):
                 if attempts.all:

@@ -179,11 +179,17 @@ class History(RuleBasedStateMachine):
 
     # Requests
 
-    @rule(issuer=ISSUERS, groups=GROUPS, draw=st.floats(0, 1, exclude_max=True))
-    def ask(self, issuer: str, groups: tuple[tuple[str, ...], ...], draw: float) -> None:
+    @rule(
+        issuer=ISSUERS,
+        groups=GROUPS,
+        draw=st.floats(0, 1, exclude_max=True),
+        preferred=st.one_of(st.just(""), ADDRESSES),
+    )
+    def ask(self, issuer: str, groups: tuple[tuple[str, ...], ...], draw: float, preferred: str) -> None:
         self.requests += 1
         self.fleet.draw = draw
-        self.select(PlacementRequest(f"request {self.requests}", issuer, groups=groups, lock_ms=LOCK_MS))
+        request_id = f"request {self.requests}"
+        self.select(PlacementRequest(request_id, issuer, groups=groups, lock_ms=LOCK_MS, preferred=preferred))
 
     @rule(data=st.data())
     def try_the_next(self, data: st.DataObject) -> None:
@@ -306,10 +312,9 @@ class History(RuleBasedStateMachine):
     @rule(issuer=ISSUERS, address=ADDRESSES, age_ms=st.sampled_from([0, 500, 5_000]))
     def a_placement_without_redis_is_told(self, issuer: str, address: str, age_ms: int) -> None:
         self.requests += 1
-        call = ConfirmedPlacement(
-            "default", issuer, address, f"{issuer} at {address}", -age_ms, id=f"offline {self.requests}"
-        )
-        [confirmed] = self.do(self.registry.confirm(call, now_ms=0))
+        at, uuid = self.fleet.now_ms - age_ms, f"{issuer} at {address}"
+        call = ConfirmedPlacement("default", issuer, address, uuid, at, id=f"offline {self.requests}")
+        [confirmed] = self.do(self.registry.confirm(call))
         if confirmed.is_placed:
             self.confirmed(issuer, address, int(self.facts(address)["generation"]))
             self.winners[issuer] = call.id
