@@ -1,4 +1,4 @@
-"""Work that goes on beside the requests, for as long as a block runs."""
+"""Work in the background for as long as a block runs."""
 
 import asyncio
 import contextlib
@@ -13,12 +13,12 @@ _AGAIN_AFTER_S: Final = 0.1
 async def in_background(
     work: Coroutine[Any, Any, None], on_end: Callable[[], object] | None = None
 ) -> AsyncIterator[None]:
-    """Run `work` as a task; leaving the block cancels it, waits for it, and raises what it had failed with.
+    """Run `work` as a task. Leaving the block cancels it, waits for it, and raises its exception.
 
-    `on_end` is told when it ends, for those who had better not go on without it.
+    `on_end` is called when the work ends, so that a process does not go on without it.
 
     Before Python 3.12 `asyncio.wait_for`, which redis-py uses, may swallow a cancellation that comes together
-    with a result (python/cpython#86296), so it is repeated until the task has ended.
+    with a result (python/cpython#86296), so the cancellation is repeated until the task has ended.
     """
     task = asyncio.create_task(work)
     if on_end is not None:
@@ -34,7 +34,7 @@ async def in_background(
 
 
 async def cancel_all(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel `tasks` and wait until they have ended; cancellations are repeated for the same reason as above."""
+    """Cancel `tasks` and wait until they have ended. Repeats cancellations, as `in_background`."""
     pending = {task for task in tasks if not task.done()}
     while pending:
         for task in pending:

@@ -40,7 +40,7 @@ branch on them. Details never carry a key, a token or any other secret.
 from typing import ClassVar, Final
 
 SETTINGS_EXIT_CODE: Final = 3
-"""How a process ends that cannot work with its settings, or with the data that is in Redis."""
+"""The exit code of a process that cannot work with its settings, or with the data in Redis."""
 
 
 class SettingsError(Exception):
@@ -62,11 +62,11 @@ class GatewayError(Exception):
 
 
 class BadInput(GatewayError):
-    """The caller sent something that can never be accepted as it stands."""
+    """The input is not valid; the same request never succeeds."""
 
 
 class BadRequest(BadInput):
-    """What was sent is no request of HTTP/1.1, or one that two readers could understand in two ways."""
+    """The bytes are not an HTTP/1.1 request, or an ambiguous one."""
 
     status = 400
     code = "bad_request"
@@ -74,7 +74,7 @@ class BadRequest(BadInput):
 
 
 class MalformedBody(BadInput):
-    """The body is not what the route's content type says."""
+    """The body is not of the route's content type."""
 
     status = 400
     code = "malformed"
@@ -98,7 +98,7 @@ class BodyTooLarge(BadInput):
 
 
 class TargetTooLong(BadInput):
-    """Path and query are longer than any that the gateway has a use for."""
+    """Path and query are too long."""
 
     status = 414
     code = "target_too_long"
@@ -127,11 +127,11 @@ class InvalidField(BadInput):
 
 
 class Refused(GatewayError):
-    """The request was understood and is not allowed."""
+    """The request is valid and not allowed."""
 
 
 class CredentialsMissing(Refused):
-    """No `Authorization` header, or one without a token."""
+    """There is no `Authorization` header, or no token in it."""
 
     status = 401
     code = "credentials_missing"
@@ -141,8 +141,8 @@ class CredentialsMissing(Refused):
 class CredentialsInvalid(Refused):
     """The token's signature, algorithm or shape is wrong.
 
-    `clock_difference_s` is set where the token is refused for its time and names when it was issued: by how many
-    seconds the sender's clock is ahead of the gateway's.
+    `clock_difference_s` is set when the token is refused for its time and names when it was issued. It is the number
+    of seconds by which the sender's clock is ahead of the gateway's.
     """
 
     status = 401
@@ -155,7 +155,7 @@ class CredentialsInvalid(Refused):
 
 
 class CredentialsExpired(CredentialsInvalid):
-    """The token was good until its `exp`."""
+    """The token is valid but for its `exp`."""
 
     status = 401
     code = "credentials_expired"
@@ -179,7 +179,7 @@ class RouteClosed(Refused):
 
 
 class AddressNotAllowed(Refused):
-    """The SFU's address is outside what this gateway may talk to."""
+    """The gateway may not connect to the SFU's address."""
 
     status = 403
     code = "address_not_allowed"
@@ -195,7 +195,7 @@ class UnknownSfu(Refused):
 
 
 class AddressLeased(Refused):
-    """A living SFU holds this address with another key."""
+    """A living SFU has registered this address with another key."""
 
     status = 409
     code = "address_leased"
@@ -203,7 +203,7 @@ class AddressLeased(Refused):
 
 
 class TooManyFailures(Refused):
-    """The caller's address keeps sending credentials that are not valid. Valid ones still pass."""
+    """The caller's address has sent too many invalid credentials. Valid ones still pass."""
 
     status = 429
     code = "too_many_failures"
@@ -230,11 +230,11 @@ class TenantLimitReached(Refused):
 
 
 class ChannelNotPlaced(GatewayError):
-    """A channel request, genuine and well formed, that ended without a channel."""
+    """A valid channel request ended without a channel."""
 
 
 class RequestRefusedBySfu(ChannelNotPlaced):
-    """Two SFUs, or the only one, refused this request alike: the request is at fault, not the fleet."""
+    """Two SFUs, or the only one, refused this request equally, so the request is at fault, not the fleet."""
 
     status = 502
     code = "refused_by_sfu"
@@ -245,13 +245,13 @@ class NoneSelectable(ChannelNotPlaced):
     """No SFU takes this channel now."""
 
     def __init__(self, detail: str, *, epoch: str = "") -> None:
-        """A fleet that was read in another `epoch` may be out of date; an empty one is unknown."""
+        """A snapshot with another `epoch` may be out of date; empty: unknown."""
         super().__init__(detail)
         self.epoch = epoch
 
 
 class NoSfuAvailable(NoneSelectable):
-    """No SFU is registered and healthy where this request may go."""
+    """No healthy SFU is registered that this request may use."""
 
     status = 503
     code = "no_sfu"
@@ -260,7 +260,7 @@ class NoSfuAvailable(NoneSelectable):
 
 
 class Overloaded(NoneSelectable):
-    """SFUs are healthy, and every one of them is above a load threshold."""
+    """Every healthy SFU is above a load threshold."""
 
     status = 503
     code = "overloaded"
@@ -269,7 +269,7 @@ class Overloaded(NoneSelectable):
 
 
 class ReplicaBusy(ChannelNotPlaced):
-    """This replica is at its limit, whatever the SFUs are."""
+    """This replica is at its limit; the SFUs may be idle."""
 
     status = 503
     code = "overloaded"
@@ -278,7 +278,7 @@ class ReplicaBusy(ChannelNotPlaced):
 
 
 class ViewersFull(ChannelNotPlaced):
-    """This replica, or this caller, follows as many event streams as may be."""
+    """This replica, or this caller, has the maximum of event streams."""
 
     status = 503
     code = "too_many_viewers"
@@ -314,7 +314,7 @@ class DeadlineExceeded(ChannelNotPlaced):
 
 
 class RegistryUnavailable(ChannelNotPlaced):
-    """Redis does not answer, and what was asked needs it."""
+    """Redis does not answer, and the request needs it."""
 
     status = 503
     code = "store_unavailable"

@@ -38,7 +38,7 @@ from app.registration.service import Registration
 from app.registration.static_sfus import StaticSfus, static_reports
 from app.registry.availability import RegistryAvailability
 from app.registry.capacity import Limits
-from app.registry.client import close_client, connect, drop_connections
+from app.registry.client import close_client, connect
 from app.registry.examination import Patient
 from app.registry.fleet_reader import FleetReader
 from app.registry.registry import Registry
@@ -47,7 +47,7 @@ from app.registry.scripts import RedisClient
 from app.registry.snapshot import Snapshot, SnapshotPage, SnapshotReader
 from app.rescue.service import Rescue
 from app.settings.model import Settings
-from app.sweeper import Sweeper, patience_of
+from app.sweeper import Sweeper, grace_of
 from app.telemetry.fleet_gauges import FleetGauges
 from app.telemetry.metrics import Metrics
 from app.telemetry.tracing import TracedObserver, Tracing, check_extra
@@ -102,7 +102,7 @@ async def open_resources(
         log.warning("embedded_client", detail="no redis.url: one replica only, nothing outlives it")
         rescue = Rescue.from_settings(settings, registry, forwarder)
         await stack.enter_async_context(
-            Sweeper(registry, forwarder, patience_s=patience_of(settings), rescue=rescue).running()
+            Sweeper(registry, forwarder, grace_s=grace_of(settings), rescue=rescue).running()
         )
     feed = EventFeed(registry, settings.limits.max_replayed_events)
     app.state.before_stop.append(feed.close)
@@ -184,7 +184,7 @@ def _placing(
                 for _ in range(_FAST_PINGS):
                     await registry.ping()
         except RegistryUnavailable:
-            await drop_connections(client)
+            await registry.drop_connections()
             raise
         else:
             return snapshot
@@ -198,7 +198,7 @@ def _placing(
         heartbeat_interval_s=settings.next_ping_ms / 1000,
         on_return=on_return,
         answered_at=lambda: registry.answered_at,
-        on_failure=told.store_failed,
+        on_failure=told.redis_failed,
         on_snapshot=on_snapshot,
         initial=registry.snapshots.of_static(statics),
     )

@@ -11,11 +11,12 @@ from starlette.requests import ClientDisconnect
 
 from app.api.budgets import Budgets
 from app.api.middleware.body_limit import MAX_BODY_BYTES, BodyLimit
+from app.api.middleware.direct_routes import DirectRoutes
 from app.api.middleware.inside_only import InsideOnly
 from app.api.middleware.request_log import RequestLog
 from app.api.middleware.trace_requests import TraceRequests
 from app.api.problems import render_disconnect, render_gateway_error, render_http_exception, render_unexpected
-from app.api.routes import ROUTES
+from app.api.routes import DIRECT_ROUTES, ROUTES
 from app.api.state import State
 from app.dashboard.counters import ChannelCounter
 from app.errors import SETTINGS_EXIT_CODE, GatewayError, SettingsError
@@ -50,6 +51,7 @@ def create_app(settings: Settings | None = None, *, store: RedisClient | None = 
         middleware=[
             *([Middleware(TraceRequests, tracing=tracing)] if tracing else []),
             Middleware(RequestLog, observers=(told, counter)),
+            Middleware(DirectRoutes, routes=DIRECT_ROUTES),
             Middleware(BodyLimit, max_bytes=MAX_BODY_BYTES),
             *([Middleware(InsideOnly, ops_port=checked.ops.port)] if checked.ops.port else []),
         ],

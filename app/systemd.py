@@ -14,7 +14,7 @@ from app.background import in_background
 
 
 def notify(state: str, environ: Mapping[str, str] = os.environ) -> None:
-    """Send `state`, such as `READY=1`. Fails open: a service is not ended because systemd does not listen."""
+    """Send `state`, such as `READY=1`. Fails open: the service runs on when systemd does not listen."""
     path = environ.get("NOTIFY_SOCKET", "")
     if not path:
         return
@@ -24,7 +24,7 @@ def notify(state: str, environ: Mapping[str, str] = os.environ) -> None:
 
 
 def watchdog_interval_s(environ: Mapping[str, str] = os.environ) -> float | None:
-    """Return the seconds between two signs of life, half of what systemd waits; `None` where it does not watch."""
+    """Return the seconds between two watchdog signals, half of `WATCHDOG_USEC`; `None` without a watchdog."""
     microseconds = environ.get("WATCHDOG_USEC", "")
     is_ours = environ.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
     return int(microseconds) / 2e6 if microseconds.isdigit() and int(microseconds) and is_ours else None
@@ -32,7 +32,7 @@ def watchdog_interval_s(environ: Mapping[str, str] = os.environ) -> float | None
 
 @asynccontextmanager
 async def ready(environ: Mapping[str, str] = os.environ) -> AsyncIterator[None]:
-    """Say that the service is ready, give signs of life from the event loop, and say when the block ends."""
+    """Report that the service is ready, send watchdog signals from the event loop, report the end of the block."""
     notify("READY=1", environ)
     async with in_background(_live(environ)):
         yield

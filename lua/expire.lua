@@ -17,7 +17,7 @@
 -- ARGV[1]  now in ms, '' for Redis' clock
 -- ARGV[2]  how many at most
 --
--- Returns  {'expired', count, more due 0|1}
+-- Returns  {'expired', more due 0|1, the address of each SFU ...}
 --          {'suspended', until when in ms}
 local now = clock(ARGV[1])
 local limit = tonumber(ARGV[2])
@@ -48,6 +48,7 @@ if #due > 0 and silent then
   end
 end
 
+local ended = {}
 for i = 1, math.min(#due, limit) do
   local node = node_read(due[i])
   if not node then -- silent for so long, with no sweeper running, that its hash has run out
@@ -57,5 +58,6 @@ for i = 1, math.min(#due, limit) do
   if not node or not node_end(node, 'expired', now) then
     redis.call('ZREM', key('deadlines'), due[i])
   end
+  ended[#ended + 1] = due[i]
 end
-return { 'expired', math.min(#due, limit), #due > limit and 1 or 0 }
+return { 'expired', #due > limit and 1 or 0, unpack(ended) }

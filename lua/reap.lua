@@ -11,7 +11,8 @@
 --- @include "reservation_return"
 
 -- Ends attempts that never reported: their replica died, or Redis lost the report. Returns their reservations, frees
--- the half-open permit and the lock. A placement whose channel is confirmed stays. A few at a time.
+-- the half-open permit and the lock. The issuer stays with the SFU that the attempt was for: its channel may exist, and
+-- its caller may have been answered before the replica died. A few at a time.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock
@@ -41,7 +42,7 @@ for i = 1, math.min(#due, limit) do
     node_save(node, now, learned)
   end
   if placement.lock_owner == name and placement.lock_expires_at > 0 and placement.lock_expires_at <= now then
-    placement_unlock(placement, name)
+    placement_unlock(placement, name, placement.address ~= '')
   end
 end
 return { 'reaped', math.min(#due, limit), #due > limit and 1 or 0 }

@@ -58,7 +58,7 @@ local function created()
     end
     local is_half_open = node.ejected_until <= now and (node.permit == id or node.permit_until <= now)
     if node.ejected_reason == '' or is_half_open or attempt.role == 'last-resort' then
-      ejection_clear(node, now)
+      ejection_clear(node, now, 'success')
     end
     node_set(node, 'errors', 0)
     node_save(node, now, learned_read(now))
@@ -71,7 +71,7 @@ local function not_created()
   local is_counted = former and former ~= 'expired'
   redis.call('SET', key('attempt', name), is_counted and former or result, 'PX', policy.attempt_ttl_ms)
   local is_open = placement.lock_expires_at > 0
-  if placement.exists and (owner == id or not is_open) then
+  if placement.exists and owner == id then
     if is_final and is_open or placement.confirmed_at == 0 and not is_open then
       placement_unlock(placement, name)
     elseif placement.lock_owner == name then

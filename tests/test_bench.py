@@ -199,7 +199,7 @@ class TestProfile:
 class TestRegistryWatch:
     def test_a_replica_that_lost_redis_says_so(self) -> None:
         metrics = Metrics()
-        metrics.store_failed(RegistryUnavailable("away"))
+        metrics.redis_failed(RegistryUnavailable("away"))
         assert failures_in(metrics.exposition(None)[0].decode()) == 1
 
     def test_silence_is_not_taken_for_health(self) -> None:

@@ -1,4 +1,4 @@
-"""Audit events: one log line `audit` for each change of who is trusted with calls, and each refusal of one."""
+"""Audit events: one log line `audit` for each registration, sign-off, operator's order, and each refusal of one."""
 
 from typing import Final, Literal, TypeAlias
 
@@ -11,14 +11,14 @@ from app.logs import logger
 log = logger(__name__)
 
 Action: TypeAlias = Literal[
-    "registered", "signed_off", "registration_refused", "drain", "resume", "forget", "admin_refused"
+    "registered", "signed_off", "registration_refused", "drain", "resume", "reset", "forget", "admin_refused"
 ]
 
 _REFUSALS: Final = frozenset({"registration_refused", "admin_refused"})
 
 
 def audit(request: Request[State], action: Action, *, code: str | None = None) -> None:
-    """Write down that `action` happened, on whose behalf and to which SFU, where one was noted as `sfu`.
+    """Log `action`, the caller, and the SFU that the request has noted as `sfu`.
 
     `code` is that of a refusal. Refusals are warnings, the rest is information.
     """

@@ -1,8 +1,8 @@
-"""A replica's protection of itself: so much of each kind of work at once, the rest refused at once.
+"""Overload protection of a replica: a limit per kind of work, above which requests are refused at once.
 
-Requests that wait in line for a saturated event loop all get slow together, and Odoo hangs up on all of them. Each
-kind of work has a budget of its own, so a flood of one kind refuses no other. A request takes its place after its
-body and its credential have been seen, so that a stranger holds none.
+Requests that queue for a saturated event loop all become slow, and Odoo hangs up on all of them. Each kind of work
+has its own budget, so a flood of one kind does not refuse another. A request takes its place after its body has
+arrived and its credential is verified, so a stranger never has a place.
 """
 
 import asyncio
@@ -24,12 +24,12 @@ _LOG_EVERY_S: Final = 1.0
 
 
 class Budget:
-    """So many requests of one kind at once. As a context, one place; `ReplicaBusy` when there is none."""
+    """A limit of requests at once. As a context manager it takes one place, or raises `ReplicaBusy`."""
 
     __slots__ = ("_announced", "_credible", "_inside", "_limit", "_on_refused")
 
     def __init__(self, limit: int, on_refused: Callable[[], None] = lambda: None) -> None:
-        """Allow `limit` at once; tell `on_refused` of each that a full budget refuses."""
+        """Allow `limit` at once. `on_refused` is called for each request that a full budget refuses."""
         self._limit = limit
         self._on_refused = on_refused
         self._inside = 0
@@ -47,8 +47,9 @@ class Budget:
         return self._inside >= self._limit
 
     def announce(self) -> bool:
-        """Whether there is room for one more, which is then on its way in: one iteration of the event loop counts
-        those together that all start in the next one.
+        """Return whether there is room for one more request, and count it as on its way in.
+
+        Requests that one iteration of the event loop announces all start in the next one, so they count together.
         """
         if self._inside + self._announced >= self._limit:
             return False
@@ -57,7 +58,7 @@ class Budget:
         return True
 
     def announce_credible(self) -> bool:
-        """Whether there is room for one more with a valid credential, whatever else is on its way in."""
+        """As `announce`, for a request with a valid credential: requests without one do not count."""
         if self._inside + self._credible >= self._limit:
             return False
         self._expect()
@@ -82,7 +83,7 @@ class Budget:
 
 
 class Viewers:
-    """Event streams: so many at once, and so many of one caller."""
+    """Limits of event streams: in all, and per caller."""
 
     def __init__(self, limit: int, per_caller: int) -> None:
         self._limit = limit
@@ -91,12 +92,12 @@ class Viewers:
 
     @property
     def inside(self) -> int:
-        """Streams that are open."""
+        """Open streams."""
         return self._of.total()
 
     @contextmanager
     def following(self, caller: str) -> Iterator[None]:
-        """One stream of `caller`. Raises `ViewersFull`."""
+        """Return a context that is one stream of `caller`. Raises `ViewersFull`."""
         if self.inside >= self._limit:
             raise ViewersFull(f"this replica serves {self._limit} event streams at once")
         if self._of[caller] >= self._per_caller:
@@ -111,10 +112,10 @@ class Viewers:
 
 
 class EarlyRefusals:
-    """Refusals that no application sees. One log line tells of all within a second."""
+    """Refusals that the application does not see. One log line counts those of a second."""
 
     def __init__(self, on_refused: Callable[[int, str], None] = lambda _status, _code: None) -> None:
-        """Tell `on_refused` status and code of each."""
+        """`on_refused` is called with status and code of each."""
         self._on_refused = on_refused
         self._unlogged: Counter[str] = Counter()
         self._logged_at = float("-inf")
@@ -147,9 +148,9 @@ class Budgets:
         self.heartbeats = Budget(limits.max_heartbeats, on_shed)
         self.disconnects = Budget(limits.max_disconnects, on_shed)
         self.operators = Budget(limits.max_operator_requests, on_shed)
-        """With the admin token: orders and explanations."""
+        """Routes with the admin token: orders and explanations."""
         self.readers = Budget(limits.max_operator_requests, on_shed)
-        """Without: health and the dashboard's data."""
+        """Routes without it: health and the dashboard's data."""
         self.viewers = Viewers(limits.max_viewers, limits.max_viewers_per_caller)
         self.early = EarlyRefusals(on_refused_early)
         self._work = {
@@ -159,7 +160,7 @@ class Budgets:
         }
 
     def in_progress(self) -> Mapping[str, Callable[[], float]]:
-        """Return, for each kind of request, how many hold a place now."""
+        """Return the requests in progress by kind."""
         kinds: Mapping[str, Budget | Viewers] = {
             "channel": self.channels,
             "heartbeat": self.heartbeats,
@@ -171,7 +172,7 @@ class Budgets:
         return {kind: partial(_inside, budget) for kind, budget in kinds.items()}
 
     def of_work(self, path: str) -> Budget | None:
-        """Return the budget of the work that `path` stands for: channels, heartbeats and disconnects."""
+        """Return the budget for requests to `path`: channels, heartbeats or disconnects; else `None`."""
         return self._work.get(path.rpartition("/v1/")[2])
 
 

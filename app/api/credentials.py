@@ -1,4 +1,4 @@
-"""Credentials of requests: verified before a request takes a place, and failures counted by caller."""
+"""Credentials of requests. They are verified before a request takes a place; failures are counted by caller."""
 
 import hmac
 from collections.abc import Iterable, Mapping
@@ -17,9 +17,10 @@ from app.errors import CredentialsInvalid, GatewayError, RouteClosed, TooManyFai
 
 
 def verify_channel(request: Request[State]) -> Caller:
-    """Return who asks for a channel. Raises as `Tenants.verify`, or `TooManyFailures`."""
+    """Return the verified caller of a channel request. Raises as `Tenants.verify`, or `TooManyFailures`."""
     try:
-        return request.state["tenants"].verify(bearer_token(header_of(request.scope, b"authorization")))
+        state: State = request.scope["state"]
+        return state["tenants"].verify(bearer_token(header_of(request.scope, b"authorization")))
     except CredentialsInvalid as error:
         _refuse(request, error)
 
@@ -27,7 +28,8 @@ def verify_channel(request: Request[State]) -> Caller:
 def verify_registration(request: Request[State]) -> Claims:
     """Return the claims of a heartbeat's token. Raises as `Registration.authenticate`, or `TooManyFailures`."""
     try:
-        return request.state["registration"].authenticate(header_of(request.scope, b"authorization"))
+        state: State = request.scope["state"]
+        return state["registration"].authenticate(header_of(request.scope, b"authorization"))
     except CredentialsInvalid as error:
         _refuse(request, error)
 
@@ -43,11 +45,11 @@ def verify_disconnect(request: Request[State], token: str) -> DisconnectOrder:
 
 
 def verify_admin(request: Request[State]) -> None:
-    """Let pass who has the admin token.
+    """Verify the admin token.
 
     Raises:
-        RouteClosed: the operator has set none.
-        CredentialsMissing, CredentialsInvalid, TooManyFailures: none was sent, or another one.
+        RouteClosed: the operator has set no admin token.
+        CredentialsMissing, CredentialsInvalid, TooManyFailures: no token, or another one.
     """
     token = request.state["settings"].admin_token
     if token is None:

@@ -1,7 +1,6 @@
-"""Invalid credentials, by caller: the first few are refused at once, more are told to slow down.
+"""The rate of invalid credentials per caller: above it, the answer is 429.
 
-Only failures are rated. A credential is always verified first, and a valid one passes whatever else comes from its
-address: many callers share one, behind a proxy or NAT.
+Only failures count. A valid credential always passes, because many callers share one address behind a proxy or NAT.
 """
 
 import time
@@ -10,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 MOST_CALLERS: Final = 4_096
-"""Callers remembered; the one that failed longest ago makes room."""
+"""Callers remembered. The oldest failure makes room."""
 
 
 class FailedLogins:
@@ -24,7 +23,7 @@ class FailedLogins:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Allow `burst` failures at once and `per_minute` on average; tell `on_failure` of each."""
+        """Allow `burst` failures at once and `per_minute` on average. `on_failure` is called for each."""
         self._on_failure = on_failure
         self._interval_s = 60 / per_minute
         self._tolerance_s = burst * self._interval_s
@@ -32,7 +31,7 @@ class FailedLogins:
         self._due: OrderedDict[str, float] = OrderedDict()
 
     def note(self, caller: str) -> bool:
-        """Count a failure of `caller`; whether it has come too often."""
+        """Count a failure of `caller`. Returns whether the rate is exceeded."""
         self._on_failure()
         now = self._clock()
         due = max(self._due.get(caller, now), now)

@@ -1,4 +1,4 @@
-"""The document of `GET /v1/health`, computed for all who ask within a second."""
+"""The document of `GET /v1/health`, computed at most once a second."""
 
 import contextlib
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class HealthReport:
 
 
 def health_view(reader: FleetReader, switch: RegistryAvailability) -> FleetView[HealthReport]:
-    """Return what computes `/v1/health`, at most once a second, and at once when the mode changes."""
+    """Return the view for `/v1/health`. It is computed at most once a second, and anew when the mode changes."""
 
     return FleetView(
         partial(known_fleet, reader, switch),

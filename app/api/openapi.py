@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 document (https://spec.openapis.org/oas/v3.1.1), made from the routes and the models.
 
-The router says which routes there are and the errors which problems; what each route means is in
-`app.api.operations`. A route without an entry there is served and not described; a test sees to it that none is.
+The routes come from the router, the problems from the error tree, and the meaning of each route from
+`app.api.operations`. A test ensures that every route has an entry there.
 """
 
 import json
@@ -17,11 +17,12 @@ from starlette.routing import BaseRoute, Route
 
 from app import __version__, errors
 from app.api.operations import OPERATIONS, SECURITY, Operation
-from app.api.schemas import Problem
+from app.api.schemas import Problem, documents
+from app.docstrings import attribute_docstrings
 from app.errors import GatewayError
 
 _ROUTER_CODES: Final = ("not_found", "method_not_allowed", "http_error")
-"""Codes of problems that are not ours: the router's and the HTTP layer's."""
+"""Codes of problems from the router and the HTTP layer."""
 
 
 def openapi_json(routes: Sequence[BaseRoute]) -> bytes:
@@ -56,7 +57,7 @@ def openapi_document(routes: Sequence[BaseRoute]) -> dict[str, Any]:
 
 
 def route_keys(routes: Sequence[BaseRoute]) -> Iterable[tuple[str, str]]:
-    """Return method and path of each route; HEAD goes without saying."""
+    """Return method and path of each route, without HEAD."""
     for route in routes:
         if isinstance(route, Route):
             yield from ((method, route.path) for method in sorted((route.methods or set()) - {"HEAD"}))
@@ -129,7 +130,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
 
 
 def _problem(status: int | None, kinds: Sequence[type[GatewayError]]) -> dict[str, Any]:
-    """Describe a problem response: its possible codes, and `Retry-After` where asking again may help."""
+    """Describe a problem response: its possible codes, and `Retry-After` where a retry may help."""
     codes = ", ".join(f"`{code}`" for code in sorted({kind.code for kind in kinds}))
     title = HTTPStatus(status).phrase if status else "Any other problem"
     answer: dict[str, Any] = {
@@ -152,6 +153,11 @@ def _schemas() -> dict[str, Any]:
     )
     schemas: dict[str, Any] = schema["$defs"]
     schemas["Problem"]["properties"]["code"] = {"type": "string", "enum": error_codes()}
+    for document in documents():
+        described = schemas.get(document.__name__, {}).get("properties", {})
+        for name, text in attribute_docstrings(document).items():
+            if name in described:
+                described[name].setdefault("description", text)
     return schemas
 
 

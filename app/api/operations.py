@@ -1,4 +1,4 @@
-"""What each HTTP route is for: the hand-written half of the OpenAPI document."""
+"""The purpose of each HTTP route: the hand-written part of the OpenAPI document."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -36,7 +36,7 @@ _ORDER: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a status means and the body it comes with: a model's JSON, or text of a media type."""
+    """The meaning of a status, and its body: a model as JSON, or text of a media type."""
 
     meaning: str
     body: type[BaseModel] | None = None
@@ -45,7 +45,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What one route is for."""
+    """The purpose of one route."""
 
     summary: str
     tag: str
@@ -53,9 +53,9 @@ class Operation:
     problems: tuple[type[GatewayError], ...] = ()
     security: str | None = None
     takes: type[BaseModel] | str | None = None
-    """The model of the request body, or what a body of plain text is."""
+    """The model of the request body, or the description of a plain text."""
     query: tuple[tuple[str, str], ...] = ()
-    """Query parameters and what they mean; all optional."""
+    """Query parameters and their meaning; all are optional."""
 
 
 def _ok(model: type[BaseModel]) -> dict[int, Answer]:
@@ -109,6 +109,9 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("POST", "/v1/admin/sfus/resume"): Operation(
         "Take back a drain", "operators", _ok(OrderDone), _ORDER, "adminToken", AddressOrder
+    ),
+    ("POST", "/v1/admin/sfus/reset"): Operation(
+        "End an ejection and forget its failures", "operators", _ok(OrderDone), _ORDER, "adminToken", AddressOrder
     ),
     ("POST", "/v1/admin/sfus/forget"): Operation(
         "Remove every trace of an SFU", "operators", _ok(OrderDone), _ORDER, "adminToken", AddressOrder

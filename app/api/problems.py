@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents: the one place that turns an exception into a response."""
+"""Errors as RFC 9457 problem documents. This module alone turns an exception into a response."""
 
 from http import HTTPStatus
 from typing import Any
@@ -24,7 +24,7 @@ def problem_response(
 
 
 def render_gateway_error(request: Request, error: Exception) -> Response:
-    """Render an error of our own tree."""
+    """Render an error of `app.errors`."""
     if not isinstance(error, GatewayError):
         raise error
     note(request.scope, code=error.code, detail=error.detail)
@@ -32,7 +32,7 @@ def render_gateway_error(request: Request, error: Exception) -> Response:
 
 
 def problem_bytes(error: GatewayError) -> tuple[bytes, bytes]:
-    """Return an answer that ends its connection, as it is sent: its head up to the request's id, and its body."""
+    """Return the bytes of an answer that ends its connection: the head up to the request id, and the body."""
     answer = _problem(error)
     status = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode()
     lines = [status, *(b": ".join(header) for header in answer.raw_headers)]
@@ -52,7 +52,7 @@ def _problem(error: GatewayError) -> Response:
 
 
 def render_http_exception(request: Request, error: Exception) -> Response:
-    """Render what the router raises."""
+    """Render an error of the router."""
     if not isinstance(error, HTTPException):
         raise error
     code = _CODES.get(error.status_code, "http_error")
@@ -63,7 +63,7 @@ def render_http_exception(request: Request, error: Exception) -> Response:
 
 
 def render_disconnect(request: Request, error: Exception) -> Response:
-    """Render a request whose caller went away before it had arrived whole. Nobody reads the answer."""
+    """End a request whose caller left before the whole request had arrived."""
     if not isinstance(error, ClientDisconnect):
         raise error
     note(request.scope, code="disconnected")
@@ -71,7 +71,7 @@ def render_disconnect(request: Request, error: Exception) -> Response:
 
 
 def render_unexpected(request: Request, error: Exception) -> Response:
-    """Render what should not have happened. The log has the traceback, the caller only the fact."""
-    headers = {"X-Request-Id": request_id_of(request.scope)}  # this is outside of what adds it elsewhere
+    """Render an unexpected exception. The traceback goes to the log only."""
+    headers = {"X-Request-Id": request_id_of(request.scope)}  # no middleware runs here to add it
     detail = f"an unexpected error ({type(error).__name__}); see the gateway's log"
     return problem_response(500, GatewayError.code, GatewayError.title, detail, headers)

@@ -1,4 +1,4 @@
-"""What is known of a request from outside its endpoint: its id, its caller, the notes for its log line."""
+"""The context of a request: its id, its caller, and the notes for its log line."""
 
 import ipaddress
 import os
@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from app.settings.trusted_proxies import TrustedProxies
+from app.upstream.addresses import parse_ip, unmapped
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _NOTES: Final = "log_notes"
@@ -21,18 +22,18 @@ def note(scope: Scope, **fields: Any) -> None:
 
 
 def notes_of(scope: Scope) -> Mapping[str, Any]:
-    """Return everything that was noted about the request."""
+    """Return all notes about the request."""
     notes: Mapping[str, Any] = scope.get(_NOTES, {})
     return notes
 
 
 def noted(scope: Scope, name: str) -> Any:
-    """Return what was noted about the request as `name`, or `None`."""
+    """Return the note `name` about the request, or `None`."""
     return scope.get(_NOTES, {}).get(name)
 
 
 def request_id_of(scope: Scope) -> str:
-    """Return the id of the request: the caller's `X-Request-Id` where it is a sane one, else a new one."""
+    """Return the id of the request: the caller's `X-Request-Id` if it is valid, else a new id."""
     if "request_id" not in scope:
         given = header_of(scope, b"x-request-id")
         scope["request_id"] = given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
@@ -49,24 +50,20 @@ def header_of(scope: Scope, name: bytes) -> str:
 
 
 def caller_of(scope: Scope, trusted: TrustedProxies) -> str:
-    """Return what is rated as one caller: an IPv4 address, or the /64 network of an IPv6 address."""
+    """Return the unit of rate limits: an IPv4 address, or the /64 network of an IPv6 address."""
     client = client_of(scope, trusted)
-    try:
-        ip = ipaddress.ip_address(client)
-    except ValueError:
+    ip = parse_ip(client)
+    if ip is None:
         return client
-    if isinstance(ip, ipaddress.IPv4Address):
-        return client
-    if ip.ipv4_mapped is not None:
-        return str(ip.ipv4_mapped)
-    return str(ipaddress.IPv6Address(int(ip) >> 64 << 64))
+    ip = unmapped(ip)
+    return str(ip) if ip.version == 4 else str(ipaddress.IPv6Address(int(ip) >> 64 << 64))
 
 
 def client_of(scope: Scope, trusted: TrustedProxies) -> str:
-    """Return the one true address of whoever sent the request in `scope`."""
-    peer = str(scope["client"][0]) if scope.get("client") else "0.0.0.0"  # noqa: S104 - it has no address
-    peer = peer.partition("%")[0]  # a zone means something on this host only
-    if trusted.trusts_nobody:
+    """Return the address of the caller of the request in `scope`."""
+    peer = str(scope["client"][0]) if scope.get("client") else "0.0.0.0"  # noqa: S104 - a Unix socket has no address
+    peer = peer.partition("%")[0]  # a zone is local to this host
+    if trusted.is_empty:
         return peer
     forwarded_for = ",".join(Headers(scope=scope).getlist("x-forwarded-for"))
     return trusted.client_of(peer, forwarded_for)

@@ -1,4 +1,4 @@
-"""Answers: the documents of `app.api.schemas`, written as they are described."""
+"""Answers from the documents of `app.api.schemas`."""
 
 from starlette.responses import Response
 

@@ -13,17 +13,22 @@ _PACKED: Final = [Middleware(GZipMiddleware, compresslevel=1)]
 
 
 class _GetRoute(Route):
-    """A route that `HEAD` must not reach: it creates something, or its answer has no end."""
+    """A route without `HEAD`: it creates something, or its answer has no end."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any]) -> None:
         super().__init__(path, endpoint, methods=["GET"])
         self.methods = {"GET"}
 
 
-PUBLIC_ROUTES: Final = (
+DIRECT_ROUTES: Final = (
     _GetRoute("/v1/channel", channel.create_channel),
-    _GetRoute("/r/{region}/v1/channel", channel.create_channel),
     Route("/v1/sfu", sfu.take_heartbeat, methods=["POST"]),
+)
+"""Those that are asked for most (`app.api.middleware.direct_routes`)."""
+
+PUBLIC_ROUTES: Final = (
+    *DIRECT_ROUTES,
+    _GetRoute("/r/{region}/v1/channel", channel.create_channel),
     Route("/v1/disconnect", disconnect.disconnect, methods=["POST"]),
     Route("/noop", health.noop, methods=["GET"]),
     Route("/v1/noop", health.sfu_noop, methods=["GET"]),
@@ -38,6 +43,7 @@ ROUTES: Final = (
     Route("/v1/admin/explain", admin.explain, methods=["GET"]),
     Route("/v1/admin/sfus/drain", admin.drain, methods=["POST"]),
     Route("/v1/admin/sfus/resume", admin.resume, methods=["POST"]),
+    Route("/v1/admin/sfus/reset", admin.reset, methods=["POST"]),
     Route("/v1/admin/sfus/forget", admin.forget, methods=["POST"]),
     Route("/v1/health", health.health, methods=["GET"]),
     Route("/v1/diagnosis", health.diagnosis, methods=["GET"]),

@@ -3,6 +3,7 @@
 Names are those on the wire. Endpoints answer with them (`app.api.responses`).
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -26,7 +27,14 @@ Standing = Literal["up", "draining", "down", "misconfigured"]
 class Document(BaseModel):
     """A JSON object. Readers ignore members they do not know; a later version may add some."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)  # a command needs few of them
+
+
+def documents(of: type[Document] = Document) -> Iterator[type[Document]]:
+    """Yield every class of documents."""
+    for each in of.__subclasses__():
+        yield each
+        yield from documents(each)
 
 
 class Channel(Document):

@@ -1,4 +1,4 @@
-"""What endpoints may use: made in the lifespan, typed here."""
+"""The resources that endpoints use. The lifespan makes them."""
 
 from typing import TypedDict
 
@@ -49,6 +49,6 @@ class State(TypedDict):
 
 
 def expire_views(state: State) -> None:
-    """Let the next reader of health, dashboard or gauges see what has just been done through this replica."""
+    """Make the next reading of health, dashboard and gauges include an operator's change through this replica."""
     for view in (state["reader"], state["health"], state["watch"], state["diagnosis"]):
         view.expire()

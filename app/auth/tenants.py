@@ -1,4 +1,4 @@
-"""Who may ask for channels: one Odoo, or several, each with its keys, its region and its limits."""
+"""The tenants that may ask for channels: one Odoo, or several, each with its keys, its region and its limits."""
 
 import base64
 import hashlib
@@ -25,21 +25,21 @@ class Tenant:
     region: str | None = None
     """The region its channels prefer when the request says none."""
     region_allow: tuple[str, ...] | None = None
-    """Regions its channels may be placed in; `None` is all."""
+    """Regions in which its channels may be placed; `None`: all."""
     max_placements: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Caller:
-    """A verified channel request: who asks, for which issuer, with which claims."""
+    """A verified channel request: its tenant, issuer and claims."""
 
     tenant: Tenant
     issuer: str
     """`iss` as the caller wrote it."""
     claims: Claims
-    """The claims as an SFU gets them: `iss` carries the tenant (`issuer_at_sfu`)."""
+    """The claims for the SFU: `iss` carries the tenant (`issuer_at_sfu`)."""
     channel_key_fingerprint: str = ""
-    """Tells databases apart that share an issuer, by the channel key that each has; empty without one."""
+    """Distinguishes databases that share an issuer, by their channel keys; empty without a channel key."""
 
 
 class Tenants:
@@ -69,7 +69,7 @@ class Tenants:
         return cls(tuple(tenants), clock)
 
     def verify(self, token: str) -> Caller:
-        """Return who signed `token` and what for.
+        """Return the caller that signed `token`.
 
         Raises:
             CredentialsInvalid, CredentialsExpired: an unknown key, malformed, or too late.
@@ -82,7 +82,7 @@ class Tenants:
         return Caller(tenant, issuer, shown, _fingerprint(claims.get("key")))
 
     def claims_of(self, token: str) -> tuple[Tenant, Claims]:
-        """Return the claims of a token that has not expired, and whose it is. Raises as `verify` does."""
+        """Return the claims of a token that has not expired, and its tenant. Raises as `verify`."""
         claims, key = read_claims(token, self._by_key)
         check_times(claims, now=self._clock())
         return self._by_key[key], claims
@@ -98,9 +98,9 @@ class Tenants:
 def issuer_at_sfu(tenant: str, issuer: str) -> str:
     """Return the issuer under which an SFU knows a tenant's channel.
 
-    An SFU identifies a channel by the caller's address and the issuer. Two tenants may well have the same address
-    (one proxy, one host) and the same issuer (a copy of a database), and would share a call. So every tenant but
-    the default one gets a namespace. An issuer of the default tenant that begins like a namespace gets one, too:
+    An SFU identifies a channel by the caller's address and the issuer. Two tenants may have the same address (one
+    proxy, one host) and the same issuer (a copy of a database), and would share a call. So every tenant but the
+    default one gets a namespace. An issuer of the default tenant that begins like a namespace gets one too, so that
     no tenant can name another's channel.
     """
     if tenant == DEFAULT_TENANT and not issuer.startswith(_NAMESPACE):
@@ -109,7 +109,7 @@ def issuer_at_sfu(tenant: str, issuer: str) -> str:
 
 
 def _fingerprint(channel_key: object) -> str:
-    """A channel key that comes from a `keySeed` tells no databases apart: it changes with the gateway's key."""
+    """Return the fingerprint. A channel key from a `keySeed` has none, because it changes with the gateway's key."""
     is_text = isinstance(channel_key, str) and channel_key != ""
     return hashlib.sha256(str(channel_key).encode()).hexdigest()[:16] if is_text else ""
 
@@ -117,8 +117,8 @@ def _fingerprint(channel_key: object) -> str:
 def _without_seed(claims: Claims, key: Key) -> Claims:
     """Translate Odoo's `keySeed` into the channel key that the browsers will compute.
 
-    They derive it from the key that Odoo knows, the gateway's; an SFU with a key of its own would derive
-    another one. channel key = base64(HMAC-SHA256(auth key, seed)) (odoo/odoo#287431).
+    Browsers derive it from the key that Odoo knows, the gateway's. An SFU would derive another one from its own
+    key. channel key = base64(HMAC-SHA256(auth key, seed)) (odoo/odoo#287431).
     """
     if "keySeed" not in claims:
         return claims

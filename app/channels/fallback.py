@@ -15,10 +15,16 @@ from typing import Final, Literal
 from app.channels.call_memory import CallMemory, CallName
 from app.channels.placement_table import Entry, PlacementTable
 from app.errors import NoSfuAvailable, Overloaded
-from app.registry.placements import ConfirmedPlacement, ForwardOutcome, Placement, PlacementRequest, Reason
+from app.registry.placements import (
+    ANYWHERE,
+    ConfirmedPlacement,
+    ForwardOutcome,
+    Placement,
+    PlacementRequest,
+    Reason,
+)
 from app.registry.snapshot import Snapshot, SnapshotNode
 
-ANYWHERE: Final = "*"
 _MARK_DOWN_S: Final = 10.0
 _MOST_OFFLINE: Final = 50_000
 _MANY: Final = 200

@@ -13,7 +13,7 @@ Phase = Literal["verify", "select", "forward", "report"]
 class Observer(Protocol):
     """Whoever measures placements."""
 
-    def phase(self, name: Phase) -> AbstractContextManager[None]:
+    def phase(self, name: Phase) -> AbstractContextManager[object]:
         """Return a context that lasts as long as one phase of one request."""
 
     def placed(self, region: str, reason: Reason, attempts: int) -> None:
@@ -29,13 +29,13 @@ class Observer(Protocol):
         """The outcome of an attempt could not be reported, by a defect."""
 
     def hint_ignored(self) -> None:
-        """A request named a place that nobody knows."""
+        """A request named an unknown region or country."""
 
 
 class NullObserver:
     """Nobody measures."""
 
-    def phase(self, _: Phase) -> AbstractContextManager[None]:
+    def phase(self, _: Phase) -> AbstractContextManager[object]:
         """Measure nothing."""
         return nullcontext()
 

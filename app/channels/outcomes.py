@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from app.channels.attempts import Attempt, Attempts
 from app.channels.observer import Observer
 from app.channels.placer import Placer
+from app.channels.request_ids import logged_id
 from app.logs import logger
 from app.registry.placements import ForwardOutcome, Outcome
 
 log = logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcomes:
     """Reports one request's attempts. Every selected SFU has a reservation, so every attempt has a report."""
 
@@ -67,7 +68,9 @@ class Outcomes:
         attempt.is_reported = True
         if attempt.channel is not None:
             self.observer.channel_orphaned(attempt.placement.region)
-            log.warning("channel_orphaned", request_id=self.request_id, sfu=attempt.placement.address)
+            log.warning(
+                "channel_orphaned", request_id=logged_id(self.request_id), sfu=attempt.placement.address
+            )
         outcome = attempt.outcome(is_served=self.attempts.winner is not None)
         await self._report(attempt, outcome, is_final=is_final)
 
@@ -77,7 +80,7 @@ class Outcomes:
         Fails open and counts: the other attempts are still to be reported, and a channel that exists is an answer.
         """
         placement, detail = attempt.placement, str(attempt.error or "")
-        named = {"request_id": self.request_id, "sfu": placement.address}
+        named = {"request_id": logged_id(self.request_id), "sfu": placement.address}
         if outcome in ("failed", "misconfigured"):
             log.warning("sfu_blamed", **named, outcome=outcome, detail=detail)
         report = ForwardOutcome(

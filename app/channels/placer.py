@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from app.channels.fallback import SnapshotPlacer, confirmed_by
+from app.channels.request_ids import logged_id
 from app.crypto.tokens import Key
 from app.errors import NoneSelectable, RegistryUnavailable
 from app.logs import logger
@@ -115,7 +116,9 @@ class Placer:
             try:
                 await self._switch.call(self._tell(report))
             except RegistryUnavailable as error:
-                log.warning("report_lost", sfu=report.address, detail=error.detail)
+                log.warning(
+                    "report_lost", request_id=logged_id(report.id), sfu=report.address, detail=error.detail
+                )
             else:
                 return
         self._local.record_outcome(report)

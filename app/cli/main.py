@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app import __version__
-from app.cli import doctor, keys, sfus, watching, why
+from app.cli import doctor, keys, sfus, support_bundle, watching, why
 from app.cli.exits import Exit, fail, told_in_one_line
 from app.cli.lean_imports import imports_without
-from app.cli.options import Config
+from app.cli.options import Config, examples
 from app.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _root(
     """Options of the command itself."""
 
 
-@cli.command()
+@cli.command(epilog=examples("serve --config gateway.toml"))
 def serve(
     config: Config = None,
     secrets: Annotated[
@@ -79,7 +79,7 @@ def _predecessors_file() -> Path | None:
     return file
 
 
-@cli.command()
+@cli.command(epilog=examples("sweep --config gateway.toml"))
 def sweep(config: Config = None) -> None:
     """Run a sweeper: ends silent SFUs' lives, probes, publishes events. Several may run."""
     import asyncio
@@ -100,7 +100,7 @@ def sweep(config: Config = None) -> None:
     asyncio.run(sweep_until_told(settings))
 
 
-@cli.command()
+@cli.command(epilog=examples("agent --check"))
 def agent(
     check: Annotated[
         bool, typer.Option("--check", help="Check SFU, key, clock, URLs and gateway; register nothing.")
@@ -112,7 +112,9 @@ def agent(
     os.execv(sys.executable, [sys.executable, "-P", "-m", "workers.agent", *arguments])  # noqa: S606 - no shell
 
 
-@cli.command()
+@cli.command(
+    epilog=examples("conformance --gateway http://localhost:8071", "conformance --sfu http://sfu1:8070")
+)
 def conformance(
     gateway: Annotated[str, typer.Option(help="Base URL of a gateway, to play an SFU against.")] = "",
     registration_key: Annotated[
@@ -154,7 +156,7 @@ def _key_option(name: str, text: str) -> "Key":
         fail(f"{name}: {error}", Exit.USAGE)
 
 
-@cli.command()
+@cli.command(epilog=examples("demo", "demo --sfus 14 --trouble"))
 def demo(
     sfus: Annotated[int, typer.Option(min=1, max=1000, help="How many simulated SFUs.")] = 5,
     port: Annotated[
@@ -179,15 +181,16 @@ def demo(
 
 
 cli.add_typer(sfus.group, name="sfu")
-for command in (
-    why.why,
-    watching.explain,
-    watching.events,
-    watching.top,
-    keys.token,
-    keys.keygen,
-    doctor.doctor,
-    keys.healthcheck,
-    keys.openapi,
+for command, shown in (
+    (why.why, ("why", "why --gateway https://gateway.example.com")),
+    (watching.explain, ("explain --region eu-west", "explain --issuer https://odoo.example.com:channel:42")),
+    (watching.events, ("events --since 15m", "events --follow --json")),
+    (watching.top, ("top", "top --interval 5s --most 50")),
+    (keys.token, ("token --life 5m", "token --registration")),
+    (keys.keygen, ("keygen",)),
+    (doctor.doctor, ("doctor --redis redis://localhost:6379", "doctor --json")),
+    (support_bundle.support_bundle, ("support-bundle", "support-bundle --since 6h --output bundle.tar.gz")),
+    (keys.healthcheck, ("healthcheck --url http://localhost:8071",)),
+    (keys.openapi, ("openapi",)),
 ):
-    cli.command()(command)
+    cli.command(epilog=examples(*shown))(command)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import shutil
-import sys
 import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 import typer
 
-from app.cli.exits import Exit, told_in_one_line
-from app.cli.options import AdminToken, AsJson, Config, GatewayUrl, RedisUrl
-from app.cli.sources.source import open_source
+from app.cli.exits import Exit
+from app.cli.options import AsJson, Where, asking
 
 if TYPE_CHECKING:
     from app.api.schemas import Cause, Diagnosis, Trouble
@@ -26,45 +22,37 @@ _INDENT: Final = "  "
 _ASK_A_SOURCE: Final = ("sfu-gateway sfu ", "sfu-gateway explain", "sfu-gateway events")
 
 
-def why(
-    as_json: AsJson = False,
-    redis: RedisUrl = "",
-    gateway: GatewayUrl = "",
-    admin_token: AdminToken = "",
-    config: Config = None,
-) -> None:
+@asking
+def why(where: Where, as_json: AsJson = False) -> None:
     """Show what is wrong, the worst first: since when, who is affected, the cause, the command, the runbook.
 
     Exits with 0 when nothing is wrong, with 10 for warnings and with 11 for errors.
     """
 
-    async def run() -> Diagnosis:
-        async with open_source(redis, gateway, admin_token, config) as source:
-            return await source.diagnosis()
-
-    with told_in_one_line():
-        diagnosis = asyncio.run(run())
+    diagnosis = where.ask(lambda source: source.diagnosis())
     if as_json:
         typer.echo(diagnosis.model_dump_json())
     else:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _UNBOUNDED
-        for line in why_lines(diagnosis, width, _options(redis, gateway)):
+        from app.cli.tables import terminal_width
+
+        for line in why_lines(diagnosis, terminal_width() or _UNBOUNDED, _options(where)):
             typer.echo(line)
-    raise typer.Exit(_exit_code(diagnosis))
+    raise typer.Exit(exit_code(diagnosis))
 
 
-def _exit_code(diagnosis: Diagnosis) -> Exit:
+def exit_code(diagnosis: Diagnosis) -> Exit:
+    """Return how the command ends: by the worst of what is wrong."""
     if diagnosis.ok:
         return Exit.OK
     is_error = any(trouble.severity == "error" for trouble in diagnosis.troubles)
     return Exit.DOCTOR_ERROR if is_error else Exit.DOCTOR_WARNING
 
 
-def _options(redis: str, gateway: str) -> str:
+def _options(where: Where) -> str:
     """Return the option that asks the same source again, unless it has a password."""
-    if gateway:
-        return f" --gateway {gateway}"
-    return f" --redis {redis}" if redis and "@" not in redis else ""
+    if where.gateway:
+        return f" --gateway {where.gateway}"
+    return f" --redis {where.redis}" if where.redis and "@" not in where.redis else ""
 
 
 def why_lines(diagnosis: Diagnosis, width: int, options: str = "") -> Iterator[str]:
@@ -88,9 +76,9 @@ def _block(trouble: Trouble, width: int, options: str) -> Iterator[str]:
     first, *rest = _wrapped(f"{trouble.severity.upper()}: {trouble.what}", width)
     yield typer.style(first, fg=_COLOURS[trouble.severity])
     yield from rest
-    yield from _wrapped(_INDENT + ", ".join(_who(trouble)), width)
+    yield from _wrapped(", ".join(_who(trouble)), width, _INDENT)
     if cause := "; ".join(_why(trouble.cause)):
-        yield from _wrapped(f"{_INDENT}Cause: {cause}", width)
+        yield from _wrapped(f"Cause: {cause}", width, _INDENT)
     asks = trouble.command.startswith(
         (*_ASK_A_SOURCE, "sfu-gateway doctor") if "--redis" in options else _ASK_A_SOURCE
     )
@@ -123,9 +111,14 @@ def _why(cause: Cause) -> Iterator[str]:
         yield cause.likely
 
 
-def _wrapped(text: str, width: int) -> list[str]:
+def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
     return textwrap.wrap(
-        text, width, subsequent_indent=_INDENT * 2, break_long_words=False, break_on_hyphens=False
+        text,
+        width,
+        initial_indent=indent,
+        subsequent_indent=_INDENT * 2,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 

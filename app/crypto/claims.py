@@ -1,4 +1,4 @@
-"""What the claims of a token may hold: the one validator for everything that arrives in a token.
+"""The limits of the claims of a token: the one validator for everything that arrives in a token.
 
 Claims are signed again for the SFU and written to Redis, so each of them must be text that UTF-8 can express, a
 finite number, or a collection of those, nested to a depth that every JSON library reads.
@@ -10,13 +10,14 @@ import re
 from typing import Any, Final, TypeAlias
 
 from app.errors import CredentialsInvalid, IssuerMissing
+from app.json_text import decoder, encoder
 
 Claims: TypeAlias = dict[str, Any]
 
 MAX_DEPTH: Final = 32
 MAX_ISSUER_CHARACTERS: Final = 1024
 MAX_ID_CHARACTERS: Final = 200
-"""For a channel's uuid and for a session's id."""
+"""Maximum length of a channel's uuid and of a session's id."""
 
 MAX_DISCONNECT_CHANNELS: Final = 1_000
 MAX_SAFE_INTEGER: Final = 2**53 - 1
@@ -36,8 +37,8 @@ def _finite(text: str) -> float:
     return value
 
 
-_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
-_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_decode: Final = decoder(json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite))
+_encode: Final = encoder(ensure_ascii=False, allow_nan=False)
 
 
 def decode_claims(payload: bytes) -> Claims:
@@ -47,9 +48,9 @@ def decode_claims(payload: bytes) -> Claims:
         CredentialsInvalid: not a JSON object in UTF-8, or one with a value that cannot be passed on.
     """
     try:
-        claims = _DECODER.decode(payload.decode())
-        if b"\\u" in payload:  # only an escape can spell half a surrogate pair
-            _ENCODER.encode(claims).encode()
+        claims = _decode(payload.decode())
+        if b"\\u" in payload:  # only an escape can produce half a surrogate pair
+            _encode(claims).encode()
     except UnicodeEncodeError:
         raise CredentialsInvalid("the token's claims contain text that UTF-8 cannot express") from None
     except (ValueError, RecursionError):
@@ -63,7 +64,7 @@ def decode_claims(payload: bytes) -> Claims:
 
 def encode_claims(claims: Claims) -> bytes:
     """Return `claims` as the payload of a token. Raises `ValueError` for what `decode_claims` would refuse."""
-    return _ENCODER.encode(claims).encode()
+    return _encode(claims).encode()
 
 
 def issuer_of(claims: Claims) -> str:

@@ -24,7 +24,7 @@ _KEPT_OPEN: Final = 20_000
 
 
 class UnsealError(Exception):
-    """A sealed key that none of our sealing keys opens."""
+    """None of the sealing keys opens a sealed key."""
 
 
 class Sealer:
@@ -55,7 +55,7 @@ class Sealer:
 
     def open(self, address: str, sealed: str) -> Key:
         """Return the key in `sealed`. Raises `UnsealError`."""
-        kept = self._opened.get(address)  # one for each: every heartbeat seals anew
+        kept = self._opened.get(address)  # one per address, because every heartbeat of a new key seals anew
         if kept is None or kept[0] != sealed:
             kept = sealed, self._decrypt(address, sealed)
             if len(self._opened) >= _KEPT_OPEN:

@@ -3,6 +3,7 @@
 Keys travel as base64 text in either alphabet, padded or not; they become `Key` once, at the edge.
 """
 
+import base64
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -43,6 +44,10 @@ class Key:
     def from_base64(cls, text: str) -> "Key":
         """Read base64 `text` (RFC 4648 section 4 or 5), padding and white space ignored. Raises `ValueError`."""
         return cls(decode_base64(text))
+
+    def to_base64(self) -> str:
+        """Return the secret as base64 text, as heartbeats and settings carry it."""
+        return base64.b64encode(self.secret).decode()
 
     @property
     def is_short(self) -> bool:

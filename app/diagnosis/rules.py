@@ -82,7 +82,7 @@ def _of_signs(signs: Signs, facts: Facts) -> Iterator[Trouble]:
             severity="error",
             what="No sweeper runs: silent SFUs are not given up, ejected SFUs are not probed, no event is published.",
             subject=Subject("sweeper"),
-            command="sfu-gateway sweep",
+            command="sfu-gateway doctor",
             since_ms=lag_ms if signs.unpublished_since else None,
             cause=Cause(likely="no sfu-gateway sweep process runs, or none reaches Redis"),
         )
@@ -102,7 +102,7 @@ def _of_signs(signs: Signs, facts: Facts) -> Iterator[Trouble]:
             severity="error",
             what="No replica of the gateway has read the fleet for a minute.",
             subject=Subject("replica"),
-            command="sfu-gateway serve",
+            command="sfu-gateway healthcheck",
             cause=Cause(likely="no replica runs, or none reaches this Redis and namespace"),
         )
     failed_ago = signs.at - signs.rescue_failed_at

@@ -21,14 +21,14 @@ EventType = Literal[
     "address_shared",
     "moving",
 ]
-"""What happens to SFUs; the scripts write them."""
+"""The types of transitions. The scripts write them."""
 
 GAP: Final = "gap"
-"""A viewer's notice that older events are not replayed. It is never in the stream."""
+"""Tells a viewer that older events are not replayed. It is never in the stream."""
 
 
 class Event(TypedDict):
-    """One transition. Delivered at least once: `id` tells a repetition, `generation` a former life."""
+    """One transition, delivered at least once: `id` identifies repetitions, `generation` former registrations."""
 
     id: str
     """The stream id."""
@@ -39,13 +39,13 @@ class Event(TypedDict):
     """The SFU's state from then on; empty where the event changes none."""
     reason: str
     generation: int
-    """Which life of the SFU: it grows with each registration."""
+    """The registration of the SFU. It grows with each new registration."""
     at: int
     """Milliseconds since the epoch, by Redis' clock."""
 
 
 def read_event(stream_id: str, fields: Mapping[str, str]) -> Event:
-    """Return the event that a stream entry holds."""
+    """Return the event in a stream entry."""
     return {
         "id": stream_id,
         "type": cast("EventType", fields["type"]),

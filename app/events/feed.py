@@ -1,8 +1,8 @@
 """Transitions for viewers: one poll of the outbox stream per replica, any number of viewers.
 
-Viewers keep their own place in the stream, so there is no queue that a slow one could fill. The newest events are
-kept here, each encoded once for all viewers; viewers never make this replica read Redis. A viewer that asks for
-older events, or falls behind by more, is told so by an event `gap`.
+Each viewer has its own position in the stream, so there is no queue that a slow viewer could fill. The feed keeps the
+newest events, each encoded once for all viewers. Viewers never make the replica read Redis. A viewer that asks for
+older events, or falls behind by more, gets an event `gap`.
 """
 
 import asyncio
@@ -18,14 +18,15 @@ from app.background import in_background
 from app.errors import RegistryUnavailable
 from app.events.event import GAP, Event, read_event
 from app.registry.registry import Registry
+from app.registry.stream_ids import BEFORE_ALL, parse_stream_id
 
 _POLL_S: Final = 0.25
 _PER_READ: Final = 200
 _LOOK_UP_S: Final = 1.0
-KEEP_ALIVE_S: Final = 15.0
+_KEEP_ALIVE_S: Final = 15.0
 DEFAULT_REPLAY: Final = 1_000
-FRAMES_PER_WRITE: Final = 100
-"""Some 25 KB: replays of many viewers take turns with requests."""
+_FRAMES_PER_WRITE: Final = 100
+"""About 25 KB, so that requests are served between the pieces of a replay."""
 
 _Order: TypeAlias = tuple[int, int]
 
@@ -40,11 +41,24 @@ class Frame:
 
 
 class EventFeed:
-    """The newest events, and a way to wait for more."""
+    """Keeps the newest events, and lets viewers wait for more."""
 
-    def __init__(self, registry: Registry, replay: int = DEFAULT_REPLAY) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        replay: int = DEFAULT_REPLAY,
+        *,
+        frames_per_write: int = _FRAMES_PER_WRITE,
+        poll_s: float = _POLL_S,
+        look_up_s: float = _LOOK_UP_S,
+        keep_alive_s: float = _KEEP_ALIVE_S,
+    ) -> None:
         """Follow the outbox of `registry`; keep the newest `replay` events."""
         self._registry = registry
+        self._frames_per_write = frames_per_write
+        self._poll_s = poll_s
+        self._look_up_s = look_up_s
+        self._keep_alive_s = keep_alive_s
         self._replay = replay
         self._recent: deque[Frame] = deque()
         self._dropped: Frame | None = None  # the newest event that is no longer kept
@@ -54,37 +68,42 @@ class EventFeed:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Follow the outbox in the background for as long as the block runs."""
+        """Find the end of the outbox, then follow it in the background for as long as the block runs.
+
+        Fails open: without Redis the feed finds the end later, and viewers wait for it.
+        """
+        with contextlib.suppress(RegistryUnavailable):
+            await self._poll()
         async with in_background(self._poll_forever()):
             yield
 
     def close(self) -> None:
-        """End all viewers' streams within a second: the replica is going, another one will serve them."""
+        """End all viewers' streams within a second: the replica stops, and another one serves them."""
         self._is_closed = True
 
     async def follow(self, after: str | None) -> AsyncIterator[bytes | None]:
         """Yield the events after the stream id `after` (`None`: from now on) as frames, oldest first.
 
-        A piece has up to `FRAMES_PER_WRITE` frames. `None` is yielded when nothing has happened for a while,
-        so that the connection shows life.
+        A piece has up to `frames_per_write` frames. Every `keep_alive_s` without an event yields `None`, so that
+        the connection does not look dead.
         """
-        last, idle_s = _order(after) if after else None, 0.0
+        last, idle_s = parse_stream_id(after) if after else None, 0.0
         while not self._is_closed:
             newest = self._last_id
-            last = last or (_order(newest) if newest else None)
+            last = last or (parse_stream_id(newest) if newest else None)
             frames = self._after(last) if last else []
             if frames:
                 last, idle_s = frames[-1].order, 0.0
                 yield b"".join(frame.text for frame in frames)
-                await asyncio.sleep(0)  # requests before the next piece
+                await asyncio.sleep(0)  # lets requests run before the next piece
             elif not await self._moves_on(newest):
-                idle_s += _LOOK_UP_S
-            if idle_s >= KEEP_ALIVE_S:
+                idle_s += self._look_up_s
+            if idle_s >= self._keep_alive_s:
                 yield None
                 idle_s = 0.0
 
     def _after(self, last: _Order) -> Sequence[Frame]:
-        """The next frames after `last`; the first is a `gap` where some are no longer kept."""
+        """Return the next frames after `last`. The first is a `gap` when some of them are no longer kept."""
         if not self._recent or self._recent[-1].order <= last:
             return []
         if self._dropped is not None and last < self._dropped.order:
@@ -95,12 +114,12 @@ class EventFeed:
                 break
             missed += 1
         start = len(self._recent) - missed
-        return [self._recent[i] for i in range(start, min(start + FRAMES_PER_WRITE, len(self._recent)))]
+        return [self._recent[i] for i in range(start, min(start + self._frames_per_write, len(self._recent)))]
 
     async def _moves_on(self, newest: str | None) -> bool:
-        """Wait for an event newer than `newest`, at most until it is time to look whether the feed is closed."""
+        """Wait up to `look_up_s` for an event newer than `newest`. Returns whether there is one."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LOOK_UP_S), self._news:
+            async with asyncio.timeout(self._look_up_s), self._news:
                 await self._news.wait_for(lambda: self._last_id != newest)
                 return True
         return False
@@ -109,13 +128,13 @@ class EventFeed:
         while True:
             with contextlib.suppress(RegistryUnavailable):
                 await self._poll()
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(self._poll_s)
 
     async def _poll(self) -> None:
         if self._last_id is None:
             kept = await self._registry.outbox.newest_events(self._replay + 1)
-            await self._move_on([read_event(*entry) for entry in kept], kept[-1][0] if kept else "0-0")
-            return  # viewers take note of where it starts
+            await self._move_on([read_event(*entry) for entry in kept], kept[-1][0] if kept else BEFORE_ALL)
+            return
         while entries := await self._registry.outbox.events_after(self._last_id, _PER_READ):
             await self._move_on([read_event(*entry) for entry in entries], entries[-1][0])
 
@@ -131,11 +150,11 @@ class EventFeed:
 
 def _frame(event: Event) -> Frame:
     text = f"id: {event['id']}\nevent: {event['type']}\ndata: {json.dumps(event)}\n\n"
-    return Frame(_order(event["id"]), event["id"], text.encode())
+    return Frame(parse_stream_id(event["id"]), event["id"], text.encode())
 
 
 def _gap(dropped: Frame, first: Frame) -> Frame:
-    """Tell a viewer that events up to `dropped` are not replayed; `first` is the next one it gets."""
+    """Return the frame that tells a viewer that events up to `dropped` are missing and `first` is next."""
     event: Event = {
         "id": dropped.id,
         "type": GAP,
@@ -147,8 +166,3 @@ def _gap(dropped: Frame, first: Frame) -> Frame:
         "at": dropped.order[0],
     }
     return _frame(event)
-
-
-def _order(stream_id: str) -> _Order:
-    milliseconds, _, sequence = stream_id.partition("-")
-    return int(milliseconds), int(sequence or 0)

@@ -1,4 +1,4 @@
-"""From a request's hints to the groups of regions that a placement tries in order."""
+"""Turns the hints of a request into the groups of regions that a placement tries in order."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -8,17 +8,14 @@ from app.auth.tenants import Tenant
 from app.errors import RegistryUnavailable
 from app.regions.geoip import CountryByIp
 from app.regions.table import Hints, RegionHint, RegionTable, resolve_hint
-
-ANYWHERE = "*"
-"""In a group of regions: the whole fleet."""
-
+from app.registry.placements import ANYWHERE
 
 _NO_HINT: Final = RegionHint()
 
 
 @dataclass(frozen=True, slots=True)
 class RegionChoice:
-    """Where one channel may go: `groups` in order of preference, and what the hints said."""
+    """Where a channel may be placed: `groups` in order of preference, and the hint that they come from."""
 
     groups: tuple[tuple[str, ...], ...]
     hint: RegionHint
@@ -40,13 +37,18 @@ class RegionChooser:
         self._fleet_regions = fleet_regions
         self._has_region = has_region
         self._country_by_ip = country_by_ip
+        self._without_hints: dict[tuple[str, ...] | None, RegionChoice] = {}
 
     async def choose(
         self, tenant: Tenant, client: str, *, region: str | None, country: str | None, path: str | None
     ) -> RegionChoice:
-        """Return where a channel of `tenant`, asked for by `client`, may go."""
+        """Return where a channel of `tenant` for the caller at `client` may be placed."""
         if not (region or country or path or tenant.region or self._country_by_ip):  # as Odoo asks
-            return RegionChoice(self._groups(_NO_HINT, tenant.region_allow), _NO_HINT)
+            allow = tenant.region_allow
+            choice = self._without_hints.get(allow)
+            if choice is None:
+                choice = self._without_hints[allow] = RegionChoice(self._groups(_NO_HINT, allow), _NO_HINT)
+            return choice
         country_of_client = self._country_by_ip.country_of(client) if self._country_by_ip else None
         hints = Hints(region=region, country=country, path=path, tenant=tenant.region, ip=country_of_client)
         fleet = await self._fleet_with(region, path, tenant.region)
@@ -56,7 +58,7 @@ class RegionChooser:
         return RegionChoice(self._groups(hint, tenant.region_allow, fleet), hint)
 
     async def _fleet_with(self, *named: str | None) -> frozenset[str]:
-        """The fleet's regions; one that is named here and new to this replica is looked up."""
+        """Return the regions of the fleet. Named regions that this replica does not know are looked up in Redis."""
         fleet = self._fleet_regions()
         for name in named:
             is_new = name and len(name) <= 64 and name not in fleet and not self._table.knows(name)
@@ -65,7 +67,7 @@ class RegionChooser:
         return fleet
 
     async def _is_in_registry(self, name: str) -> bool:
-        """Fails open: while the store is away, a region this replica has not seen is an unknown one."""
+        """Fails open: while Redis is away, a region that this replica has not seen counts as unknown."""
         try:
             return await self._has_region(name)
         except RegistryUnavailable:
@@ -76,8 +78,8 @@ class RegionChooser:
     ) -> tuple[tuple[str, ...], ...]:
         preferred: Iterable[str] = (hint.region,) if hint.region else ()
         if hint.country is not None:
-            # A country says where people are, and names no region: the nearest region in which an SFU is selectable
-            # is what it means. Those that this replica knows come first, so that most choices are the first group.
+            # A country means the nearest region in which an SFU is selectable. Regions that this replica knows come
+            # first, so that the first group serves most requests.
             order = self._table.fallback_regions(hint)
             preferred = (*filter(fleet.__contains__, order), *order)
         elif self._fallback == "nearest":

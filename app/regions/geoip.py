@@ -1,4 +1,4 @@
-"""The country of an IP address: the weakest hint of a region, asked where the operator mounts a database."""
+"""The country of an IP address, the weakest hint of a region. It needs a database that the operator mounts."""
 
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +11,7 @@ class IpReader(Protocol):
         """Return the record of the network that holds the address, or `None`."""
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
 
 
 class CountryByIp:
@@ -39,8 +39,8 @@ class CountryByIp:
     def country_of(self, address: str) -> str | None:
         """Return the ISO 3166-1 code for the IPv4 or IPv6 `address`; `None` when the file has none.
 
-        Fails open: text that is no address, and a damaged record, have no country. A hint is not worth a
-        failed call.
+        Fails open: text that is no address, and a damaged record, have no country. A wrong hint must not make a
+        call fail.
         """
         try:
             record = self._reader.get(address)
@@ -49,7 +49,7 @@ class CountryByIp:
         return _country_in(record)
 
     def close(self) -> None:
-        """Let the file go; no look-up may follow."""
+        """Close the file. No look-up may follow."""
         self._reader.close()
 
 

@@ -1,9 +1,9 @@
 """Where a channel should be: regions, countries, and the hints of a request that name them.
 
-A region is a name that SFUs register with, such as `eu-west`. Those in `data/regions.csv` have coordinates,
-and the operator may add more; any other name works too, but nothing is near it. Each country (ISO 3166-1
-alpha-2) has one point in `data/countries.csv`: roughly where its people live, which says more about latency
-than the middle of its map does.
+A region is a name that SFUs register with, such as `eu-west`. The regions in `data/regions.csv` have coordinates,
+and the operator may add more. Any other name works too, without distances. Each country (ISO 3166-1 alpha-2) has one
+point in `data/countries.csv`, roughly where its people live, because that predicts latency better than the middle of
+the map.
 
 Region names are compared exactly as registered; country codes in any case.
 """
@@ -41,7 +41,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A region whose place is known. Raises `ValueError` for a name that no hint could ever spell."""
+    """A region with coordinates. Raises `ValueError` for a name that a hint cannot spell."""
 
     name: str
     point: Point
@@ -53,7 +53,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hints:
-    """What a request brings along, unchecked, first in rank first; `None` or empty is no hint.
+    """The unchecked hints of a request, the strongest first. `None` and empty text are no hint.
 
     `region` and `country` are query parameters, `path` is the region of `/r/<region>/...`, `tenant` is the
     region the operator gave the tenant, `ip` is the country of the caller's address.
@@ -68,10 +68,10 @@ class Hints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionHint:
-    """Where one channel should be, and which hint said so; all `None` when no known hint was given.
+    """Where a channel should be, and which hint decided it. All fields are `None` without a known hint.
 
     `country` is the upper-case code when the hint was a country. `ignored` is true when the request itself
-    gave hints (query or path) and none of them was known: worth counting, for somebody has a typo.
+    gave hints (query or path) and none of them was known, as after a typo; a metric counts that.
     """
 
     region: str | None = None
@@ -82,7 +82,7 @@ class RegionHint:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RegionTable:
-    """All regions with coordinates, and every order of distance a request may ask for, computed once.
+    """All regions with coordinates, and every order by distance that a request may need, computed once.
 
     Each order names every region of the table, the nearest first; of regions at one place a region puts
     itself first, and the others go by name.
@@ -94,7 +94,7 @@ class RegionTable:
 
     @classmethod
     def load(cls, extra: Iterable[Region] = ()) -> "RegionTable":
-        """Read the shipped tables and lay the operator's `extra` regions over them, equal names replacing.
+        """Read the shipped tables. The operator's `extra` regions replace those with equal names.
 
         Raises:
             ValueError: a name comes twice in `extra`.
@@ -116,7 +116,7 @@ class RegionTable:
 
     def nearest_to_country(self, code: str) -> tuple[str, ...]:
         """Return all regions by distance from the country with this `code`; empty when there is none."""
-        # Not every letter's upper case is a letter of its own: "ß" becomes "SS", which is South Sudan.
+        # Upper case may change the length: "ß" becomes "SS", the code of South Sudan.
         return self._nearest_to_country.get(code.upper(), ()) if code.isascii() else ()
 
     def region_of_country(self, code: str, fleet: Set[str] = frozenset()) -> str | None:
@@ -133,8 +133,8 @@ class RegionTable:
     def fallback_regions(self, hint: RegionHint) -> tuple[str, ...]:
         """Return the regions to walk for `region_fallback = "nearest"`, nearest to the hinted place first.
 
-        A preference and no limit. SFUs in regions without coordinates have no rank in it: after the last
-        region, or at once when the answer is empty (no hint, or one without coordinates), any SFU will do.
+        The order is a preference, not a limit. SFUs in regions without coordinates have no rank: after the last
+        region, or at once without an order (no hint, or a hint without coordinates), any SFU may be used.
         """
         if hint.country is not None:
             return self.nearest_to_country(hint.country)
@@ -142,7 +142,7 @@ class RegionTable:
 
 
 def resolve_hint(hints: Hints, table: RegionTable, fleet: Set[str] = frozenset()) -> RegionHint:
-    """Return what the first known one of the `hints` says; an unknown one counts as not given.
+    """Return the result of the first known hint. Unknown hints count as not given.
 
     A region is known when it is in the `table` or in the `fleet`: the regions that have SFUs and that this
     request may use. More than 64 characters, or one outside `[A-Za-z0-9._-]`, are never known.
@@ -169,7 +169,7 @@ def resolve_hint(hints: Hints, table: RegionTable, fleet: Set[str] = frozenset()
 def great_circle_km(a: Point, b: Point) -> float:
     """Return the distance from `a` to `b` over a spherical Earth, in km; within 0.6 % of the ellipsoid's.
 
-    The haversine formula, exact for near points too (R. W. Sinnott, "Virtues of the Haversine", Sky and
+    The haversine formula is exact for near points too (R. W. Sinnott, "Virtues of the Haversine", Sky and
     Telescope 68, 1984). Near the antipode rounding may lift the haversine above 1, where it has no meaning.
     """
     latitude_a, latitude_b = math.radians(a.latitude), math.radians(b.latitude)

@@ -36,10 +36,10 @@ from app.upstream.addresses import AddressGuard, parse_address, sfu_address
 from app.upstream.client import Forwarder, ForwardError
 
 _CHECK_TIMEOUT_S: Final = 1.5
-"""Shorter than the agent waits for the gateway, so that it gets the answer."""
+"""Shorter than the agent's timeout, so that the agent gets the answer."""
 
 _MAX_CHECKS: Final = 8
-"""Checks that a replica makes at once: each holds a request for as long as an SFU takes."""
+"""Checks at once on one replica. A check keeps its request open until the SFU has answered."""
 
 Count = Annotated[int, Field(ge=0, le=10**9)]
 Usage = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -51,7 +51,7 @@ class HeartbeatBody(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True, hide_input_in_errors=True)
 
     status: Literal["up", "down", "check"]
-    """`check` registers nothing: the gateway tries the SFU and says what it found."""
+    """`check` registers nothing: the gateway asks the SFU and answers what it found."""
     address: str
     key: str
     region: Annotated[str, Field(pattern=NAME_PATTERN)] = "default"
@@ -70,19 +70,19 @@ class HeartbeatBody(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What an SFU is told."""
+    """The answer to an SFU."""
 
     next_ping_ms: int
     is_draining: bool
     change: Literal["registered", "signed_off"] | None = None
-    """What is new about the SFU's life; nothing is, after an ordinary heartbeat."""
+    """What the heartbeat changed; empty for an ordinary heartbeat."""
     checked: "Checked | None" = None
     """The answer to a check."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What this replica found when it asked the SFU."""
+    """The result of a check by this replica."""
 
     is_reachable: bool
     is_key_accepted: bool | None
@@ -112,7 +112,7 @@ class Registration:
         self._clock = clock
 
     def authenticate(self, authorization: str | None) -> Claims:
-        """Return the claims of the token of a caller that holds a registration key; none where none is asked for.
+        """Return the claims of a token signed with a registration key; no claims with `registration.auth = "none"`.
 
         Raises:
             RouteClosed: the operator has set no registration key.
@@ -139,7 +139,7 @@ class Registration:
 
         Raises:
             CredentialsInvalid: the token is bound to another address.
-            InvalidField: its key or public URL is none; the field is named.
+            InvalidField: its key or public URL is not valid; the field is named.
             AddressNotAllowed, AddressLeased, RateLimited: understood and refused.
             RegistryUnavailable: Redis is away.
         """
@@ -153,7 +153,7 @@ class Registration:
         return await self._switch.call(self._tell_registry(body, key))
 
     async def _check(self, address: str, key: Key) -> Checked:
-        """Ask the SFU at `address` to disconnect nobody: whether it answers, and whether to this key."""
+        """Send the SFU at `address` an empty disconnect: it shows whether the SFU answers and accepts `key`."""
         if self._checks.locked():
             raise RateLimited(f"this replica makes {_MAX_CHECKS} checks at once; send this one again")
         claims = {"sessionIdsByChannel": {}, "exp": int(self._clock()) + SFU_TOKEN_LIFE_SECONDS}
@@ -163,7 +163,7 @@ class Registration:
                     address, token=key.sign(claims), client="192.0.2.1", timeout_s=_CHECK_TIMEOUT_S
                 )
         except ForwardError as error:
-            if error.blame == "never":  # it says nothing of the SFU: fails open
+            if error.blame == "never":  # the fault is the gateway's, so the check fails open
                 return Checked(is_reachable=True, is_key_accepted=None)
             is_refused = error.status in (401, 403, 422)
             return Checked(error.status is not None, False if is_refused else None)
@@ -193,7 +193,7 @@ class Registration:
 
 
 def read_heartbeat(raw: bytes) -> HeartbeatBody:
-    """Return the heartbeat in a request body, its address in the one form that the gateway compares.
+    """Return the heartbeat in a request body, with the canonical form of its address.
 
     Raises:
         MalformedBody: not a JSON object.
@@ -215,7 +215,7 @@ def read_heartbeat(raw: bytes) -> HeartbeatBody:
 
 
 def _check_subject(claims: Claims, address: str) -> None:
-    """A token may be bound to one SFU: its `sub` is then that SFU's address (RFC 7519 section 4.1.2)."""
+    """Refuse a token whose `sub` names another SFU's address (RFC 7519 section 4.1.2)."""
     if "sub" not in claims:
         return
     try:

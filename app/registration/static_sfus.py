@@ -1,7 +1,7 @@
-"""SFUs from the configuration: they send no heartbeats, so each replica sends them on their behalf.
+"""SFUs from the configuration. They send no heartbeats, so each replica registers them instead.
 
-Figures come from the SFU's own `/v1/stats`. One that does not answer stays registered with its last figures:
-the operator said that it is there; failover and the breaker deal with it.
+Figures come from the SFU's own `/v1/stats`. An SFU that does not answer stays registered with its last figures,
+because the operator has configured it: failover and the breaker handle it.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ _STATS_TIMEOUT_S: Final = 2.0
 
 
 def static_reports(sfus: Sequence[StaticSfuSettings], default_max_sessions: int) -> list[SfuReport]:
-    """Return what is known of configured SFUs before any of them was asked."""
+    """Return the reports of configured SFUs that have not been asked yet."""
     return [
         SfuReport(
             address=sfu.address,

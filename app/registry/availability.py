@@ -1,12 +1,11 @@
-"""Whether this replica believes in the registry: one switch for all its requests.
+"""Whether this replica uses the registry: one switch for all its requests.
 
     registry ──a call fails──> away ──Redis answers──> returning ──complete, or later──> registry
        └───data was lost, or most SFUs fell silent at once──^
 
-Away, nobody waits for Redis: channels are placed from the snapshot, heartbeats are refused at once.
-Returning, heartbeats are taken again, so that the registry fills, and the snapshot goes on placing: until
-every SFU of the snapshot is back, or a heartbeat interval has passed, in which each living SFU has had its
-say.
+In the mode `away` no request waits for Redis: the snapshot places channels, and heartbeats are refused at once.
+In the mode `returning` heartbeats are accepted again, so that the registry fills. The snapshot still places channels,
+until every SFU of the snapshot is registered or 1.2 heartbeat intervals have passed.
 """
 
 import asyncio
@@ -32,10 +31,10 @@ Mode = Literal["registry", "away", "returning"]
 _PROBE_PAUSE_S: Final = 0.25
 _READ_PAUSE_S: Final = 1.0
 _PAUSE_PER_READ: Final = 20
-"""Reading a large fleet takes long; it is read less often, so that it never costs more than a twentieth."""
+"""A large fleet takes long to read, so it is read less often: reading takes at most a twentieth of the time."""
 
 _INTERVAL_MARGIN: Final = 1.2
-"""SFUs send with jitter, and a refused one backs off."""
+"""SFUs add jitter to the interval, and back off after a refusal."""
 
 
 class RegistryAvailability:
@@ -53,8 +52,9 @@ class RegistryAvailability:
         on_snapshot: Callable[[], Awaitable[None]] | None = None,
         initial: Snapshot = EMPTY_SNAPSHOT,
     ) -> None:
-        """`on_failure` hears of each call that Redis did not serve, `on_snapshot` of each new snapshot. The
-        `initial` snapshot serves until Redis has been read: the static SFUs.
+        """`on_failure` is called for each call that Redis did not serve, `on_snapshot` for each new snapshot.
+
+        The `initial` snapshot, of static SFUs, serves until Redis has been read.
         """
         self._read = read
         self._grace_s = heartbeat_interval_s * _INTERVAL_MARGIN
@@ -101,9 +101,9 @@ class RegistryAvailability:
             raise
 
     def trip(self, error: RegistryUnavailable, asked_at: float) -> None:
-        """A call made at `asked_at` failed: nobody else has to wait for the same answer.
+        """A call made at `asked_at` failed: change to `away`, so that other requests do not wait for Redis too.
 
-        When Redis has answered somebody since, one reply was lost, and Redis is not away.
+        When Redis has answered another call since, one reply was lost and Redis is not away.
         """
         self.failure = error
         if self._on_failure is not None:
@@ -115,9 +115,9 @@ class RegistryAvailability:
             self._tripped.set()
 
     async def refresh(self) -> None:
-        """Read the fleet once, and change the mode by what was read, or was not.
+        """Read the fleet once, and change the mode by the result.
 
-        Whoever asks while somebody reads is content with a reading that began after they asked.
+        A caller that comes during a reading waits for the next one, which it shares with others that wait.
         """
         begun = self._readings
         async with self._reading:
@@ -129,7 +129,7 @@ class RegistryAvailability:
                 await self._judge(await self._read())
             except RegistryUnavailable as error:
                 self.trip(error, self._read_at)
-            except RedisError:  # a script of ours is at fault: the last snapshot stays, and somebody looks
+            except RedisError:  # a defect of a script: the last snapshot stays
                 log.exception("snapshot_failed")
 
     async def _judge(self, fresh: Snapshot) -> None:
@@ -166,7 +166,7 @@ class RegistryAvailability:
             await self._on_snapshot()
 
     def _doubt(self, fresh: Snapshot) -> str:
-        """Why what was read may not be the whole fleet; empty for no doubt."""
+        """Why `fresh` may not be the whole fleet; empty when it is."""
         if fresh.is_held:
             return "most SFUs went silent at once"
         if self.snapshot.began_at and fresh.began_at != self.snapshot.began_at:
@@ -175,7 +175,7 @@ class RegistryAvailability:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Read once, then keep reading in the background for as long as the block runs."""
+        """Read once, then in the background for as long as the block runs."""
         await self.refresh()
         async with in_background(self._refresh_forever()):
             yield
@@ -184,16 +184,12 @@ class RegistryAvailability:
         while True:
             started, was_away = self.now(), self.mode == "away"
             await self.refresh()
-            pause = self._pause_after(self.now() - started, was_away=was_away)
+            is_away = was_away or self.mode == "away"
+            pause = pause_after(self.now() - started, is_away=is_away, is_settled=self.uses_registry)
             self._tripped.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._tripped.wait()
-
-    def _pause_after(self, took_s: float, *, was_away: bool) -> float:
-        if was_away or self.mode == "away":  # it waited for Redis, which says nothing about the fleet
-            return _PROBE_PAUSE_S
-        return max(_READ_PAUSE_S if self.uses_registry else _PROBE_PAUSE_S, took_s * _PAUSE_PER_READ)
 
     def redis_ms(self) -> int:
         """Return Redis' clock in ms, as it was seen at the last reading; before the first one this host's clock."""
@@ -204,6 +200,16 @@ class RegistryAvailability:
     def now(self) -> float:
         """Return the time by which calls are compared, in seconds."""
         return self._clock()
+
+
+def pause_after(took_s: float, *, is_away: bool, is_settled: bool) -> float:
+    """Return the seconds until the next reading, given that the last one took `took_s`.
+
+    The time of a reading while Redis was away is that of the timeout and says nothing about the size of the fleet.
+    """
+    if is_away:
+        return _PROBE_PAUSE_S
+    return max(_READ_PAUSE_S if is_settled else _PROBE_PAUSE_S, took_s * _PAUSE_PER_READ)
 
 
 def _merged(initial: Snapshot, fresh: Snapshot) -> Snapshot:

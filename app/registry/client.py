@@ -86,10 +86,7 @@ def embedded_client(server: "FakeServer | None" = None) -> RedisClient:
 
 
 async def drop_connections(client: RedisClient) -> None:
-    """Let go of idle connections: behind Sentinel, new ones ask who is primary now.
-
-    An old primary that was cut off goes on answering reads on the connections it has.
-    """
+    """Close the connections in a client's pool that are not in use."""
     if isinstance(client, Redis):
         with suppress(RedisError, OSError):
             await client.connection_pool.disconnect(inuse_connections=False)

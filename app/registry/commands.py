@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from typing import Any, cast
 
+from app.registry.client import drop_connections
 from app.registry.keys import Keys
 from app.registry.policy import Policy
 from app.registry.scripts import Argument, RedisClient, Script, ScriptRunner, registry_errors
@@ -37,14 +38,22 @@ class RegistryCommands:
         """Return the reply of a script whose first argument is the time."""
         return await self.runner.run(script, self._now(), *arguments)
 
-    async def run_batched(self, script: Script, *arguments: Argument) -> Any:
+    async def run_batched(self, script: Script, *arguments: Argument, may_wait: bool = False) -> Any:
         """As `run`, for scripts that requests run many times a second: sent together (`app.registry.pipelining`)."""
-        return await self.runner.run_batched(script, self._now(), *arguments)
+        return await self.runner.run_batched(script, self._now(), *arguments, may_wait=may_wait)
 
     async def send(self, command: str, *arguments: Any, **options: Any) -> Any:
         """Return the reply to a plain command, named as the client's method."""
         async with registry_errors(command, self._timeout_s):
             return await getattr(self._client, command)(*arguments, **options)
+
+    async def drop_connections(self) -> None:
+        """Let go of idle connections: behind Sentinel, new ones ask who is primary now.
+
+        An old primary that was cut off goes on answering on the connections it has.
+        """
+        self.runner.drop_idle()
+        await drop_connections(self._client)
 
     async def fleet_field(self, name: str) -> str | None:
         """Return a field of the hash of the whole fleet."""

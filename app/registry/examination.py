@@ -1,6 +1,6 @@
-"""What `sfu-gateway doctor` looks at: a Redis that serves, keeps data and is swept, and a clock that agrees.
+"""The checks of `sfu-gateway doctor`: Redis serves, keeps its data and is swept, and the clocks agree.
 
-Each check asks for one thing and says what it found; one that must not ask says that and stops nobody.
+Each check asks one question. A check whose command Redis refuses becomes a warning, and the other checks go on.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """The Redis that is examined, and the settings it is examined by."""
+    """The Redis to examine, and the settings."""
 
     client: RedisClient
     registry: Registry
@@ -122,7 +122,7 @@ async def _guarded(check: Check, patient: Patient) -> Finding:
 
 
 async def latency(patient: Patient) -> Finding:
-    """Time round trips, after the one that connects, against what a call may take (`redis.timeout_ms`)."""
+    """Compare the time of round trips, without that of connecting, with the time of a call (`redis.timeout_ms`)."""
     await patient.registry.ping()
     times = []
     for _ in range(_PINGS):
@@ -206,14 +206,14 @@ async def scripts(patient: Patient) -> Finding:
 
 
 async def sweeper(patient: Patient) -> Finding:
-    """Without one nobody goes down, no breaker closes and no event is published."""
+    """Without a sweeper no SFU goes down, no breaker closes and no event is published."""
     if await patient.ask("EXISTS", patient.registry.keys.sweeper):
         return Finding("sweeper", Severity.OK, "one leads")
     return Finding("sweeper", Severity.ERROR, "none leads", "run sfu-gateway sweep, better two")
 
 
 async def orphans(patient: Patient) -> Finding:
-    """Index entries without an SFU: what a sweeper clears away within a second."""
+    """Index entries without an SFU. A sweeper removes them within a second."""
     found = await _orphans(patient)
     if found:
         await asyncio.sleep(1)

@@ -9,10 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from app.registry.placements import PlacementRequest
+from app.registry.placements import ANYWHERE, PlacementRequest
 from app.registry.sfus import SfuStatus
-
-ANYWHERE = "*"
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,10 @@ class Fleet:
         """Remove every trace of an SFU. Raises `UnknownSfu`."""
         _known(address, await self._commands.run(self._scripts.forget, address))
 
+    async def reset(self, address: str) -> None:
+        """End an SFU's ejection and forget its failures. Raises `UnknownSfu`."""
+        _known(address, await self._commands.run(self._scripts.reset, address))
+
     async def sfus(self) -> list[SfuStatus]:
         """Return every SFU, living and lost, by region and address."""
         return in_order([status async for page in self.pages() for status in page])
@@ -74,9 +78,7 @@ class Fleet:
             self._scripts.explain,
             request.tenant,
             utf8(request.issuer),
-            "|".join(map(",".join, request.groups)),
-            " ".join(request.exclude),
-            "*" if request.allow is None else ",".join(request.allow),
+            *request.where,
             self._commands.draw(),
             request.channel_key_fingerprint,
         )
@@ -94,5 +96,5 @@ def _known(address: str, reply: Sequence[Any]) -> None:
         raise UnknownSfu(f"no SFU is known as {address}")
     if reply[0] == "down":
         raise UnknownSfu(
-            f"{address} is not registered now: a drain belongs to a registration and ends with it"
+            f"{address} is not registered now: its drain and its failures ended with its registration"
         )

@@ -1,9 +1,9 @@
-"""One reading of the whole fleet for all who keep something of it: `/v1/health`, the dashboard and its history, the
-fleet's metrics.
+"""One reading of the whole fleet for all its readers: `/v1/health`, the dashboard and its history, the metrics.
 
-Reading costs Redis and this replica work for every SFU, so it happens once for all of them: every ten seconds, and of
-a large fleet more rarely, so that at most a fiftieth of the time goes into it; but once in a minute, the history's
-step. It goes page by page, and nobody holds a large fleet at once, unless somebody looks at the dashboard.
+Reading costs Redis and this replica work for every SFU, so all readers share it. The replica reads every ten seconds.
+It reads a large fleet less often, so that reading takes at most a fiftieth of the time, but at least every 45 s: the
+history has steps of a minute. It reads page by page and keeps the whole fleet in memory only while the dashboard is
+open.
 """
 
 import asyncio
@@ -20,24 +20,24 @@ _PERIOD_S: Final = 10.0
 _LONGEST_PAUSE_S: Final = 45.0
 _PAUSE_PER_READ: Final = 50
 _SHARED_S: Final = 0.9
-"""Viewers ask at most once a second each; those who ask within this time share a reading."""
+"""Each viewer asks at most once a second. Viewers that ask within this time share a reading."""
 
 
 class FleetFollower(Protocol):
-    """Who keeps something of each reading."""
+    """Receives each reading page by page, and keeps what it needs."""
 
     def begin(self) -> None:
-        """A reading begins; the one before it may not have come to its end."""
+        """A reading begins. The reading before may have failed in between."""
 
     def take(self, page: Sequence[SfuStatus], /) -> None:
-        """Some SFUs of this reading, none of them twice."""
+        """Take some SFUs of this reading. No SFU comes twice."""
 
     async def finish(self) -> None:
-        """All SFUs have been there. May raise `RegistryUnavailable`."""
+        """The reading is complete. May raise `RegistryUnavailable`."""
 
 
 class FleetReader:
-    """Reads the fleet for its followers, in the background and when somebody asks."""
+    """Reads the fleet for its followers, in the background and on demand."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class FleetReader:
     async def fleet(self) -> list[SfuStatus]:
         """Return every SFU, living and lost, by region and address. Raises `RegistryUnavailable`.
 
-        Whoever asks while somebody reads, or just after, gets that reading.
+        Callers that come during a reading, or just after it, share it.
         """
         asked_at = self._clock()
         async with self._for_viewers:
@@ -89,7 +89,7 @@ class FleetReader:
             return self._whole
 
     def expire(self) -> None:
-        """Make the next viewer's reading a new one: an operator has just changed something."""
+        """Make the next viewer read anew, after an operator has changed something."""
         self._whole_until = float("-inf")
 
     @asynccontextmanager
@@ -101,15 +101,15 @@ class FleetReader:
     async def _read_forever(self) -> None:
         while True:
             if self._clock() > self._whole_until:
-                self._whole = []  # nobody looks: a large fleet need not stay in memory
+                self._whole = []  # no viewer is left: free the memory of a large fleet
             with suppress(RegistryUnavailable):
-                if self._clock() >= self._due_at:  # who asked meanwhile has put it off
+                if self._clock() >= self._due_at:  # a reading on demand has postponed it
                     await self.read()
             await asyncio.sleep(max(0.0, self._due_at - self._clock()))
 
 
 def pause_after(took_s: float) -> float:
-    """Return for how many seconds nobody reads by himself after a reading that took `took_s`."""
+    """Return the pause in seconds before the next background reading, given that the last one took `took_s`."""
     return max(_PERIOD_S, min(took_s * _PAUSE_PER_READ, _LONGEST_PAUSE_S))
 
 

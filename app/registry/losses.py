@@ -1,10 +1,10 @@
-"""Calls that have lost their SFU, or are to leave it, as the registry takes and gives them."""
+"""The values of calls that have lost their SFU, or that have to leave it."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 Cursor = Literal["outbox_cursor", "rescue_cursor"]
-"""Who has dealt with the events up to it: the relay, or the rescue of calls."""
+"""Which reader has processed the events up to it: the relay, or the rescue of calls."""
 
 RescueResult = Literal["moved", "kept", "p2p", "failed"]
 """What became of a call: Odoo's answer (docs/rescue.md), or `failed` when there was none."""
@@ -51,5 +51,5 @@ class LostCall:
 
     @property
     def tenant(self) -> str:
-        """Return whose call it is."""
+        """Return the tenant of the call."""
         return self.name.partition(":")[0]

@@ -2,6 +2,7 @@
 
 from app.registry.commands import RegistryCommands
 from app.registry.losses import Cursor
+from app.registry.stream_ids import BEFORE_ALL
 
 
 class Outbox:
@@ -13,8 +14,8 @@ class Outbox:
         self._keys = commands.keys
 
     async def cursor(self) -> str:
-        """Return the stream id of the last published event, `0-0` when none was."""
-        return await self._commands.fleet_field("outbox_cursor") or "0-0"
+        """Return the stream id of the last published event, or `BEFORE_ALL`."""
+        return await self._commands.fleet_field("outbox_cursor") or BEFORE_ALL
 
     async def events_after(self, stream_id: str, count: int) -> list[tuple[str, dict[str, str]]]:
         """Return up to `count` events of the outbox after `stream_id`, oldest first."""
@@ -35,6 +36,6 @@ class Outbox:
         return bool(await self._commands.runner.run(self._scripts.commit_cursor, name, stream_id, cursor))
 
     async def last_event_id(self) -> str:
-        """Return the stream id of the newest event, `0-0` when there is none."""
+        """Return the stream id of the newest event, or `BEFORE_ALL`."""
         newest = await self._commands.send("xrevrange", self._keys.events, count=1)
-        return str(newest[0][0]) if newest else "0-0"
+        return str(newest[0][0]) if newest else BEFORE_ALL

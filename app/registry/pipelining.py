@@ -1,26 +1,32 @@
 """Script calls that are made in the same moment go to Redis together, as one pipeline.
 
-A call of its own costs redis-py several times what it costs as one of many. Calls wait for nothing but the end
-of the event loop's turn, or, while as many pipelines are under way as may be, for one of them to end: the
-busier the replica, the more calls share a pipeline.
+A call of its own costs redis-py several times what it costs as one of many. Calls wait for nothing but the end of the
+event loop's iteration, or, while as many pipelines are under way as may be, for one of them to end: the busier the
+replica, the more calls share a pipeline. A call that nobody waits for goes with the next pipeline.
 
-Callers may be cancelled: what they asked runs, and its reply is dropped. Nobody gets another one's reply.
+Connections are redis-py's: it resolves, authenticates, and asks Sentinel. Once open, a connection is a `_Lane`, which
+hands replies to their callers as they arrive: no stream, no task and no timer for each pipeline.
+
+Callers may be cancelled: what they asked runs, and its reply is dropped. No caller gets another one's reply.
 """
 
 import asyncio
-import math
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+import hiredis
+from redis._parsers import BaseParser
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import InvalidResponse, NoScriptError, ReadOnlyError
 
 MOST_UNDER_WAY: Final = 2
 """Pipelines. A second one keeps Redis busy while the first one's replies travel; more would only be smaller."""
+
+MOST_DELAY_S: Final = 0.01
+"""For how long a call that nobody waits for is kept for the next pipeline."""
 
 _STALLED_S: Final = 0.03
 """A pipeline that takes this long waits for a lost packet, and nobody else has to: it does not count any more."""
@@ -28,49 +34,182 @@ _STALLED_S: Final = 0.03
 _MOST_IN_ALL: Final = 16
 """Pipelines under way, stalled or not: when Redis itself hangs, more would not help."""
 
-_TURNS_OF_GRACE: Final = 5
-"""Of the event loop: one reads the socket, the others parse what came."""
+_IDLE_S: Final = 5.0
+"""A connection that was idle for longer may have been dropped by a firewall; redis-py's pool has a fresher one."""
+
+_ITERATIONS_OF_GRACE: Final = 5
+"""Of the event loop. On a replica that is late itself, timers come due together with the replies they wait for.
+Taking that for a silent Redis would give Redis up for being busy."""
+
+_INCOMPLETE: Final = object()
 
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """One script call: as EVALSHA wants it after the hash, and whoever waits for the reply."""
+    """One script call: as it is sent, how it is sent when Redis has forgotten the script, and the reply to come."""
 
-    sha: str
+    packed: bytes
     text: str
     arguments: Sequence[Any]
     reply: asyncio.Future[Any]
     deadline: float
 
 
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """The calls of one pipeline, and how many of them are answered. The first one was made first."""
+
+    calls: Sequence[_Call]
+    started: float
+    answered: int = 0
+    forgotten: list[_Call] = field(default_factory=list)
+    """Redis does not know their scripts any more."""
+    is_repeated: bool = False
+    """Whether it is sent for the second time, on a connection that was made for it."""
+    is_expiring: bool = False
+    lane: "_Lane | None" = None
+
+    @property
+    def deadline(self) -> float:
+        return self.calls[0].deadline
+
+
+class _Lane(asyncio.Protocol):
+    """One open connection, with one pipeline under way at most."""
+
+    def __init__(
+        self,
+        connection: AbstractConnection,
+        on_end: Callable[["_Lane", _Batch], None],
+        on_lost: Callable[["_Lane", Exception], None],
+    ) -> None:
+        """`on_end` hears of each batch whose replies are there, `on_lost` of the end of the connection."""
+        self.connection = connection
+        self.batch: _Batch | None = None
+        self.idle_since = 0.0
+        self._is_lost = False
+        self._on_end = on_end
+        self._on_lost = on_lost
+        writer = connection._writer  # noqa: SLF001 - redis-py offers no other way to the transport
+        if writer is None:
+            raise RedisConnectionError("the connection is closed")
+        self._transport: asyncio.WriteTransport = writer.transport
+        self._streams = self._transport.get_protocol()
+        self._reader = hiredis.Reader(
+            protocolError=InvalidResponse,
+            replyError=BaseParser.parse_error,
+            encoding="utf-8",
+            notEnoughData=_INCOMPLETE,
+        )
+        self._transport.set_protocol(self)
+
+    def send(self, batch: _Batch, commands: Sequence[bytes]) -> None:
+        """Send the commands of `batch`."""
+        self.batch, batch.lane = batch, self
+        self._transport.write(b"".join(commands))
+
+    def close(self) -> None:
+        """Close at once. `on_lost` is told."""
+        self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the owner, and redis-py's streams, whose `disconnect` waits for it."""
+        self._streams.connection_lost(exc)
+        self._lose(exc or RedisConnectionError("Connection closed by server."))
+
+    def _lose(self, error: Exception) -> None:
+        if not self._is_lost:
+            self._is_lost = True
+            self._on_lost(self, error)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand out the replies in `data`, in the order of the calls."""
+        try:
+            self._reader.feed(data)
+            while (reply := self._reader.gets()) is not _INCOMPLETE and not self._is_lost:
+                if not isinstance(reply, hiredis.PushNotification):
+                    self._answer(reply)
+        except InvalidResponse as error:
+            self._lose(error)
+
+    def _answer(self, reply: Any) -> None:
+        batch = self.batch
+        if batch is None:
+            raise InvalidResponse("a reply to nothing")
+        call = batch.calls[batch.answered]
+        batch.answered += 1
+        if not isinstance(reply, Exception):
+            if not call.reply.done():
+                call.reply.set_result(reply)
+        elif isinstance(reply, ReadOnlyError) and not batch.is_repeated:
+            self._lose(reply)  # the server is the primary no more
+            return
+        elif isinstance(reply, NoScriptError):
+            batch.forgotten.append(call)
+        elif not call.reply.done():
+            call.reply.set_exception(reply)
+        if batch.answered == len(batch.calls):
+            self._end(batch)
+
+    def _end(self, batch: _Batch) -> None:
+        if batch.forgotten:
+            batch.calls, batch.answered, batch.forgotten = batch.forgotten, 0, []
+            self.send(batch, [_packed("EVAL", call.text, call.arguments) for call in batch.calls])
+        else:
+            self.batch = None
+            self._on_end(self, batch)
+
+
 class ScriptPipeline:
-    """Sends script calls to one Redis, those of one turn of the event loop together."""
+    """Sends script calls to one Redis, those of one iteration of the event loop together."""
 
     def __init__(self, client: Redis, timeout_s: float) -> None:
-        self._client = client
+        self._pool = client.connection_pool
         self._timeout_s = timeout_s
         self._waiting: list[_Call] = []
         self._is_due = False
-        self._under_way: dict[asyncio.Task[None], float] = {}
+        self._under_way: dict[_Batch, None] = {}
+        self._idle: list[_Lane] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.TimerHandle | None = None
+        self._delay: asyncio.TimerHandle | None = None
+        self._watch: asyncio.TimerHandle | None = None
 
-    async def call(self, sha: str, text: str, arguments: Sequence[Any]) -> Any:
-        """Run the script known by `sha`, or `text` where Redis has forgotten it, and return its reply.
+    def call(
+        self, sha: str, text: str, arguments: Sequence[Any], *, may_wait: bool = False
+    ) -> asyncio.Future[Any]:
+        """Run the script known by `sha`, or `text` where Redis has forgotten it; return its reply to come.
 
-        Raises:
+        With `may_wait` the call is sent with the next pipeline, after `MOST_DELAY_S` at the latest.
+
+        The future raises:
             RedisError, OSError: as a call of its own would; `TimeoutError` when its time is over.
         """
         loop = asyncio.get_running_loop()
-        call = _Call(sha, text, arguments, loop.create_future(), loop.time() + self._timeout_s)
+        packed = _packed("EVALSHA", sha, arguments)
+        call = _Call(packed, text, arguments, loop.create_future(), loop.time() + self._timeout_s)
         self._waiting.append(call)
+        if not may_wait:
+            self._send_soon(loop)
+        elif self._delay is None:
+            self._delay = loop.call_later(MOST_DELAY_S, self._delay_is_over, loop)
+        return call.reply
+
+    def drop_idle(self) -> None:
+        """Close the connections that are not in use: new ones ask Sentinel who is primary now."""
+        lanes, self._idle = self._idle, []
+        for lane in lanes:
+            lane.close()
+
+    def _delay_is_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._delay = None
         self._send_soon(loop)
-        return await call.reply
 
     def _send_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         if not self._waiting or self._is_due or len(self._under_way) >= _MOST_IN_ALL:
             return
         fresh_since = loop.time() - _STALLED_S
-        if sum(started > fresh_since for started in self._under_way.values()) < MOST_UNDER_WAY:
+        if sum(batch.started > fresh_since for batch in self._under_way) < MOST_UNDER_WAY:
             self._is_due = True
             loop.call_soon(self._send, loop)
         elif self._alarm is None:
@@ -82,100 +221,116 @@ class ScriptPipeline:
 
     def _send(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_due = False
+        if self._delay is not None:
+            self._delay.cancel()
+            self._delay = None
         calls = [call for call in self._waiting if not call.reply.done()]  # some were cancelled meanwhile
         self._waiting.clear()
-        if calls:
-            task = loop.create_task(self._run(calls))
-            self._under_way[task] = loop.time()
-            task.add_done_callback(self._ended)
+        if not calls:
+            return
+        now = loop.time()
+        batch = _Batch(calls, now)
+        self._under_way[batch] = None
+        if self._watch is None:
+            self._watch = loop.call_at(batch.deadline, self._look_at_deadlines, loop)
+        while self._idle:
+            lane = self._idle.pop()
+            if lane.idle_since + _IDLE_S >= now:
+                lane.send(batch, [call.packed for call in calls])
+                return
+            lane.close()
+        self._start(loop, self._connect(batch))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._under_way[task]
-        self._send_soon(task.get_loop())
+    def _start(self, loop: asyncio.AbstractEventLoop, work: Any) -> None:
+        task = loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, calls: Sequence[_Call]) -> None:
-        """Answer all of `calls`. The first one was made first: its time is the pipeline's."""
+    async def _connect(self, batch: _Batch) -> None:
+        """Send `batch` on another connection of the pool."""
         try:
-            async with _until(calls[0].deadline):
-                replies = await self._pipeline([("EVALSHA", call.sha, call.arguments) for call in calls])
-                forgotten = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-                if forgotten:
-                    again = [("EVAL", calls[index].text, calls[index].arguments) for index in forgotten]
-                    for index, reply in zip(forgotten, await self._pipeline(again), strict=True):
-                        replies[index] = reply
+            async with asyncio.timeout_at(batch.deadline):
+                lane = _Lane(await self._pool.get_connection(), self._ended, self._lost)  # type: ignore[no-untyped-call]
         except BaseException as error:  # whatever it was, nobody may wait for ever
-            for call in calls:
-                _answer(call, error)
+            self._fail(batch, error)
             if not isinstance(error, Exception):
                 raise
+            return
+        if batch in self._under_way:
+            lane.send(batch, [call.packed for call in batch.calls])
         else:
-            for call, reply in zip(calls, replies, strict=True):
-                _answer(call, reply)
+            lane.close()
 
-    async def _pipeline(self, commands: Sequence[tuple[str, str, Sequence[Any]]]) -> list[Any]:
-        """Send `commands` at once and return a reply, or an error of Redis', for each.
+    def _ended(self, lane: _Lane, batch: _Batch) -> None:
+        """All replies of `batch` are there."""
+        loop = asyncio.get_running_loop()
+        del self._under_way[batch]
+        if len(self._idle) < MOST_UNDER_WAY:
+            lane.idle_since = loop.time()
+            self._idle.append(lane)
+        else:
+            lane.close()
+        self._send_soon(loop)
 
-        redis-py's own pipeline takes twice the CPU: it sets a timeout for each reply, where ours is for all.
-        A connection that turns out to be dead is made anew and asked once more, as with a single call.
-        """
-        pool = self._client.connection_pool
-        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
-        try:
-            packed = connection.pack_commands(
-                [(name, script, 1, *arguments) for name, script, arguments in commands]
-            )
-            try:
-                return await _exchange(connection, packed, len(commands))
-            except RedisConnectionError:
-                await connection.disconnect(nowait=True)
-                return await _exchange(connection, packed, len(commands))
-        except BaseException:  # replies may be on their way: nobody else may read them
-            await connection.disconnect(nowait=True)
-            raise
-        finally:
-            await pool.release(connection)
+    def _lost(self, lane: _Lane, error: Exception) -> None:
+        """A connection is of no use any more. The calls that it leaves unanswered are asked once more."""
+        batch, lane.batch = lane.batch, None
+        if lane in self._idle:
+            self._idle.remove(lane)
+        if batch is not None:
+            self.drop_idle()  # what has happened to one may have happened to all
+            calls = [call for call in batch.calls if not call.reply.done()]
+            if batch.is_repeated or not calls:
+                self._fail(batch, error)
+            else:
+                batch.calls, batch.answered, batch.forgotten = calls, 0, []
+                batch.is_repeated = True
+                self._start(asyncio.get_running_loop(), self._connect(batch))
+        self._start(asyncio.get_running_loop(), self._put_back(lane))
+
+    async def _put_back(self, lane: _Lane) -> None:
+        """Give a connection that is of no use back to the pool, closed."""
+        await lane.connection.disconnect(nowait=True)
+        await self._pool.release(lane.connection)
+
+    def _fail(self, batch: _Batch, error: BaseException) -> None:
+        self._under_way.pop(batch, None)
+        for call in batch.calls:
+            if not call.reply.done():
+                call.reply.set_exception(error)
+        self._send_soon(asyncio.get_running_loop())
+
+    # Deadlines: one timer for all pipelines, which is not moved when they end
+
+    def _look_at_deadlines(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._watch = None
+        now, coming = loop.time(), []
+        for batch in self._under_way:
+            if batch.is_expiring:
+                continue
+            if batch.deadline <= now:
+                batch.is_expiring = True
+                loop.call_soon(self._expire, loop, batch, _ITERATIONS_OF_GRACE)
+            else:
+                coming.append(batch.deadline)
+        if coming:
+            self._watch = loop.call_at(min(coming), self._look_at_deadlines, loop)
+
+    def _expire(self, loop: asyncio.AbstractEventLoop, batch: _Batch, iterations: int) -> None:
+        """End `batch`, but not before what has arrived by now was looked at."""
+        if batch not in self._under_way:
+            return
+        if iterations:
+            loop.call_soon(self._expire, loop, batch, iterations - 1)
+            return
+        batch.is_repeated = True
+        lane, batch.lane = batch.lane, None
+        self._fail(batch, TimeoutError("Redis did not reply in time"))
+        if lane is not None and lane.batch is batch:
+            lane.batch = None
+            lane.close()
 
 
-async def _exchange(connection: AbstractConnection, packed: Sequence[bytes], count: int) -> list[Any]:
-    await connection.send_packed_command(packed)
-    replies: list[Any] = []
-    for _ in range(count):
-        try:
-            replies.append(await connection.read_response(timeout=math.inf))
-        except ResponseError as error:
-            replies.append(error)
-    return replies
-
-
-@asynccontextmanager
-async def _until(deadline: float) -> AsyncIterator[None]:
-    """End the block with `TimeoutError` at `deadline`, but not before what has arrived by then was looked at.
-
-    On a replica that is late itself, timers come due together with the replies they wait for. Taking that
-    for a silent Redis would give Redis up for being busy.
-    """
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(None) as limit:
-        is_over = False
-
-        def expire(turns: int) -> None:
-            if turns:
-                loop.call_soon(expire, turns - 1)
-            elif not is_over:
-                limit.reschedule(loop.time())
-
-        timer = loop.call_at(deadline, expire, _TURNS_OF_GRACE)
-        try:
-            yield
-        finally:
-            is_over = True
-            timer.cancel()
-
-
-def _answer(call: _Call, reply: Any) -> None:
-    if call.reply.done():
-        return
-    if isinstance(reply, BaseException):
-        call.reply.set_exception(reply)
-    else:
-        call.reply.set_result(reply)
+def _packed(command: str, script: str, arguments: Sequence[Any]) -> bytes:
+    packed: bytes = hiredis.pack_command((command, script, 1, *arguments))
+    return packed

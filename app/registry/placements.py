@@ -1,27 +1,33 @@
-"""Placements as the registry takes and gives them."""
+"""The values of placements that go into the registry and come out of it.
 
-from collections.abc import Mapping, Sequence
+Each request makes several of them, so they are not frozen: that would take three times as long.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from app.errors import NoSfuAvailable, Overloaded, TenantLimitReached
 from app.registry.scripts import Argument, utf8
+
+ANYWHERE: Final = "*"
+"""In place of regions: the whole fleet."""
 
 Reason = Literal["sticky", "least-load", "round-robin", "fallback", "last-resort"]
 Outcome = Literal["created", "failed", "misconfigured", "unblamed"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PlacementRequest:
-    """What a placement must know of a channel request."""
+    """The part of a channel request that a placement depends on."""
 
     id: str
     """Unique per request: a script sent twice acts once."""
     issuer: str
     tenant: str = "default"
     attempt: int = 1
-    groups: tuple[tuple[str, ...], ...] = (("*",),)
-    """Groups of regions in order of preference; `*` is the whole fleet."""
+    groups: tuple[tuple[str, ...], ...] = ((ANYWHERE,),)
+    """Groups of regions, or `ANYWHERE`, in order of preference."""
     exclude: tuple[str, ...] = ()
     """Addresses this request has tried."""
     lock_ms: int = 2_500
@@ -35,8 +41,17 @@ class PlacementRequest:
     channel_key_fingerprint: str = ""
     """Tells databases apart that share an issuer; empty when the token has no channel key."""
 
+    @property
+    def where(self) -> tuple[str, str, str]:
+        """The arguments of a script for `groups`, `exclude` and `allow`."""
+        return (
+            "|".join(map(",".join, self.groups)),
+            " ".join(self.exclude),
+            ANYWHERE if self.allow is None else ",".join(self.allow),
+        )
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Placement:
     """An SFU for one attempt of a channel request."""
 
@@ -60,7 +75,7 @@ class Placement:
     """Whether another channel key has the issuer's own name: two databases, which are kept apart. It stays so."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ConfirmedPlacement:
     """A channel that an SFU has created: where a tenant's issuer is."""
 
@@ -90,7 +105,7 @@ class Busy:
     wait_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ForwardOutcome:
     """How forwarding one attempt of a channel request to one SFU ended."""
 
@@ -120,14 +135,14 @@ class ForwardOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ChannelOwner:
-    """Who has a channel: its tenant, its SFU, and the caller's address that the SFU knows it by."""
+    """The owner of a channel: its tenant, its SFU, and the caller's address that the SFU knows the channel by."""
 
     tenant: str
     address: str
     caller: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Confirmed:
     """What the registry made of an outcome or a confirmation."""
 
@@ -183,18 +198,21 @@ def confirmation_arguments(call: ConfirmedPlacement, age_ms: int) -> tuple[Argum
     )
 
 
-def confirmed_placement(fields: Mapping[str, str]) -> ConfirmedPlacement:
-    """Return the placement in an entry of the stream of confirmations."""
+def confirmed_placement(text: str) -> ConfirmedPlacement:
+    """Return the placement in an entry of the stream of confirmations: lua/includes/log_confirmation.lua."""
+    tenant, fingerprint, address, generation, uuid, caller, at, id_, limited, other, issuer = text.split(
+        "\n", 10
+    )
     return ConfirmedPlacement(
-        tenant=fields["tenant"],
-        issuer=fields["issuer"],
-        address=fields["address"],
-        uuid=fields["uuid"],
-        confirmed_at=int(fields["at"]),
-        generation=int(fields["generation"]),
-        caller=fields["caller"],
-        channel_key_fingerprint=fields["fingerprint"],
-        has_other_key=fields["other_key"] == "1",
-        id=fields["id"],
-        is_limited=fields["limited"] == "1",
+        tenant=tenant,
+        issuer=issuer,
+        address=address,
+        uuid=uuid,
+        confirmed_at=int(at),
+        generation=int(generation),
+        caller=caller,
+        channel_key_fingerprint=fingerprint,
+        has_other_key=other == "1",
+        id=id_,
+        is_limited=limited == "1",
     )

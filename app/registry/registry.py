@@ -33,6 +33,7 @@ from app.registry.rescues import Rescues
 from app.registry.schema_version import SchemaRefused
 from app.registry.scripts import RedisClient, utf8
 from app.registry.snapshots import Snapshots
+from app.registry.stream_ids import BEFORE_ALL
 from app.registry.sweeps import Sweeps
 from app.settings.model import Settings
 
@@ -101,18 +102,15 @@ class Registry:
             Overloaded: every SFU that is left is above a load threshold; with the registry's epoch.
             TenantLimitReached: the tenant has all the placements it may have.
         """
-        allow, limit = request.allow, request.max_placements
         arguments = (
             request.id,
             request.attempt,
             request.tenant,
             utf8(request.issuer),
-            "|".join(map(",".join, request.groups)),
-            " ".join(request.exclude),
-            "*" if allow is None else ",".join(allow),
+            *request.where,
             request.lock_ms,
             self._commands.draw(),
-            "" if limit is None else limit,
+            "" if request.max_placements is None else request.max_placements,
             request.caller,
             request.channel_key_fingerprint,
         )
@@ -127,7 +125,10 @@ class Registry:
         return self._sealer.open(placement.address, placement.sealed_key)
 
     async def record_outcome(self, outcome: ForwardOutcome) -> Confirmed:
-        """Record how forwarding one attempt to an SFU ended; a created channel is confirmed by it."""
+        """Record how forwarding one attempt to an SFU ended; a created channel is confirmed by it.
+
+        That of a created channel goes with the next pipeline: its caller has been answered.
+        """
         code, won, tenant, address = await self._commands.run_batched(
             self._scripts.record_outcome,
             outcome.id,
@@ -144,6 +145,7 @@ class Registry:
             outcome.caller,
             int(outcome.is_limited),
             self._commands.draw(),
+            may_wait=outcome.result == "created",
         )
         is_repeated = code == "repeated"
         return Confirmed(outcome.result == "created" and bool(won), _owner(tenant, address), is_repeated)
@@ -185,8 +187,8 @@ class Registry:
             )
         else:
             entries = (await self._commands.send("xrevrange", self.keys.confirmations, count=count))[::-1]
-        position = str(entries[-1][0]) if entries else after or "0-0"
-        return position, [confirmed_placement(fields) for _, fields in entries]
+        position = str(entries[-1][0]) if entries else after or BEFORE_ALL
+        return position, [confirmed_placement(fields["call"]) for _, fields in entries]
 
     async def has_region(self, region: str) -> bool:
         """Whether a living SFU that does not drain is in `region`."""
@@ -196,6 +198,10 @@ class Registry:
                 "exists", keys.load(region), keys.ejected(region), keys.overloaded(region)
             )
         )
+
+    async def drop_connections(self) -> None:
+        """Let go of idle connections."""
+        await self._commands.drop_connections()
 
     async def ping(self) -> None:
         """Return when Redis answers."""
@@ -220,5 +226,7 @@ def _owner(tenant: str, address: str) -> ChannelOwner | None:
 
 def _printable(error: str) -> str:
     """Return an SFU's own error text, cut and made printable for terminals, pages and hashes."""
+    if not error:
+        return ""
     text = error.encode(errors="replace").decode(errors="replace")
     return "".join(letter if letter.isprintable() else " " for letter in text)[:_ERROR_LENGTH].strip()

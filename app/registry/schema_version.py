@@ -1,7 +1,7 @@
-"""Whether this process and the data in Redis go by the same layout (`app.registry.keys.SCHEMA`).
+"""Whether this process and the data in Redis use the same layout (`app.registry.keys.SCHEMA`).
 
-Asked at the start, where a refusal ends the process, and every minute after it: then it is only said, since a
-process that serves is worth more than one that ends for what may come.
+A process checks at the start, where a refusal ends it, and then every minute. A later refusal is only logged: a
+process that serves must not end for data that may cause no trouble.
 """
 
 import asyncio
@@ -76,11 +76,11 @@ class SchemaWatch:
             pause_s = await self._claim_again()
 
     async def _claim_again(self) -> float:
-        """Claim, say once what is new about it, and return the pause until the next time."""
+        """Claim, log a new refusal once, and return the pause until the next claim."""
         try:
             await self._claim()
             self._refused = ""
-        except RegistryUnavailable:  # the store switch and the sweep say so
+        except RegistryUnavailable:  # RegistryAvailability and the sweeper log it
             return self._again_s
         except SchemaRefused as refusal:
             if self._refused != str(refusal):

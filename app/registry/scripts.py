@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeGuard
 
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
@@ -30,7 +30,7 @@ _POLICY_FIELD: Final = re.compile(r"\bpolicy\.([a-z_]+)")
 _UNABLE: Final = ("BUSY", "CLUSTERDOWN", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY")
 
 _SPARE_CONNECTIONS: Final = 8
-"""Of a client's connections: for what is not a script of one runner."""
+"""Connections of a client that stay free for plain commands and other runners."""
 
 RedisClient = Redis | RedisCluster
 Argument = str | bytes | int | float
@@ -53,11 +53,12 @@ def utf8(text: str) -> bytes:
 def load_script(name: str, directory: Path = LUA_DIRECTORY, *, policy: Policy | None = None) -> Script:
     """Read `<directory>/<name>.lua` with each of its includes, and theirs, put in front once.
 
-    What it reads of the `policy` is written into it; without one it runs only if it reads nothing of it.
+    The values of the `policy` that the script reads become constants of its text. A script that reads the policy
+    does not run without one.
 
     Raises:
-        FileNotFoundError: the script, or an include it names, does not exist.
-        AttributeError: it reads a field that a policy does not have.
+        FileNotFoundError: the script, or an include that it names, does not exist.
+        AttributeError: the script reads a field that a policy does not have.
     """
     text = _expand(directory / f"{name}.lua", LUA_DIRECTORY / "includes", set())
     if policy is not None:
@@ -67,7 +68,7 @@ def load_script(name: str, directory: Path = LUA_DIRECTORY, *, policy: Policy | 
 
 
 def _expand(path: Path, includes: Path, seen: set[str]) -> str:
-    """The text of `path`, behind the includes it needs that are not in `seen` yet."""
+    """Return the text of `path` behind its includes that are not in `seen` yet."""
     text = path.read_text(encoding="utf-8")
     before = []
     for name in _INCLUDE.findall(text):
@@ -78,14 +79,14 @@ def _expand(path: Path, includes: Path, seen: set[str]) -> str:
 
 
 class ScriptRunner:
-    """Runs scripts for one namespace. Every call either ran once on Redis or raised."""
+    """Runs scripts for one namespace. A call that returns ran once on Redis; a call that raises may have run."""
 
     def __init__(self, client: RedisClient, prefix: str, timeout_s: float) -> None:
         self._client = client
         self._prefix = prefix
         self._timeout_s = timeout_s
         self._places = _places_of(client)
-        self._pipeline = ScriptPipeline(client, timeout_s) if isinstance(client, Redis) else None
+        self._pipeline = ScriptPipeline(client, timeout_s) if _has_sockets(client) else None
         self.answered_at = 0.0
         """When Redis last answered, in seconds of the monotonic clock."""
 
@@ -94,7 +95,7 @@ class ScriptRunner:
 
         Raises:
             RegistryUnavailable: Redis did not answer in time, or answered that it cannot serve. The script may
-                have run all the same; whoever changes something sends a request id.
+                have run all the same, so scripts that change something take a request id.
         """
         async with registry_errors(script.name, self._timeout_s), self._places:
             try:
@@ -104,23 +105,36 @@ class ScriptRunner:
         self.answered_at = time.monotonic()
         return reply
 
-    async def run_batched(self, script: Script, *arguments: Argument) -> Any:
-        """As `run`, for short scripts of many requests at once: sent with the others' (`app.registry.pipelining`).
+    async def run_batched(self, script: Script, *arguments: Argument, may_wait: bool = False) -> Any:
+        """As `run`, for short scripts of many requests: sent together with other calls (`app.registry.pipelining`).
 
-        A Cluster's client spreads commands over nodes by itself and gets each call on its own.
+        A call that `may_wait` goes with the next pipeline. The client of a Cluster distributes commands over the
+        nodes itself, and the embedded Redis has no connections: they get single calls.
         """
         if self._pipeline is None:
             return await self.run(script, *arguments)
         try:
-            reply = await self._pipeline.call(script.sha, script.text, (self._prefix, *arguments))
+            reply = await self._pipeline.call(
+                script.sha, script.text, (self._prefix, *arguments), may_wait=may_wait
+            )
         except (RedisError, OSError) as error:
             _give_up(script.name, error)
         self.answered_at = time.monotonic()
         return reply
 
+    def drop_idle(self) -> None:
+        """Close the connections of pipelines that are not in use."""
+        if self._pipeline is not None:
+            self._pipeline.drop_idle()
+
+
+def _has_sockets(client: RedisClient) -> TypeGuard[Redis]:
+    """Whether `client` talks to one Redis over connections: no Cluster's, and not the embedded store."""
+    return isinstance(client, Redis) and not type(client).__module__.startswith("fakeredis")
+
 
 def _places_of(client: RedisClient) -> AbstractAsyncContextManager[object]:
-    """Calls at once. Behind Sentinel and in a Cluster, a client without a free connection fails; here one waits."""
+    """Return the limit of calls at once: without a free connection, Sentinel and Cluster clients fail at once."""
     if isinstance(client, RedisCluster):
         most = int(client.nodes_manager.connection_kwargs["max_connections"])
     else:
@@ -133,9 +147,9 @@ def _places_of(client: RedisClient) -> AbstractAsyncContextManager[object]:
 
 @asynccontextmanager
 async def registry_errors(what: str, timeout_s: float) -> AsyncIterator[None]:
-    """Bound everything that a call to Redis may take, and say `RegistryUnavailable` when it cannot be served.
+    """End a call to Redis after `timeout_s`, and raise `RegistryUnavailable` when Redis does not serve it.
 
-    A script that fails by itself is a defect of ours and no reason to give Redis up: that error passes.
+    The error of a script that fails is a defect of the gateway and says nothing about Redis: it passes unchanged.
     """
     try:
         async with asyncio.timeout(timeout_s):
@@ -145,7 +159,7 @@ async def registry_errors(what: str, timeout_s: float) -> AsyncIterator[None]:
 
 
 def is_registry_defect(error: Exception) -> bool:
-    """Return whether `error` came from a script or command that failed, and not from a Redis that is away."""
+    """Return whether `error` came from a script or command that failed, not from a Redis that is away."""
     return isinstance(error, RedisError)
 
 
@@ -156,5 +170,5 @@ def _give_up(what: str, error: Exception) -> NoReturn:
 
 
 def _is_defect(error: ResponseError) -> bool:
-    """Whether a script failed, and not the server under it (read-only, out of memory, no replicas, ...)."""
+    """Whether the script failed, not the server (read-only, out of memory, no replicas, ...)."""
     return type(error) is ResponseError and "script" in str(error) and not str(error).startswith(_UNABLE)

@@ -1,7 +1,7 @@
-"""SFUs as the registry takes and gives them."""
+"""The values of SFUs that go into the registry and come out of it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
 from app.crypto.tokens import Key
@@ -31,7 +31,7 @@ Status = Literal["up", "draining", "failed", "misconfigured", "down"]
 
 @dataclass(frozen=True, slots=True)
 class SfuReport:
-    """What one heartbeat says of an SFU (roadmap, phase 1)."""
+    """One heartbeat (roadmap, phase 1)."""
 
     address: str
     region: str
@@ -46,7 +46,7 @@ class SfuReport:
     public_url: str = ""
     is_draining: bool = False
     is_fresh: bool = True
-    """Whether the figures were measured just now; if not, the last ones stay."""
+    """Whether the figures are new. If not, the registry keeps the former ones."""
     instance: str = ""
     """Random id of the reporting process; another one under the same key is a restart in place."""
 
@@ -58,22 +58,24 @@ class HeartbeatResult:
     is_draining: bool
     generation: int
     is_new: bool
-    """Whether a registration began with it."""
+    """Whether the heartbeat began a registration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What one step of a sweep did."""
+    """The result of one step of a sweep."""
 
     count: int
     has_more: bool
     expiry_suspended_until: int | None = None
-    """Set while most of the fleet is silent: until when nothing expires, in ms of Redis' clock."""
+    """Until when no registration expires, in ms of Redis' clock. Set while most of the fleet is silent."""
+    addresses: tuple[str, ...] = field(default=(), compare=False)
+    """The SFUs whose registrations it ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class SfuStatus:
-    """One SFU, living or lost, as people see it. Times in ms, shares from 0 to 1, no key."""
+    """One SFU, living or lost, for operators. Times in ms, shares from 0 to 1, no key."""
 
     address: str
     region: str
@@ -82,11 +84,10 @@ class SfuStatus:
     generation: int
     heartbeat_age_ms: int
     reason: str = ""
-    """Why it is in its state: of `ejected` and `half-open` failed or misconfigured; of `full` sessions; of
-    `overloaded` cpu, memory or load; of `draining` and `drained` operator or sfu; of `lost` expired or unreachable.
-    """
+    """Why the SFU is in its state. `ejected`, `half-open`: failed or misconfigured; `full`: sessions; `overloaded`:
+    cpu, memory or load; `draining`, `drained`: operator or sfu; `lost`: expired or unreachable."""
     tier: Literal["load", "ejected", "overloaded", ""] = "load"
-    """The indexes that hold it: `load` takes new channels, `ejected` is the last resort."""
+    """The indexes that contain it: `load` takes new channels, `ejected` is the last resort."""
     channels: int = 0
     sessions: int = 0
     max_sessions: int = 0
@@ -110,16 +111,16 @@ class SfuStatus:
     """How often it was ejected for a longer time, of late."""
     ejected_for_ms: int = 0
     errors: int = 0
-    """Attempts since its last success that created no channel, whoever was to blame."""
+    """Attempts without a channel since the last success, also those for which the SFU is not to blame."""
     last_error: str = ""
     last_error_at: int = 0
     is_shared: bool = False
     """Whether two processes report under its address and key in turn."""
     moves: int = -1
-    """Calls that a drain was told to move when it began; -1: none was."""
+    """Calls that the drain had to move when it began; -1: the drain moves no calls."""
     moved: int = 0
     kept: int = 0
-    """Of them: those that Odoo left where they are."""
+    """The part of them that Odoo left in place."""
     move_failed: int = 0
     down_at: int = 0
     down_reason: str = ""
@@ -158,5 +159,5 @@ class SfuStatus:
 
 
 def in_order(sfus: Iterable[SfuStatus]) -> list[SfuStatus]:
-    """Return `sfus` as people list them: by region and address."""
+    """Return `sfus` by region and address."""
     return sorted(sfus, key=lambda sfu: (sfu.region, sfu.address))

@@ -29,6 +29,7 @@ class ShippedScripts:
     reap: Script
     record_outcome: Script
     record_probe: Script
+    reset: Script
     return_ejected: Script
     select: Script
     set_drain: Script

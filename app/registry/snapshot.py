@@ -1,7 +1,7 @@
-"""The living fleet as this replica last saw it: what places channels while Redis is away.
+"""The living fleet as this replica last read it. It places channels while Redis is away.
 
-Read in the background, never on a request's time. It is frozen while the registry is not available: when Redis does
-not answer, and while most SFUs are silent at once.
+The replica reads the snapshot in the background, never during a request. The snapshot does not change while Redis
+does not answer, and while most SFUs are silent at once.
 """
 
 import sys
@@ -13,8 +13,8 @@ from typing import Any, Final, Literal
 from app.registry.sfus import State
 
 Eligibility = Literal["selectable", "sticky-only", "last-resort"]
-"""`sticky-only`: the SFU keeps its calls and takes no others (draining, full, overloaded). `last-resort`: it failed,
-and is asked when no other SFU is left.
+"""`sticky-only`: the SFU keeps its calls and takes no others (draining, full, overloaded). `last-resort`: the SFU is
+ejected, and is asked when no other SFU is left.
 """
 
 _PAGE: Final = 100
@@ -33,19 +33,19 @@ class SnapshotNode:
     public_url: str
     load: float
     sessions: float
-    """Reported sessions and reserved ones."""
+    """Reported and reserved sessions."""
     max_sessions: float
     eligibility: Eligibility = "selectable"
     generation: int = 0
-    """The SFU's registration, another one means that its calls are gone; 0 when it is not known."""
+    """The SFU's registration; 0 when it is unknown. A new generation means that the SFU lost its calls."""
     state: State = "selectable"
     """As the registry derives it."""
 
 
 def node_of(row: Sequence[Any], former: SnapshotNode | None = None) -> SnapshotNode:
-    """Return the SFU that a row of snapshot.lua describes; `former` is the same SFU as it was last seen.
+    """Return the SFU that a row of snapshot.lua describes; `former` is the same SFU in the snapshot before.
 
-    A node that has not changed is `former` itself; one that has shares the texts that are equal.
+    Returns `former` itself when nothing has changed. Else the new node shares equal texts with it, to save memory.
     """
     address, region, sealed_key, public_url, load, sessions, max_sessions, eligibility, generation, state = (
         row
@@ -79,13 +79,13 @@ class Snapshot:
     nodes: tuple[SnapshotNode, ...] = ()
     sessions_per_channel: float = 1.0
     epoch: str = ""
-    """Moves when SFUs come, go or register anew; empty while the registry is."""
+    """Changes when SFUs come, go or register anew. Empty while the registry is empty."""
     began_at: str = ""
-    """When the registry's data began; another time than before means that data was lost."""
+    """When the registry's data began. A change means that Redis lost its data."""
     is_held: bool = False
-    """Whether most of the fleet went silent at once, so that the registry is not to be believed."""
+    """Whether most of the fleet fell silent at once. The replica does not use the registry then."""
     at_ms: int = 0
-    """Redis' clock when the snapshot was read; 0 for one that was not read from Redis."""
+    """The time of the reading by Redis' clock; 0 for a snapshot that does not come from Redis."""
 
     @property
     def addresses(self) -> frozenset[str]:
@@ -104,7 +104,7 @@ def beginning_of(epoch: str) -> str:
 
 
 EMPTY_SNAPSHOT: Final = Snapshot()
-"""What a replica knows that has not read the fleet yet."""
+"""The snapshot of a replica that has not read the fleet yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,21 +117,21 @@ class SnapshotPage:
     sessions_per_channel: float
     at_ms: int
     cursor: str
-    """The address after which the next page begins; empty when this was the last of a pass."""
+    """The address after which the next page begins; empty after the last page of a pass."""
     event_id: str
-    """The newest transition that the page takes into account."""
+    """The newest transition that the page includes."""
     has_more_events: bool
     rows: Sequence[Sequence[Any]]
     absent: Sequence[str]
-    """Addresses that were looked at and have no place in a snapshot: down, or drained."""
+    """Addresses that do not belong into a snapshot: the SFU is down or drained."""
 
 
 class SnapshotReader:
     """Reads the fleet for a snapshot: whole, or what changed.
 
-    The first reading is whole. Later ones read the SFUs that transitions name, so membership is never older than one
-    reading, and a part of the rest, so that figures are never older than a pass of 60 readings. The order is by
-    address: an SFU that is there during a whole pass is never missed, whatever others do.
+    The first reading is whole. Each later reading reads the SFUs that transitions name, so that membership is at most
+    one reading old, and a part of the others, so that figures are at most a pass of 60 readings old. Pages follow
+    the order of addresses, so a pass never misses an SFU that is registered all the time.
     """
 
     def __init__(self, page: Callable[[str, int, str], Awaitable[SnapshotPage]]) -> None:

@@ -24,7 +24,8 @@ class Sweeps:
         code, *rest = await self._commands.run(self._scripts.expire, _BATCH)
         if code == "suspended":
             return Sweep(0, has_more=False, expiry_suspended_until=int(rest[0]))
-        return Sweep(int(rest[0]), bool(rest[1]))
+        has_more, *addresses = rest
+        return Sweep(len(addresses), bool(has_more), addresses=tuple(addresses))
 
     async def reap(self) -> Sweep:
         """End a few attempts that never reported."""

@@ -1,4 +1,4 @@
-"""Why Redis did not serve a call: it is away, or it answers and refuses. One place tells them apart."""
+"""Why Redis did not serve a call: it does not answer, or it answers and refuses."""
 
 import socket
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from app.settings.redis_url import parse_redis_url
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What is wrong with Redis, in words for operators. It never holds a user name, a password or a key."""
+    """What is wrong with Redis, in words for operators, without user name, password or key."""
 
     code: str
     """Stable: Redis' own error code in small letters, or `timeout`, `refused`, `unresolved`, `away`."""
@@ -66,7 +66,7 @@ _UNAUTHENTICATED: Final = ("already authenticated", "Authentication required", "
 
 
 def trouble_of(error: BaseException) -> Trouble:
-    """Return what `error`, or what it was raised from, says about Redis."""
+    """Return what `error`, or its cause, says about Redis."""
     chain = list(_chain(error))
     for each in chain:
         if refusal := _refusal_of(each):
@@ -106,7 +106,7 @@ def _chain(error: BaseException | None) -> "list[BaseException]":
 
 
 def _refusal_of(error: BaseException) -> Trouble | None:
-    """redis-py keeps the code of a reply in the exception's type where it has one, else in front of the text."""
+    """Return the error code of a reply. redis-py turns known codes into types, and leaves others in the text."""
     if not isinstance(error, RedisError):
         return None
     text = str(error)

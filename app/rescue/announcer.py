@@ -1,7 +1,8 @@
-"""Reads the events of SFUs and sees that Odoo is told of their calls.
+"""Reads the events of SFUs and announces their calls to Odoo.
 
-The events are the outbox, and a cursor of its own says up to where all calls were answered or given up. So a sweeper
-that takes over goes on there: every call is told at least once, and a call that was answered is not found again.
+The events are those of the outbox. The rescue cursor is the event up to which all calls were answered or given up. A
+sweeper that takes over starts there: every call is announced at least once, and a call that Odoo has answered is not
+found again.
 """
 
 import asyncio
@@ -24,13 +25,13 @@ log = logger(__name__)
 _EVENTS_PER_READ: Final = 200
 _MOST_JOBS: Final = 200
 _MOST_WAITING: Final = 20_000
-"""Calls in memory from which on no further event is read; one event has 10,000 calls at most."""
+"""No further event is read while more calls are in memory. One event has 10,000 calls at most."""
 
 _ENDS: Final[Mapping[str, Reason]] = {"expired": "down", "signed-off": "down", "unreachable": "unreachable"}
 
 
 def loss_of(stream_id: str, fields: Mapping[str, str]) -> Loss | None:
-    """Return what an event means for the calls of its SFU; `None` when nothing."""
+    """Return the loss that an event means for the calls of its SFU, or `None`."""
     kind, why, address, generation = (
         fields["type"],
         fields["reason"],
@@ -47,7 +48,7 @@ def loss_of(stream_id: str, fields: Mapping[str, str]) -> Loss | None:
 
 
 class Announcer:
-    """The work of one sweeper while it leads."""
+    """The work of one sweeper while it has the lease."""
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class Announcer:
         name: str,
         epoch: Callable[[], float] = time.time,
     ) -> None:
-        """`forwarder` reaches allowed Odoos only; `name` is the sweeper's, which has the lease."""
+        """`forwarder` reaches allowed Odoos only. `name` is that of the sweeper."""
         self._registry = registry
         self._forwarder = forwarder
         self._targets = targets
@@ -73,7 +74,7 @@ class Announcer:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def step(self) -> bool:
-        """Read what has happened, let Odoo be told, move the cursor; whether this sweeper leads still.
+        """Read new events, hand their calls to the queues, move the cursor. Returns whether the lease is still there.
 
         Raises `RegistryUnavailable`.
         """
@@ -94,14 +95,14 @@ class Announcer:
         return await self._commit()
 
     async def stop(self) -> None:
-        """Forget everything; another sweeper goes on from the cursor. A message that is under way is given up."""
+        """Forget everything, and give up the messages under way. Another sweeper goes on from the cursor."""
         await cancel_all(self._tasks.values())
         self._tasks, self._queues = {}, {}
         self._jobs.clear()
         self._position = self._committed = ""
 
     async def _begin(self) -> None:
-        """Start at the cursor; the very first time at what happens from now on."""
+        """Start at the cursor; without a cursor at the newest event."""
         cursor = await self._registry.rescues.cursor()
         self._position, self._committed = cursor or await self._registry.outbox.last_event_id(), cursor or ""
 
@@ -153,7 +154,7 @@ class Announcer:
         return queue
 
     def _collect(self) -> None:
-        """Start the queues that have something to tell and forget those that are through.
+        """Start the queues with waiting calls, and forget the empty ones.
 
         A task that failed by a defect ends the sweeper with its exception.
         """

@@ -17,7 +17,7 @@ _ANSWERS: Final = frozenset(get_args(RescueResult)) - {"failed"}
 
 
 def rescue_token(key: Key, reason: Reason, uuids: Collection[str], *, available: bool, now: float) -> str:
-    """Return the body of a message: a JWT that is good for a minute from `now`, seconds since the epoch."""
+    """Return the body of a message: a JWT that expires a minute after `now`, seconds since the epoch."""
     return key.sign(
         {
             "iss": "sfu-gateway",
@@ -32,10 +32,10 @@ def rescue_token(key: Key, reason: Reason, uuids: Collection[str], *, available:
 
 
 def results_in(body: bytes) -> dict[str, RescueResult]:
-    """Return what Odoo says of each uuid, without what no contract knows.
+    """Return the result per uuid. Unknown results and members are ignored.
 
     Raises:
-        ValueError: it is not the answer of the addon.
+        ValueError: not an answer of the addon.
     """
     try:
         document: Any = json.loads(body)

@@ -1,4 +1,4 @@
-"""One Odoo: its calls wait here and are told one message at a time, so that a dead Odoo delays no other."""
+"""The queue of one Odoo: it gets one message at a time, and a dead Odoo delays no other."""
 
 import asyncio
 from collections import Counter, deque
@@ -46,28 +46,28 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often and how long an Odoo is told."""
+    """How often and how long an Odoo gets messages."""
 
     calls_per_second: float = 50.0
     answer_s: float = 35.0
-    """Odoo works on a message for up to 30 s."""
+    """Odoo needs up to 30 s for a message."""
     retry_for_s: float = 120.0
     first_pause_s: float = 1.0
     longest_pause_s: float = 30.0
     moving_ms: int = 60_000
-    """For so long a drained SFU's call is placed elsewhere: longer than an answer takes."""
+    """How long a call of a drained SFU is placed on other SFUs: longer than an answer takes."""
 
 
 class NotAnswered(Exception):
-    """Odoo is gone or busy; the message says how."""
+    """Odoo is not reachable or busy; the text says how."""
 
 
 class Refused(Exception):
-    """Odoo will not do it, however often it is asked; the message is the status."""
+    """Odoo refuses for good; the text is the status."""
 
 
 class OdooQueue:
-    """The calls that one Odoo has to be told of."""
+    """The calls to announce to one Odoo."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class OdooQueue:
         self._pause_s = pace.first_pause_s
 
     def add(self, batch: Batch) -> None:
-        """Let `batch` wait for its turn; its calls are counted in its job already."""
+        """Append `batch`, whose calls its job counts already."""
         batch.added_at = self._now()
         self._batches.append(batch)
 
@@ -105,7 +105,7 @@ class OdooQueue:
         return sum(len(batch.names) for batch in self._batches)
 
     async def run(self) -> None:
-        """Tell Odoo of all calls that wait, until none does."""
+        """Announce all waiting calls."""
         while self._batches:
             batch = self._batches[0]
             if not self._is_given_up(batch):
@@ -121,14 +121,14 @@ class OdooQueue:
             self._pause_s = min(self._pause_s * 2, self._pace.longest_pause_s)
 
     def _is_given_up(self, batch: Batch) -> bool:
-        """Whether Odoo has had its time: since it was first told of the batch, or since it fell silent."""
+        """Whether the time is over: since the first message about the batch, or since Odoo fell silent."""
         began = [batch.first_told_at] if batch.first_told_at is not None else []
         if self._silent_since is not None:
             began.append(max(self._silent_since, batch.added_at))
         return bool(began) and self._now() - min(began) >= self._pace.retry_for_s
 
     async def _tell(self, batch: Batch) -> None:
-        """Tell Odoo once; what it has not answered stays in `batch.names`."""
+        """Send one message. Calls without an answer stay in `batch.names`."""
         loss = batch.job.loss
         moving_ms = self._pace.moving_ms if loss.lives else 0
         calls = await self._patiently(
@@ -173,7 +173,7 @@ class OdooQueue:
                 )
             except ForwardError as error:
                 raise NotAnswered(str(error)) from None
-            if status != 401:  # else Odoo may have the tenant's next key: rotation
+            if status != 401:  # 401: after a rotation, Odoo may have the tenant's next key
                 return _results(status, body, names)
         raise Refused("answered 401")
 
@@ -195,13 +195,13 @@ class OdooQueue:
         )
 
     def _drop(self, batch: Batch, names: Sequence[str]) -> None:
-        """Count `names` as dealt with."""
+        """Count `names` as processed."""
         gone = set(names)
         batch.names = [name for name in batch.names if name not in gone]
         batch.job.left -= len(gone)
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask the registry until it answers: nothing is told, and nothing is lost, while Redis is away."""
+        """Ask the registry until it answers. While Redis is away the queue stands still and loses nothing."""
         while True:
             try:
                 return await ask()

@@ -1,4 +1,4 @@
-"""The rescue of calls: what the sweeper that leads does beside its sweep."""
+"""The rescue of calls: work of the sweeper that has the lease, beside its sweep."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,12 +22,12 @@ _TICK_S: Final = 0.25
 
 
 class Rescue:
-    """Detects dead SFUs early, and tells Odoo of their calls."""
+    """Detects dead SFUs early, and announces their calls to Odoo."""
 
     def __init__(
         self, registry: Registry, sfus: Forwarder, targets: Targets, pace: Pace, unreachable_after_s: float
     ) -> None:
-        """`sfus` reaches SFUs. Odoos are reached through a client of its own, which `targets` bounds."""
+        """`sfus` reaches SFUs. The client for Odoos is a second one, which reaches the allowed Odoos only."""
         self._registry = registry
         self._sfus = sfus
         self._targets = targets
@@ -36,7 +36,7 @@ class Rescue:
 
     @classmethod
     def from_settings(cls, settings: Settings, registry: Registry, sfus: Forwarder) -> Self | None:
-        """Return the rescue that `settings` ask for; `None` where no Odoo may be told."""
+        """Return the rescue that `settings` describe; `None` without an allowed Odoo."""
         if not settings.has_rescue:
             return None
         rescue = settings.rescue
@@ -47,7 +47,7 @@ class Rescue:
     async def running(
         self, name: str, leads: Callable[[], bool], on_end: Callable[[], object] | None = None
     ) -> AsyncIterator[None]:
-        """Work in the background for as long as the block runs, whenever the sweeper `name` leads."""
+        """Work in the background for as long as the block runs, while the sweeper `name` has the lease."""
         async with Forwarder(self._targets.guard) as odoos:
             announcer = Announcer(self._registry, odoos, self._targets, self._pace, name=name)
             watch = SfuWatch(self._registry, self._sfus, self._unreachable_after_s)
@@ -60,7 +60,7 @@ class Rescue:
 async def while_leading(
     leads: Callable[[], bool], step: Callable[[], Awaitable[Any]], stop: Callable[[], Awaitable[None]]
 ) -> None:
-    """Take `step` again and again; `stop` when another sweeper leads, and in the end. Without Redis, wait for it."""
+    """Repeat `step`. Call `stop` when another sweeper has the lease, and at the end. While Redis is away, wait."""
     is_working = False
     try:
         while True:

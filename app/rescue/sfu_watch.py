@@ -1,4 +1,4 @@
-"""Finds SFUs that are dead before their heartbeats say so: whom something speaks against is asked `/v1/noop`."""
+"""Finds dead SFUs before their heartbeats expire: suspects are asked `/v1/noop`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -29,7 +29,7 @@ class SfuWatch:
         unreachable_after_s: float,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`forwarder` reaches SFUs; one that is silent for `unreachable_after_s` seconds is down."""
+        """`forwarder` reaches SFUs; an SFU that does not answer for `unreachable_after_s` seconds is down."""
         self._registry = registry
         self._forwarder = forwarder
         self._after_s = unreachable_after_s
@@ -37,7 +37,7 @@ class SfuWatch:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def step(self) -> None:
-        """Look for suspects, and ask those that are not being asked. Raises `RegistryUnavailable`."""
+        """Find suspects, and start a probe of each new one. Raises `RegistryUnavailable`."""
         for address, task in tuple(self._tasks.items()):
             if task.done():
                 del self._tasks[address]
@@ -47,7 +47,7 @@ class SfuWatch:
                 self._tasks[suspect.address] = asyncio.create_task(self._ask(suspect))
 
     async def stop(self) -> None:
-        """Ask nobody any more."""
+        """End all probes."""
         await cancel_all(self._tasks.values())
         self._tasks = {}
 
@@ -68,7 +68,7 @@ class SfuWatch:
             await self._sleep(min(_PAUSE_S, self._after_s / 6))
 
     async def _probe(self, address: str) -> Verdict:
-        """Any answer is a sign of life. What is the gateway's own fault speaks against nobody."""
+        """Ask the SFU. Any answer is a sign of life; a fault of the gateway itself proves nothing."""
         try:
             await self._forwarder.request("GET", address, "/v1/noop", self._after_s / 2)
         except ForwardError as error:

@@ -1,4 +1,4 @@
-"""Which Odoo is told of a call, and with which key."""
+"""Which Odoo gets the announcement of a call, and with which key."""
 
 import glob
 import re
@@ -12,11 +12,11 @@ from app.settings.model import DEFAULT_TENANT, Settings
 from app.upstream.addresses import AddressGuard, sfu_address
 
 _ISSUER: Final = re.compile(r"(https?://[^/?#]+):channel:[0-9]+(#[0-9a-f]+)?")
-"""What Odoo writes as `iss`, and what the registry adds where two channel keys share an issuer."""
+"""The `iss` of Odoo, and the suffix of the registry where two channel keys share an issuer."""
 
 
 class NotTold(Exception):
-    """No Odoo may be told of a call; the message says why and names neither the call nor a key."""
+    """No Odoo may get the call. The text says why, and names neither the call nor a key."""
 
 
 class Targets:
@@ -43,7 +43,7 @@ class Targets:
         return cls(guard, keys, fixed)
 
     def keys_of(self, tenant: str) -> tuple[Key, ...]:
-        """Return the keys of a tenant, the one to sign with first; none for a tenant that is gone."""
+        """Return the keys of a tenant, the signing key first; empty for a tenant that is gone."""
         return self._keys.get(tenant, ())
 
     def base_url_of(self, call: LostCall) -> str:

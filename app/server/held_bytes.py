@@ -2,19 +2,19 @@
 
 A request that has not arrived whole, bytes behind a request that is being answered, and an answer that its caller
 does not read all wait in memory for a peer that may never act. Each connection has limits of its own; this table
-bounds their sum. Over the limit, the connection that has waited longest is closed. A caller that behaves is never
-among the oldest: its request arrives, and its answer leaves, within milliseconds.
+bounds their sum. Over the limit, the connection that has waited longest is closed. A well-behaved
+caller is never among the oldest: its request arrives, and its answer leaves, within milliseconds.
 """
 
 from collections.abc import Callable, Hashable
 from typing import Final
 
 MAX_HELD_BYTES: Final = 8 * 1024 * 1024
-"""Of one replica. 4,000 requests of 2 KiB may be half way in at once."""
+"""Limit of one replica: enough for 4,000 incomplete requests of 2 KiB at once."""
 
 
 class HeldBytes:
-    """How many bytes each connection holds, the longest waiting first."""
+    """Bytes per connection, the longest waiting connection first."""
 
     def __init__(self, limit: int = MAX_HELD_BYTES) -> None:
         self._limit = limit
@@ -27,7 +27,7 @@ class HeldBytes:
         return self._total
 
     def hold(self, owner: Hashable, size: int, evict: Callable[[], None]) -> None:
-        """Set what `owner` holds to `size` bytes; its place in the order is that of its first call.
+        """Set the bytes of `owner` to `size`. The order is that of the first calls.
 
         While the sum is over the limit, the `evict` of the connection that has waited longest is called.
         """
@@ -41,6 +41,6 @@ class HeldBytes:
             evict_oldest()
 
     def release(self, owner: Hashable) -> None:
-        """Forget `owner`: it waits for nothing, or is closed."""
+        """Forget `owner`, which waits for nothing any more, or is closed."""
         size, _ = self._held.pop(owner, (0, None))
         self._total -= size

@@ -1,7 +1,7 @@
 """HTTP/1.1 for a port that faces strangers: uvicorn's protocol with limits on how requests arrive and answers leave.
 
 uvicorn starts the application at the end of a head, parses requests ahead of the one that runs, waits for ever for
-slow callers, and takes heads and bodies of any length. Here
+slow callers, and takes heads and bodies of any length. This protocol has other rules:
 
 * the application starts when the whole request is there, within `RECEIVE_SECONDS` and the limits below;
 * one request of a connection runs at a time. What comes behind it waits unparsed, at most `MAX_AHEAD_BYTES`, and
@@ -25,7 +25,7 @@ from starlette.types import Scope
 from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from app.api.middleware.body_limit import MAX_BODY_BYTES
@@ -35,13 +35,13 @@ from app.errors import BadRequest, BodyTooLarge, GatewayError, HeadTooLarge, Req
 from app.server.held_bytes import HeldBytes
 
 RECEIVE_SECONDS: Final = 5.0
-"""From the connection, or the first byte of a further request, to the last byte of the request."""
+"""Time from the connection, or from the first byte of a further request, to the last byte of the request."""
 
 WRITE_SECONDS: Final = 10.0
-"""For an answer, or the part of it that fills the transport's buffer, to be read by the caller."""
+"""Time in which the caller has to read an answer, or the part of it that fills the transport's buffer."""
 
 LINGER_SECONDS: Final = 1.0
-"""After an error, for the caller to read it: closing with unread bytes would reset the connection before that."""
+"""Time in which the caller has to read an error: closing with unread bytes would reset the connection before."""
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 """Request line and headers. Odoo's are under 2 KiB; tokens may have 8."""
@@ -65,14 +65,15 @@ MAX_UNSENT_BYTES: Final = 16 * 1024
 _END: Final = b"\r\n\r\n"
 _UNTIL_EMPTY_LINE: Final = -1
 _OBJECT_BYTES: Final = 200
-"""What Python needs for a header beside its bytes."""
+"""Memory that Python needs for a header beside its bytes."""
 
 _HOST: Final = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]*)?")
 _VERSIONS: Final = ("1.1", "1.0")
+_NOT_PLAIN: Final = frozenset({b"connection", b"transfer-encoding"})
 
 
 class _Unacceptable(Exception):
-    """Leaves the parser with the problem that the caller is told."""
+    """Ends the parser's work, with the problem to answer."""
 
     def __init__(self, problem: GatewayError) -> None:
         super().__init__(problem.detail)
@@ -80,7 +81,7 @@ class _Unacceptable(Exception):
 
 
 class _ReadControl(FlowControl):
-    """uvicorn's flow control; while bytes wait behind a request, nobody else makes it read on."""
+    """uvicorn's flow control. While bytes wait behind a request, only this protocol resumes reading."""
 
     is_held = False
 
@@ -89,8 +90,58 @@ class _ReadControl(FlowControl):
             super().resume_reading()
 
 
+class _Cycle(RequestResponseCycle):
+    """A request and its answer; an answer of known length leaves with its head, in one write.
+
+    uvicorn writes head and body apart: two system calls, and two packets for the caller to read.
+    """
+
+    _head = b""
+
+    async def send(self, message: Any) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            body = message.get("body", b"")
+            if len(body) == self.expected_content_length and not message.get("more_body") and self._may_write:
+                self.transport.write(head + body)
+                self.response_complete = True
+                self.message_event.set()
+                if not self.keep_alive:
+                    self.transport.close()
+                self.on_response()
+                return
+            self.transport.write(head)
+        elif message["type"] == "http.response.start" and not self.response_started and self._may_write:
+            self._head = self._head_of(message)
+            if self._head:
+                self.response_started, self.chunked_encoding = True, False
+                self.waiting_for_100_continue = False
+                return
+        await super().send(message)
+
+    @property
+    def _may_write(self) -> bool:
+        return not self.flow.write_paused and not self.disconnected
+
+    def _head_of(self, message: Any) -> bytes:
+        """Return the head of an answer of known length; of any other one nothing, uvicorn writes it."""
+        length = None
+        content = [STATUS_LINE[message["status"]]]
+        for name, value in (*self.default_headers, *message["headers"]):
+            if name == b"content-length":
+                length = value
+            elif name in _NOT_PLAIN or b"\r" in value or b"\n" in value:
+                return b""
+            content += (name, b": ", value, b"\r\n")
+        if length is None or self.scope["method"] == "HEAD":
+            return b""
+        self.expected_content_length = int(length)
+        content.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
+        return b"".join(content)
+
+
 class GuardedState(ServerState):
-    """What the connections of one server share."""
+    """The state that the connections of one server share."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,19 +153,19 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     flow: _ReadControl
     _ahead = b""
-    """What came behind the request that runs."""
+    """Bytes behind the request that runs."""
     _is_busy = False
-    """Whether a request has arrived whole and its answer is not out."""
+    """Whether a request has arrived whole and its answer is not complete."""
     _is_over = False
-    """Whether the connection only waits for its last answer to be read. What comes is thrown away."""
+    """Whether the connection waits for its last answer to be read. Further bytes are dropped."""
     _left = _UNTIL_EMPTY_LINE
-    """How many bytes of the body are to come."""
+    """Bytes of the body that have not arrived yet."""
     _is_in_head = True
     _is_within = False
-    """Whether a message has begun and not ended."""
+    """Whether a message has begun and not ended yet."""
     _head_bytes = 0
     _received_bytes = 0
-    """Of the message that has begun."""
+    """Bytes of the present message."""
     _has_line = False
     """Whether the request line is complete; kept only for heads that come in pieces."""
     _seam = b""
@@ -143,7 +194,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     @property
     def is_ending(self) -> bool:
-        """Whether what comes is thrown away."""
+        """Whether further bytes are dropped."""
         return self._is_over
 
     # The connection
@@ -202,7 +253,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _go_on(self) -> None:
-        """Take up what came behind the request that was just answered."""
+        """Process the bytes behind the request that was just answered."""
         ahead, self._ahead = self._ahead, b""
         if self._is_over or self.transport.is_closing():
             return
@@ -236,7 +287,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self._note_incomplete(data)
 
     def _end_of_part(self, data: bytes, start: int) -> int:
-        """Where the parser has to stop, so that it does not see what may be another request."""
+        """Return where the parser has to stop, so that it does not see the bytes of another request."""
         if self._left > 0:
             return min(len(data), start + self._left)
         if self._seam:
@@ -247,7 +298,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         return len(data) if found < 0 else found + 4
 
     def _parse(self, part: bytes) -> bool:
-        """Give `part` to the parser; whether the connection goes on."""
+        """Give `part` to the parser. Returns whether the connection goes on."""
         self._received_bytes += len(part)
         if self._is_in_head:
             self._head_bytes += len(part)
@@ -272,7 +323,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         return True
 
     def _note_incomplete(self, data: bytes) -> None:
-        """A part of a request is here; the rest has to come in time."""
+        """A part of a request is here. The rest has to arrive in time."""
         if self._receive_timer is None:
             self._start_receive_timer()
         if self._left == _UNTIL_EMPTY_LINE:
@@ -297,6 +348,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._read_head()
         super().on_headers_complete()
+        self.cycle.__class__ = _Cycle  # uvicorn has no place to name another class
         if self.expect_100_continue and self._left:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self.cycle.waiting_for_100_continue = False
@@ -320,11 +372,9 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             super()._start_asgi_task(self.cycle, app)
 
     def _received(self) -> None:
-        """The request is here, whole, or is not waited for any longer."""
+        """The request has arrived whole, or the connection does not wait for it any longer."""
         if len(self.headers or ()) > self._header_count:
-            del self.headers[
-                self._header_count :
-            ]  # trailers are no headers: nobody in front has looked at them
+            del self.headers[self._header_count :]  # trailers are dropped: no proxy has checked them
         if self._receive_timer is not None:
             self._receive_timer.cancel()
             self._receive_timer = None
@@ -359,14 +409,14 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self._left = self._body_length(length, coding, version)
 
     def _body_length(self, length: bytes | None, coding: bytes | None, version: str) -> int:
-        """How many bytes the body has; `_UNTIL_EMPTY_LINE` when it is chunked."""
+        """Return how many bytes the body has; `_UNTIL_EMPTY_LINE` when it is chunked."""
         if coding is not None:
             if coding.lower() != b"chunked":
                 raise _Unacceptable(BadRequest("the only Transfer-Encoding taken is chunked"))
             if length is not None or version == "1.0" or self.parser.should_upgrade():
                 raise _Unacceptable(BadRequest("Transfer-Encoding does not go with this request"))
             return _UNTIL_EMPTY_LINE
-        size = int(length or 0)  # digits only, and one header only: the parser has seen to that
+        size = int(length or 0)  # the parser ensures digits only, and one header only
         if size > MAX_BODY_BYTES:
             raise _Unacceptable(_body_too_large())
         if size and self.parser.should_upgrade():
@@ -390,7 +440,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self._write_timer = self.loop.call_later(WRITE_SECONDS, self.transport.abort)
 
     def _account(self) -> None:
-        """Tell the replica what this connection holds now."""
+        """Update the bytes of this connection in the replica's table."""
         size = len(self._ahead) + self._received_bytes
         if self._received_bytes:
             size += _OBJECT_BYTES * len(self.headers or ())
@@ -428,7 +478,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
 
 def _problem_of(error: httptools.HttpParserError) -> GatewayError:
-    """What the caller is told: our own verdict, or that of the parser."""
+    """Return the problem to answer: of this protocol, or of the parser."""
     cause = error.__context__
     if isinstance(cause, _Unacceptable):
         return cause.problem

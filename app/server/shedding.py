@@ -1,7 +1,7 @@
-"""Refusing in the server what a full replica would refuse anyway, at a fraction of the cost.
+"""Refuses in the server the requests that a full replica would refuse anyway, at a fraction of the cost.
 
-Under overload most requests are refused, so what a refusal costs decides how much is left for the others.
-Here it is one write: no application, no task, no log line of its own.
+Under overload most requests are refused, so the cost of a refusal decides how many others a replica can serve. A
+refusal here is one write, without application, task or log line.
 """
 
 from typing import Final, cast
@@ -19,7 +19,7 @@ _METHODS: Final = frozenset({b"GET", b"POST"})
 
 
 class SheddingHttpProtocol(GuardedHttpProtocol):
-    """Asks the application's budgets (`budgets` in the lifespan's state) before it starts a request."""
+    """Asks the application's budgets (`budgets` in the lifespan's state) before a request starts."""
 
     _is_refusing = False
 
@@ -43,22 +43,26 @@ class SheddingHttpProtocol(GuardedHttpProtocol):
             super().on_message_complete()
 
     def _must_refuse(self) -> bool:
-        """Whether this is work for which there is no room. What is not plain is left to the application."""
+        """Whether the budget of this request is full. Unclear cases are left to the application."""
         budgets = cast("Budgets | None", self.app_state.get("budgets"))
         if budgets is None or self.expect_100_continue or self.parser.get_method() not in _METHODS:
             return False
-        path = unquote(self.url.partition(b"?")[0].decode("latin-1"))
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        if "%" in path:
+            path = unquote(path)
         budget = budgets.of_work(path)
         if budget is None or budget.announce():
             return False
         if budget.is_full:
             return True
-        # There is room, and more requests on their way in than it takes: strangers' make none for others'.
+        # More requests are on their way in than there is room for. Those without a credential do not count.
         return not (is_credible(self.app_state, path, self.headers) and budget.announce_credible())
 
     def _refuse(self) -> None:
-        """Answer, and close: what would come next on an open connection would have to be refused as well, while
-        new connections wait in the kernel's queue at no cost until there is room.
+        """Answer, and close the connection.
+
+        The next request on an open connection would be refused, too. New connections wait in the kernel's queue at
+        no cost until there is room.
         """
         self._is_over = True
         request_id = request_id_of(cast("Scope", {"headers": self.headers}))

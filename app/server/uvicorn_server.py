@@ -20,27 +20,40 @@ from app.registry.trouble import where
 from app.server.protocol import GuardedState
 from app.server.shedding import SheddingHttpProtocol
 from app.server.sockets import listening_socket
-from app.settings.model import Settings
+from app.settings.model import ENV_PREFIX, Settings
 from app.systemd import ready
 
 log = logger(__name__)
+
+_GC_THRESHOLDS: Final = (10_000, 10, 10)
+"""A request makes a few hundred objects and hardly a cycle: by Python's 700 the collector takes 3 % of the CPU."""
 
 GRACE_SECONDS: Final = 10
 """After SIGTERM, running requests get this long; `failover.deadline_ms` is shorter."""
 
 
 def server_for(app: Starlette, settings: Settings) -> uvicorn.Server:
-    """Return a uvicorn server for one replica. One process, one event loop: replicas are how it scales."""
+    """Return a uvicorn server for one replica: one process, one event loop. More replicas take more load."""
     return _Server(_config(app, settings), app, settings)
 
 
 def guest_server_for(app: Starlette, settings: Settings) -> uvicorn.Server:
-    """Return a server for a process that has other things to run, and its own way to end."""
+    """Return a server for a process that runs other work too and handles its signals itself."""
     return _GuestServer(_config(app, settings), app, settings)
 
 
+def open_to_strangers(settings: Settings) -> list[str]:
+    """Return the routes that answer without a credential, probes left out."""
+    routes = ["/v1/events", "/dashboard", "/metrics", "/openapi.json"]
+    if settings.health.public:
+        routes.insert(0, "/v1/health")
+    if settings.registration.auth == "none":
+        routes.insert(0, "/v1/sfu")
+    return routes
+
+
 class _Server(uvicorn.Server):
-    """Tells the application that the end is near, so that streams without an end find theirs."""
+    """Calls `app.state.before_stop` when it stops, so that endless streams end."""
 
     def __init__(self, config: uvicorn.Config, app: Starlette, settings: Settings) -> None:
         super().__init__(config)
@@ -51,7 +64,7 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Take SIGTERM and SIGINT as orders to finish; having finished is a success, exit code 0."""
+        """Finish on SIGTERM and SIGINT, and exit with code 0."""
         ours = (signal.SIGTERM, signal.SIGINT)
         before = {number: signal.signal(number, self.handle_exit) for number in ours}
         try:
@@ -71,9 +84,8 @@ class _Server(uvicorn.Server):
             redis=where(settings.redis),
             namespace=settings.redis.namespace,
             ops_port=settings.ops.port,
-            registration="open"
-            if settings.registration.key or settings.registration.auth == "none"
-            else "closed",
+            open=", ".join(open_to_strangers(settings)),
+            sfus=len(self.lifespan.state["switch"].snapshot.nodes),
         )
         if settings.ops.port is not None:
             host = settings.ops.bind or settings.bind
@@ -87,41 +99,45 @@ class _Server(uvicorn.Server):
         try:
             return listening_socket(host, port)
         except OSError as error:
-            detail = f"{setting} {port} on {host}: {error.strerror}"
-            log.error("cannot_listen", setting=setting, detail=detail)  # noqa: TRY400 - no trace
-            for server in self.servers:
-                server.close()
-            await self.lifespan.shutdown()
+            variable = ENV_PREFIX + setting.replace(".", "__").upper()
+            detail = f"{variable} ({setting} in TOML): cannot listen on {host} port {port}: {error.strerror}"
+            log.error("cannot_listen", detail=detail)  # noqa: TRY400 - no trace
+            if hasattr(self, "servers"):  # the first port is open, so the application has started
+                for server in self.servers:
+                    server.close()
+                await self.lifespan.shutdown()
             sys.exit(STARTUP_FAILURE)
 
     async def _listen_inside(self, inside: socket.socket) -> asyncio.Server:
-        """Serve the second port. Its connections share everything with those of the first."""
+        """Serve the second port. Its connections share the state of the first port."""
         make_protocol = partial(SheddingHttpProtocol, self.config, self.server_state, self.lifespan.state)
         return await asyncio.get_running_loop().create_server(
             make_protocol, sock=inside, backlog=self.config.backlog
         )
 
     def settle(self) -> None:
-        """Take what is there now for permanent: collecting garbage in it would stop requests for long."""
+        """Exclude the present objects from garbage collection: a collection of them would delay requests."""
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._stack.aclose()
         for callback in self._app.state.before_stop:
             callback()
         await super().shutdown(sockets)
+        log.info("stopped")
 
 
 class _GuestServer(_Server):
-    """Leaves signals and garbage to the process it is a guest in."""
+    """Leaves signals and garbage collection to the process that runs it."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     def settle(self) -> None:
-        """Nothing here is for good."""
+        """Does nothing: the process outlives this server."""
 
 
 def _config(app: Starlette, settings: Settings) -> uvicorn.Config:
@@ -135,7 +151,7 @@ def _config(app: Starlette, settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # the caller's address is ours to find: app.settings.trusted_proxies
+        proxy_headers=False,  # app.settings.trusted_proxies finds the caller's address
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )

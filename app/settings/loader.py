@@ -1,4 +1,4 @@
-"""Reading the settings: environment over TOML over defaults. The only reader of the environment."""
+"""Reads the settings: environment over TOML over defaults. The only reader of the environment."""
 
 import os
 import re
@@ -23,7 +23,7 @@ from app.settings.model import ENV_PREFIX, RETIRED, Settings, setting_names
 CONFIG_VARIABLE: Final = ENV_PREFIX + "CONFIG"
 
 AGENT_VARIABLES: Final = frozenset({"SFU_GATEWAY_URL", "SFU_GATEWAY_PING_INTERVAL"})
-"""The roadmap's variables of the SFU's side: ours by prefix, read by the agent."""
+"""The roadmap's variables of the SFU's side. They have the gateway's prefix, but the agent reads them."""
 
 SECRETS: Final = (
     "KEY",
@@ -93,7 +93,7 @@ def load_settings(config_file: Path | None = None, environ: Mapping[str, str] = 
 
 
 def load_serving_settings(config_file: Path | None = None) -> Settings:
-    """Read the settings of a replica, which cannot do without some. Raises `SettingsError`."""
+    """Read the settings of a replica, some of which are required. Raises `SettingsError`."""
     settings = load_settings(config_file)
     if missing := settings.missing_to_serve():
         raise SettingsError(missing)
@@ -101,7 +101,7 @@ def load_serving_settings(config_file: Path | None = None) -> Settings:
 
 
 def _read_file(config_file: Path) -> dict[str, Any]:
-    """Return the TOML document without what is empty text: empty means not given, as in the environment."""
+    """Return the TOML document without empty texts: empty means not given, as in the environment."""
     try:
         return _without_empty(tomllib.loads(config_file.read_text(encoding="utf-8")))
     except OSError as error:
@@ -125,7 +125,7 @@ def _without_empty(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_setting(name: str, value: str) -> bool:
-    """Whether a variable is meant for us.
+    """Whether a variable is a setting of the gateway.
 
     Kubernetes gives every pod variables of each Service in its namespace: beside Services named sfu-gateway
     and sfu-gateway-redis stand `SFU_GATEWAY_PORT=tcp://...`, `SFU_GATEWAY_REDIS_SERVICE_HOST` and the like.
@@ -143,12 +143,12 @@ def _refuse_unknown(variables: Iterable[str]) -> None:
 
 
 def _about_unknown(name: str) -> str:
-    """What to do about a setting that is none: of the last part of its name, in either spelling."""
+    """Hints for unknown settings, by the last part of the name, in both spellings."""
     return RETIRED.get(name.lower().rpartition("__")[2], _UNKNOWN)
 
 
 def _explain_source(error: SourceError) -> str:
-    """Name the variable that holds no JSON: the message has the field's name in quotes, and no value."""
+    """Return a message that names the variable without valid JSON, and shows no value."""
     quoted = re.search(r'field "(\w+)"', str(error))
     return f"{ENV_PREFIX}{quoted[1].upper() if quoted else '*'}: give a JSON list, or write it in TOML"
 

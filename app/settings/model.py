@@ -144,7 +144,6 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
-        use_attribute_docstrings=True,
         arbitrary_types_allowed=True,
         allow_inf_nan=False,
         hide_input_in_errors=True,
@@ -317,8 +316,8 @@ class LogSettings(Section):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe level that is written."""
-    format: Literal["json", "text"] = "json"
-    """`json` for machines, `text` for people."""
+    format: Literal["auto", "json", "text"] = "auto"
+    """`text` for people, `json` for machines; `auto` is text on a terminal, else JSON."""
 
 
 class TracingSettings(Section):
@@ -403,7 +402,6 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         frozen=True,
         extra="forbid",
-        use_attribute_docstrings=True,
         arbitrary_types_allowed=True,
         hide_input_in_errors=True,
     )

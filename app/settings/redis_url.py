@@ -1,4 +1,4 @@
-"""Store URLs: which Redis, reached how."""
+"""The URL of Redis: standalone, Sentinel or Cluster."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,7 +11,7 @@ _SCHEMES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class RedisUrlParts:
-    """A parsed store URL. Its repr shows no password."""
+    """A parsed URL of Redis. Its repr shows no password."""
 
     kind: str
     is_tls: bool
@@ -24,13 +24,13 @@ class RedisUrlParts:
 
 
 def parse_redis_url(url: str) -> RedisUrlParts:
-    """Read a store URL: `scheme://[user[:password]@]host[:port][,...][/name]`.
+    """Parse the URL of Redis: `scheme://[user[:password]@]host[:port][,...][/name]`.
 
     The path is the database; for Sentinel it is the service's name, and `?db=`, `?sentinel_username=` and
     `?sentinel_password=` apply. For TLS, `?ssl_ca_certs=`, `?ssl_certfile=`, `?ssl_keyfile=` name files.
 
     Raises:
-        ValueError: it is none of these; the message never repeats the URL.
+        ValueError: not such a URL; the message never repeats the URL.
     """
     _check_reserved(url)
     parts = _split(url)
@@ -57,7 +57,7 @@ def parse_redis_url(url: str) -> RedisUrlParts:
 
 
 def _check_reserved(url: str) -> None:
-    """Refuse a user name or password that a URL would cut at `/`, `?` or `#` (RFC 3986, section 2.2)."""
+    """Refuse a user name or password with an unescaped `/`, `?` or `#`, which end it (RFC 3986, section 2.2)."""
     before, _, _ = url.partition("://")[2].rpartition("@")
     if any(character in before for character in "/?#"):
         raise ValueError("user name and password: write / as %2F, ? as %3F, # as %23 and @ as %40")
@@ -66,7 +66,7 @@ def _check_reserved(url: str) -> None:
 def _split(url: str) -> SplitResult:
     try:
         return urlsplit(url)
-    except ValueError:  # its message may repeat user and password
+    except ValueError:  # its message may contain user and password
         raise ValueError("it is not a URL") from None
 
 

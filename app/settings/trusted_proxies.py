@@ -1,12 +1,14 @@
-"""Who is calling: the one address that an SFU is told.
+"""The caller's address, which the gateway passes on to SFUs.
 
-An SFU behind a proxy believes the leftmost entry of `X-Forwarded-For` and uses it as part of a channel's
-identity, so the gateway overwrites the header with one address. A chain that the caller sent is believed only
-as far as the operator's own proxies wrote it.
+An SFU behind a proxy uses the leftmost entry of `X-Forwarded-For` as part of a channel's identity, so the gateway
+replaces the header by one address. Of the header that the gateway gets, only the part that the operator's own proxies
+wrote counts.
 """
 
 import ipaddress
 from dataclasses import dataclass
+
+from app.upstream.addresses import parse_ip, unmapped
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -51,15 +53,15 @@ class TrustedProxies:
         return ",".join(str(network) for network in self.networks) or str(self.hops)
 
     @property
-    def trusts_nobody(self) -> bool:
-        """Whether every caller is whoever the connection comes from."""
+    def is_empty(self) -> bool:
+        """Whether no proxy is trusted, so that the peer of the connection is the caller."""
         return not self.hops and not self.networks
 
     def client_of(self, peer: str, forwarded_for: str) -> str:
         """Return the caller's address, given the connection's `peer` and the `X-Forwarded-For` it sent.
 
-        Walks the chain from the right, the end that our own proxies wrote, and stops at the first address
-        that no trusted proxy vouches for. An entry that is not an IP address ends the walk before it.
+        Walks the chain from the right, the end that the operator's proxies wrote, to the first address that no
+        trusted proxy has written. An entry that is not an IP address ends the walk before it.
         """
         chain = [entry.strip() for entry in forwarded_for.split(",")] if forwarded_for else []
         client, remaining = peer, self.hops
@@ -71,29 +73,19 @@ class TrustedProxies:
         return client
 
     def _is_trusted(self, address: str) -> bool:
-        if not self.networks:
-            return False
-        try:
-            ip = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        mapped = getattr(ip, "ipv4_mapped", None)
-        return any((mapped or ip) in network for network in self.networks)
+        ip = parse_ip(address) if self.networks else None
+        return ip is not None and any(unmapped(ip) in network for network in self.networks)
 
 
 def _without_port(entry: str) -> str | None:
-    """An address from a header entry: `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]:4711`.
+    """Return the address in a header entry: `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]:4711`.
 
-    One with a zone (`fe80::1%eth0`) is none: a zone means something on one host only, and may hold any text.
+    An address with a zone (`fe80::1%eth0`) is refused: a zone is local to one host, and may be any text.
     """
     host = entry
     if entry.startswith("["):
         host = entry[1:].partition("]")[0]
     elif entry.count(":") == 1:
         host = entry.partition(":")[0]
-    if "%" in host:
-        return None
-    try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        return None
+    ip = None if "%" in host else parse_ip(host)
+    return None if ip is None else str(ip)

@@ -1,5 +1,6 @@
-"""The metrics that only Redis knows, shown after each reading of the fleet: states, headroom, heartbeat ages,
-transitions. While Redis is away the last values stay, and their age grows.
+"""The metrics that come from Redis, set after each reading of the fleet: states, headroom, ages, transitions.
+
+While Redis is away the last values stay, and `fleet_age_seconds` grows.
 """
 
 import time
@@ -11,6 +12,7 @@ from typing import Final
 from app.registry.capacity import Capacity, Limits
 from app.registry.registry import Registry
 from app.registry.sfus import SfuStatus, State
+from app.registry.stream_ids import parse_stream_id
 from app.telemetry.metrics import Metrics
 
 _EVENTS_PER_READ: Final = 200
@@ -18,7 +20,7 @@ _EVENTS_PER_READ: Final = 200
 
 @dataclass(slots=True)
 class _Totals:
-    """What the SFUs of one region add up to."""
+    """The sums over the SFUs of one region."""
 
     states: Counter[tuple[State, str]] = field(default_factory=Counter)
     breakers: Counter[str] = field(default_factory=Counter)
@@ -41,7 +43,7 @@ class _Totals:
 
 
 class FleetGauges:
-    """Keeps the fleet's metrics true. Follows a `FleetReader`."""
+    """Sets the metrics of the fleet. Follows a `FleetReader`."""
 
     def __init__(
         self,
@@ -62,22 +64,22 @@ class FleetGauges:
         metrics.fleet_age.set_function(lambda: self._clock() - self._read_at)
 
     def begin(self) -> None:
-        """Add up from zero."""
+        """Begin the sums at zero."""
         self._regions = {}
 
     def take(self, page: Iterable[SfuStatus]) -> None:
-        """Add up those in `page`."""
+        """Add the SFUs in `page`."""
         for sfu in page:
             self._regions.setdefault(self._metrics.region(sfu.region), _Totals()).add(sfu, self._limits)
 
     async def finish(self) -> None:
-        """Read what happened since, and show it all. Raises `RegistryUnavailable`; the last values stay then."""
+        """Read new transitions and set all metrics. Raises `RegistryUnavailable`: the last values stay."""
         await self._follow_events()
         self.show()
         self._read_at = self._clock()
 
     def show(self) -> None:
-        """Set the gauges to what was added up. Regions that the fleet no longer has disappear."""
+        """Set the gauges to the sums. Regions that the fleet no longer has disappear."""
         metrics = self._metrics
         for gauge in (
             metrics.sfus, metrics.selectable, metrics.breakers, metrics.heartbeat_age, metrics.channels,
@@ -103,8 +105,8 @@ class FleetGauges:
     async def _follow_events(self) -> None:
         """Count transitions since the last read, and see how long the oldest unpublished one waits.
 
-        Stream ids are Redis' time and are only compared with each other; waiting on from the newest one is
-        measured here. So the lag does not depend on anybody's clock.
+        Stream ids are times of Redis' clock and are compared only with each other. The time since the newest id is
+        measured by this replica. So the lag does not depend on a difference between clocks.
         """
         if not self._last_id:
             self._last_id = await self._registry.outbox.last_event_id()
@@ -119,10 +121,6 @@ class FleetGauges:
         waiting = await self._registry.outbox.events_after(await self._registry.outbox.cursor(), 1)
         lag_s = 0.0
         if waiting:
-            behind_ms = _milliseconds(self._last_id) - _milliseconds(waiting[0][0])
+            behind_ms = parse_stream_id(self._last_id)[0] - parse_stream_id(waiting[0][0])[0]
             lag_s = max(0, behind_ms) / 1000 + self._clock() - self._newest_since
         self._metrics.event_lag.set(lag_s)
-
-
-def _milliseconds(stream_id: str) -> int:
-    return int(stream_id.partition("-")[0])

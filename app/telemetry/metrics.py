@@ -1,8 +1,8 @@
 """Metrics of one replica, in Prometheus' terms. Names, labels and meanings: `docs/metrics.md`.
 
-One registry per replica and none per process. What happens is counted when it happens; what only Redis knows
-is read in the background (`app.telemetry.fleet_gauges`), never for a scrape. Labels never come from a caller:
-a region is that of a registered SFU, and of more than a hundred regions the rest share one label.
+Each replica has its own registry. Events are counted when they happen. Figures from Redis are read in the background
+(`app.telemetry.fleet_gauges`), never for a scrape. Labels never come from a caller: a region is the region of a
+registered SFU, and beyond a hundred regions the rest share one label.
 """
 
 import re
@@ -13,7 +13,7 @@ from functools import cache
 from types import TracebackType
 from typing import Final, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
 from app import __version__
@@ -23,10 +23,11 @@ from app.events.event import EventType
 from app.registry.losses import RescueResult
 from app.registry.placements import Reason
 from app.registry.scripts import is_registry_defect
+from app.telemetry.histogram import FastHistogram
 
 MOST_REGIONS: Final = 100
 OTHER: Final = "other"
-"""The label of regions beyond `MOST_REGIONS`, and of paths that are no route."""
+"""The label of regions beyond `MOST_REGIONS`, and of paths without a route."""
 
 _VERSION: Final = re.compile(r";\s*version=([^;]*)")
 _KNOWN_VERSION: Final = re.compile(r"[01]\.[0-9]\.[0-9]")
@@ -40,17 +41,16 @@ class Metrics:
     """All metrics of one replica."""
 
     def __init__(self) -> None:
-        """Make them, at zero."""
         self.registry = CollectorRegistry()
         self._regions: set[str] = set()
         ProcessCollector(registry=self.registry)
         self._make_request_metrics()
         self._make_placement_metrics()
         self._make_fleet_metrics()
-        self._make_store_metrics()
-        # Looking a series up by its labels costs more than counting; labels are few, see above.
+        self._make_redis_metrics()
+        # A look-up of a series by its labels costs more than counting. Labels are few, see above.
         self._count_request = cache(lambda route, status: self._requests.labels(route, str(status)).inc)
-        self._observe_duration = cache(lambda route: self._duration.labels(route).observe)
+        self._observe_duration = cache(self._duration.observer)
         self._count_placement = cache(lambda region, reason: self._placements.labels(region, reason).inc)
 
     def _make_request_metrics(self) -> None:
@@ -58,12 +58,12 @@ class Metrics:
             __version__
         ).set(1)
         self._requests = self._counter("requests", "Requests, by route and HTTP status.", "route", "code")
-        self._duration = Histogram(
+        self._duration = FastHistogram(
             "sfu_gateway_request_duration_seconds",
             "Time from a request's head to the end of its answer, by route; event streams are left out.",
-            ["route"],
-            registry=self.registry,
-            buckets=_REQUEST_BUCKETS,
+            "route",
+            self.registry,
+            _REQUEST_BUCKETS,
         )
         self._problems = self._counter(
             "problems", "Requests answered with a problem document, by its code.", "code"
@@ -84,15 +84,15 @@ class Metrics:
             self._heartbeats.labels(outcome)
 
     def _make_placement_metrics(self) -> None:
-        phases = Histogram(
+        phases = FastHistogram(
             "sfu_gateway_phase_duration_seconds",
             "Time of one phase of a channel request: verify, select, forward or report.",
-            ["phase"],
-            registry=self.registry,
-            buckets=_PHASE_BUCKETS,
+            "phase",
+            self.registry,
+            _PHASE_BUCKETS,
         )
         names: tuple[Phase, ...] = ("verify", "select", "forward", "report")
-        self._phases = {name: phases.labels(name).observe for name in names}
+        self._phases = {name: phases.observer(name) for name in names}
         self._placements = self._counter(
             "placements", "Channels created, by the region of the SFU and why it was chosen.",
             "region", "reason",
@@ -109,7 +109,7 @@ class Metrics:
             "region",
         )
         self._ignored_hints = self._counter(
-            "ignored_region_hints", "Channel requests that named a region or country nobody knows."
+            "ignored_region_hints", "Channel requests that named an unknown region or country."
         )
 
     def _make_fleet_metrics(self) -> None:
@@ -150,7 +150,7 @@ class Metrics:
             "fleet_age_seconds", "Time since these fleet metrics were last read from Redis."
         )
 
-    def _make_store_metrics(self) -> None:
+    def _make_redis_metrics(self) -> None:
         self.snapshot_mode = self._gauge(
             "snapshot_mode", "1 while channels are placed from the snapshot and not by the registry."
         )
@@ -168,10 +168,10 @@ class Metrics:
     def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
         return Gauge(f"sfu_gateway_{name}", meaning, labels, registry=self.registry)
 
-    # What observers are told
+    # What happens to requests
 
     def requested(self, route: str | None, status: int, code: str | None, seconds: float) -> None:
-        """A request to `route` (`None`: there is no such) ended; `code` is its problem's, if it had one."""
+        """A request to `route` (`None`: no such route) ended; `code` is that of its problem document, if any."""
         route = route or OTHER
         self._count_request(route, status)()
         if route not in _ENDLESS_ROUTES:
@@ -182,7 +182,7 @@ class Metrics:
             self._problems.labels(code).inc()
 
     def refused_early(self, status: int, code: str) -> None:
-        """A request was refused before the application saw it: `app.server`."""
+        """`app.server` refused a request before the application saw it."""
         self.requested(None, status, code, 0.0)
         if code == ReplicaBusy.code:
             self.shed()
@@ -196,16 +196,16 @@ class Metrics:
         self._failed_logins.inc()
 
     def watch(self, in_progress: Mapping[str, Callable[[], float]]) -> None:
-        """Show how many requests of each kind hold a place now."""
+        """Export how many requests of each kind have a place in their budget."""
         for kind, count in in_progress.items():
             self._in_progress.labels(kind).set_function(count)
 
     def crashed(self, error: Exception) -> None:
-        """A request ended with an exception that nobody expected."""
+        """A request ended with an unexpected exception."""
         if is_registry_defect(error):
             self._script_errors.labels("defect").inc()
 
-    def store_failed(self, _: RegistryUnavailable) -> None:
+    def redis_failed(self, _: RegistryUnavailable) -> None:
         """Redis did not serve a call."""
         self._script_errors.labels("unavailable").inc()
 
@@ -233,7 +233,7 @@ class Metrics:
         self.crashed(error)
 
     def hint_ignored(self) -> None:
-        """A request named a place that nobody knows."""
+        """A request named an unknown region or country."""
         self._ignored_hints.inc()
 
     def region(self, name: str) -> str:
@@ -245,13 +245,13 @@ class Metrics:
         return name
 
     def exposition(self, accept: str | None) -> tuple[bytes, str]:
-        """Return all metrics and their content type: Prometheus' text, or OpenMetrics for who accepts it."""
+        """Return all metrics and their content type: Prometheus' text, or OpenMetrics if `accept` names it."""
         encode, content_type = choose_encoder(_readable(accept or ""))
         return encode(self.registry), content_type
 
 
 def _readable(accept: str) -> str:
-    """Return what of an `Accept` header the client library can read: versions 0 and 1."""
+    """Return the part of an `Accept` header that the client library can read: versions 0 and 1."""
     ranges = ((each, _VERSION.search(each)) for each in accept.split(","))
     return ",".join(
         each for each, version in ranges if version is None or _KNOWN_VERSION.fullmatch(version[1])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _NEEDS: Final = "needs the extra otel: pip install 'sfu-gateway[otel]'"
 _EXPORT_TIMEOUT_S: Final = 2.0
-"""A collector that does not answer must not hold up the end of a replica."""
+"""A collector that does not answer must not delay the end of a replica."""
 
 
 class Tracing:
@@ -55,7 +55,7 @@ class Tracing:
         self._provider.shutdown()
 
     def phase(self, name: Phase) -> AbstractContextManager[object]:
-        """Return a context that is a span inside the current one. Outcomes that are ours are no exceptions."""
+        """Return a context that is a span inside the current one. It records no exceptions: they are outcomes."""
         return self._tracer.start_as_current_span(name, record_exception=False)
 
     @contextmanager
@@ -80,7 +80,7 @@ def tracing_of(settings: TracingSettings) -> Tracing | None:
 
 
 def check_extra(settings: TracingSettings) -> None:
-    """Raise `SettingsError` when there is to be tracing and the extra `otel` is not installed."""
+    """Raise `SettingsError` when `tracing.endpoint` is set and the extra `otel` is not installed."""
     if settings.endpoint:
         _exporter()
 

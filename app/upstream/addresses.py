@@ -58,6 +58,8 @@ _METADATA: Final = (
 
 _LINK_LOCAL: Final = ("169.254.0.0/16", "fe80::/10")
 
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
 _REFUSED: Final = (
     # https://www.iana.org/assignments/iana-ipv4-special-registry: not globally reachable, or reserved
     *(
@@ -91,7 +93,7 @@ _PUBLIC: Final = (
 )
 
 _NEVER: Final = tuple(map(ipaddress.ip_network, ("0.0.0.0/32", "::/128", "224.0.0.0/4", "ff00::/8")))
-"""Nobody's address, and many's: no setting opens them."""
+"""The unspecified and multicast addresses. No setting opens them."""
 
 
 def sfu_address(text: object) -> str:
@@ -104,7 +106,7 @@ def sfu_address(text: object) -> str:
     if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
         raise ValueError("must be a URL in printable ASCII")
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https"):
+    if parts.scheme not in DEFAULT_PORTS:
         raise ValueError("must start with http:// or https://")
     if "@" in parts.netloc:
         raise ValueError("must not contain user info")
@@ -116,16 +118,26 @@ def sfu_address(text: object) -> str:
     if port == 0:
         raise ValueError("must not use port 0")
     shown = _canonical_host(parts.hostname)
-    is_default = port is None or port == {"http": 80, "https": 443}[parts.scheme]
+    is_default = port is None or port == DEFAULT_PORTS[parts.scheme]
     return f"{parts.scheme}://{shown}" + ("" if is_default else f":{port}")
+
+
+def parse_ip(text: str) -> IpAddress | None:
+    """Return the IP address that `text` is, `None` where it is something else."""
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
 
 
 def literal_ip(address: str) -> IpAddress | None:
     """Return the IP address that an SFU's `address` names, `None` where its host is a name."""
-    try:
-        return ipaddress.ip_address(urlsplit(address).hostname or "")
-    except ValueError:
-        return None
+    return parse_ip(urlsplit(address).hostname or "")
+
+
+def unmapped(ip: IpAddress) -> IpAddress:
+    """Return the IPv4 address inside an IPv4-mapped IPv6 address, any other one as it is."""
+    return getattr(ip, "ipv4_mapped", None) or ip
 
 
 def _canonical_host(host: str) -> str:
@@ -136,7 +148,7 @@ def _canonical_host(host: str) -> str:
             return str(ipaddress.IPv4Address(host))
     except ValueError:
         raise ValueError("must write an IP address in its usual form") from None
-    name = host.removesuffix(".")  # with and without it is one name, and must be one SFU
+    name = host.removesuffix(".")  # the name with and without the dot is one SFU
     if not all(0 < len(label) <= MAX_LABEL_CHARACTERS for label in name.split(".")):
         raise ValueError(f"must name a host whose labels have 1 to {MAX_LABEL_CHARACTERS} characters")
     return name
@@ -178,10 +190,10 @@ class AddressGuard:
             raise AddressNotAllowed(objection)
 
     def _judge(self, address: str) -> str:
-        """What speaks against `address`; empty when nothing does."""
+        """Return the objection to `address`; empty when it is allowed."""
         if self._patterns and not any(fnmatch.fnmatchcase(address, pattern) for pattern in self._patterns):
             return "the address matches no pattern of registration.allow"
-        ip = literal_ip(address)  # of a name, each address is judged when it is connected to
+        ip = literal_ip(address)  # the addresses of a name are judged when the gateway connects
         if ip is not None and not self.permits(ip):
             return (
                 "link-local, metadata and other special-purpose addresses are not allowed "
@@ -208,9 +220,9 @@ def _networks(*texts: str) -> tuple[IpNetwork, ...]:
 
 
 def _embedded_ipv4(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """Where an address leads that wraps an IPv4 address: mapped, NAT64, 6to4 and Teredo.
+    """Return the IPv4 address inside an address: mapped, NAT64, 6to4 and Teredo.
 
-    IPv4-compatible addresses (RFC 4291) lead nowhere, and are refused as what they are.
+    IPv4-compatible addresses (RFC 4291) are not in use, and are refused as a whole.
     """
     if ip in _TRANSLATED:
         return ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)

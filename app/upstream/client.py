@@ -7,10 +7,12 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
 from app.errors import AddressNotAllowed
+from app.json_text import decoder
 from app.upstream.addresses import AddressGuard
 from app.upstream.connection import Answer, AnswerTooLong, ConnectionDropped, MalformedAnswer
 from app.upstream.pool import OWN_ERRNOS, ConnectionPool, GatewayStops, NameNotResolved, NotConnected
@@ -29,10 +31,12 @@ MAX_URL_CHARACTERS: Final = 2_048
 Blame: TypeAlias = Literal["at-once", "with-witness", "never"]
 """When an SFU is to blame for a failed attempt: at once, when another SFU served the same request, or never."""
 
+_decode: Final = decoder()
+
 _NO_SUCH_NAME: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Channel:
     """What Odoo gets: the channel's id and the base URL of its SFU."""
 
@@ -254,7 +258,7 @@ def _channel(body: bytes) -> Channel:
     of them can use is a failed attempt.
     """
     try:
-        document = json.loads(body)
+        document = _decode(body.decode())
     except (ValueError, RecursionError) as error:
         raise ForwardError("answered 2xx with something that is not JSON", 200) from error
     match document:
@@ -269,6 +273,7 @@ def _channel(body: bytes) -> Channel:
     return Channel(uuid, url)
 
 
+@lru_cache(1024)  # an SFU always answers the same one
 def is_usable_url(text: str) -> bool:
     """Whether `text` is an http(s) URL with a host that a browser can be sent to."""
     if not len(text) <= MAX_URL_CHARACTERS or not text.isprintable() or " " in text or "\\" in text:

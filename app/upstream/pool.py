@@ -10,22 +10,22 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-from app.upstream.addresses import AddressGuard
+from app.upstream.addresses import DEFAULT_PORTS, AddressGuard
 from app.upstream.connection import Answer, ConnectionDropped, SfuConnection
 from app.upstream.resolver import GuardedResolver
 
 IDLE_SECONDS: Final = 4.0
-"""Node.js closes idle connections after 5 s; reusing one in that moment would look like a failure."""
+"""Node.js closes idle connections after 5 s. A request on a connection that is closing would look like a failure."""
 
 MAX_IDLE_PER_ORIGIN: Final = 64
-"""More are closed after their request. Those in use are not counted: admission bounds them."""
+"""Idle connections per SFU. More are closed after their request. Admission bounds the connections in use."""
 
 MAX_KEPT: Final = 512
-"""While there are more connections than this, to whichever SFUs, one that is done is closed: a large fleet, whose
-SFUs are asked rarely, would take a file descriptor each for nothing."""
+"""Connections to all SFUs. While there are more, a connection is closed after its request: the SFUs of a large fleet
+get few requests each, and idle connections would use up file descriptors."""
 
 MAX_ORIGINS: Final = 16_384
-"""SFUs whose addresses are kept parsed and checked; the one that was learned first makes room."""
+"""SFUs whose addresses are kept parsed and checked. The oldest entry makes room."""
 
 OWN_ERRNOS: Final = frozenset(
     {
@@ -44,11 +44,10 @@ OWN_ERRNOS: Final = frozenset(
 """Why a connection cannot be opened, when the cause is on the gateway's side."""
 
 _REAP_SECONDS: Final = 1.0
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class NameNotResolved(OSError):
-    """Nothing was sent: the resolver gave no address in time, or none that is permitted. The cause says why."""
+    """Nothing was sent: the resolver gave no permitted address in time. The cause says why."""
 
 
 class NotConnected(OSError):
@@ -67,14 +66,14 @@ class Origin:
     port: int
     is_tls: bool
     head: str
-    """What follows method and path in each request to it, up to the headers of that request alone."""
+    """The part of every request to it between the path and the headers of the single request."""
     idle: deque[SfuConnection] = field(default_factory=deque)
-    """The one that was used last is at the right."""
+    """The last used connection is at the right."""
     is_known: bool = True
 
 
 class ConnectionPool:
-    """Sends requests to SFUs, on connections to addresses that the guard permits and nowhere else."""
+    """Sends requests to SFUs, on connections to addresses that the guard permits."""
 
     def __init__(
         self,
@@ -97,7 +96,7 @@ class ConnectionPool:
         self._is_closed = False
 
     def origin(self, address: str) -> Origin:
-        """Return what is known of the SFU at `address`.
+        """Return the parsed and checked `address` with its idle connections.
 
         Raises:
             AddressNotAllowed: the guard refuses it.
@@ -108,7 +107,7 @@ class ConnectionPool:
     async def request(self, origin: Origin, request: bytes, max_bytes: int, *, deadline: float) -> Answer:
         """Send `request`, which may be sent twice, and return the answer, of at most `max_bytes`.
 
-        All in all it takes until `deadline`, in the event loop's seconds. A caller that leaves earlier is free to.
+        The request takes until `deadline` at most, in the event loop's seconds. The caller may be cancelled earlier.
 
         Raises:
             TimeoutError: no whole answer until then.
@@ -123,9 +122,9 @@ class ConnectionPool:
             try:
                 return await self._exchange(origin, connection, request, max_bytes, deadline)
             except ConnectionDropped:
-                # The SFU closed the idle connection in this very moment and most likely never saw the request.
-                # If it did, no harm: it gives the same issuer the same channel, and who has been disconnected
-                # once is not disconnected further. So one that was not answered at all is sent once more.
+                # The SFU closed the idle connection in the same moment and most likely never saw the request, so
+                # the request is sent once more. If the SFU saw it, the repetition changes nothing: it answers an
+                # issuer with the same channel, and a disconnect of a disconnected session has no effect.
                 pass
         connection = await self._connect(origin, deadline)
         return await self._exchange(origin, connection, request, max_bytes, deadline)
@@ -149,7 +148,7 @@ class ConnectionPool:
         try:
             answer = await connection.ask(request, max_bytes)
         except BaseException:
-            connection.close()  # also when the caller left: what may still come is nobody's answer
+            connection.close()  # also after a cancellation: a late answer belongs to no request
             raise
         finally:
             timer.cancel()
@@ -177,7 +176,7 @@ class ConnectionPool:
             self._reaper = self._loop.call_later(_REAP_SECONDS, self._reap)
 
     def _reap(self) -> None:
-        """Close what has been idle for too long; come back as long as anything is idle."""
+        """Close connections that were idle for too long. Repeats while a connection is idle."""
         oldest = self._loop.time() - self._idle_s
         is_any_left = False
         for origin in self._origins.values():
@@ -203,7 +202,7 @@ class ConnectionPool:
                 self._resolver.succeeded(origin.host, ip)
                 return connection
         self._resolver.failed(origin.host)
-        # Of a host with IPv6 and IPv4 addresses, the refused connection tells more than the missing route.
+        # For a host with IPv6 and IPv4 addresses, a refused connection says more than a missing route.
         cause = next((error for error in causes if error.errno not in OWN_ERRNOS), causes[-1])
         raise NotConnected(str(cause)) from cause
 
@@ -225,7 +224,7 @@ class ConnectionPool:
             server_hostname=origin.host.rstrip(".") if origin.is_tls else None,
         )
         if not connection.lost.done():
-            # Not before: of a connection that is given up while it is made, uvloop never says that it is lost.
+            # Not earlier: uvloop never reports the end of a connection that is cancelled while it opens.
             self._connections.add(connection)
         if self._is_closed:
             connection.close()
@@ -237,7 +236,7 @@ class ConnectionPool:
             origin.idle.remove(connection)
 
     def _tls_context(self) -> ssl.SSLContext:
-        """The one context of all connections; it takes 30 ms to make, so not before it is needed."""
+        """Return the TLS context of all connections. Made on first use, because it takes 30 ms."""
         if self._tls is None:
             self._tls = ssl.create_default_context()
             self._tls.set_alpn_protocols(["http/1.1"])
@@ -262,13 +261,13 @@ def _parse(address: str) -> Origin:
     if not address.isascii() or not address.isprintable() or " " in address:
         raise ValueError("an address is printable ASCII")
     parts = urlsplit(address)
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or "@" in parts.netloc:
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or "@" in parts.netloc:
         raise ValueError("an address has a scheme, http or https, and a host")
     if address != f"{parts.scheme}://{parts.netloc}":
         raise ValueError("an address has no path, query or fragment")
     return Origin(
         host=parts.hostname,
-        port=_DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port,
+        port=DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port,
         is_tls=parts.scheme == "https",
         head=(
             f" HTTP/1.1\r\nHost: {parts.netloc}\r\nUser-Agent: sfu-gateway\r\n"

@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import unquote_plus
 
 _NOT_A_URI_CHARACTER: Final = re.compile(rb'[^!$-;=?-Z\[\]_a-z~|^`{}\\"<>]')
-"""What would end the request line or is no ASCII: control characters, blanks, `#` and bytes from 0x7F on."""
+"""Bytes that end the request line or are not ASCII: control characters, blanks, `#` and bytes from 0x7F on."""
 
 
 def query_without(query: bytes, names: Set[str]) -> str:

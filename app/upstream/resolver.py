@@ -1,7 +1,7 @@
 """Names to IP addresses, each of them checked against the guard.
 
-The resolver is a part of the machine and not of any SFU: a name service that is away, slow or wrong must not take
-an SFU out that is still at its address. So addresses that were good stay good until better ones are known.
+The resolver belongs to the machine, not to an SFU: a name service that is away, slow or wrong must not exclude an SFU
+that is still at its address. So an address that worked stays in use until the resolver gives one that works.
 """
 
 import asyncio
@@ -13,29 +13,29 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from app.upstream.addresses import AddressGuard
+from app.upstream.addresses import AddressGuard, parse_ip
 
 TTL_SECONDS: Final = 30.0
-"""An answer is used without a question for this long. The system's resolver does not say how long it is good."""
+"""An answer is used for this long without a new look-up. The system's resolver does not tell the TTL."""
 
 STALE_SECONDS: Final = 300.0
-"""An answer of this age is still used at once, and looked up again in the background. Of an older one, and of one
-that led to no connection, a new answer is waited for."""
+"""An answer up to this age is used at once, while a new look-up runs in the background. Requests wait for a new
+answer when the old one is older, or when none of its addresses accepted a connection."""
 
 PATIENCE_SECONDS: Final = 0.5
-"""How long a new answer is waited for while an older one is there."""
+"""How long a request waits for a new answer before it uses the older one."""
 
 RETRY_SECONDS: Final = 5.0
-"""Pause after a failed look-up of a name whose older answer is there."""
+"""Pause after a failed look-up of a name with an older answer."""
 
 PROVEN_SECONDS: Final = 3600.0
-"""For so long an address that accepted a connection is tried after all that the resolver answers now."""
+"""How long an address that accepted a connection stays in the list, behind those that the resolver answers now."""
 
 MAX_NAMES: Final = 16_384
-"""Names remembered; the one that was learned first makes room."""
+"""Names remembered. The oldest entry makes room."""
 
 MAX_LOOKUPS: Final = 256
-"""Look-ups under way at once; each has a thread of its own, so that slow ones do not delay the others."""
+"""Look-ups at once. Each has its own thread, so that slow look-ups do not delay others."""
 
 Lookup: TypeAlias = Callable[[str], Awaitable[Sequence[str]]]
 """A name's IP addresses, in the order in which to try them; raises `OSError`."""
@@ -52,10 +52,10 @@ class NotPermitted(OSError):
 
 
 class _SystemLookup:
-    """The system's resolver. It blocks, so each look-up runs in a thread of its own.
+    """The system's resolver. It blocks, so each look-up runs in its own thread.
 
-    The threads of an executor, and uvloop's four, would be shared: as many slow names as there are threads would
-    stop the look-ups of all others. The threads are daemons, so that a hanging one does not delay the exit.
+    An executor, and uvloop, share a few threads: as many slow names as there are threads would stop all other
+    look-ups. The threads are daemons, so that a look-up that hangs does not delay the exit.
     """
 
     def __init__(self) -> None:
@@ -109,7 +109,7 @@ def _text(host: str | int, _port: int | bytes = 0, _flow: int = 0, scope: int = 
 
 @dataclass(slots=True)
 class _Answer:
-    """What is known of one name. Times are seconds of the clock."""
+    """The addresses of one name. Times are seconds of the clock."""
 
     addresses: tuple[str, ...]
     at: float
@@ -122,11 +122,11 @@ class _Answer:
 
 
 class GuardedResolver:
-    """Resolves names, and refuses those that lead where the gateway must not go.
+    """Resolves names to addresses that the guard permits.
 
-    The caller connects to one of the addresses returned, so to the very one that was checked: the name is not
-    resolved again. Callers that ask for one name at a time share one look-up, which goes on when one of them
-    leaves.
+    The caller connects to one of the returned addresses, so the address that was checked is the address in use: the
+    name is not resolved again. Callers that need the same name share one look-up. The look-up goes on when a caller
+    is cancelled.
     """
 
     def __init__(
@@ -177,14 +177,14 @@ class GuardedResolver:
             known.ask_again_at = min(known.ask_again_at, self._clock())
 
     async def close(self) -> None:
-        """Let go of what is being looked up."""
+        """Cancel the look-ups that are under way."""
         asking = list(self._asking.values())
         for task in asking:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
 
     def _ask(self, host: str) -> asyncio.Task[tuple[str, ...]]:
-        """Look `host` up, unless that is under way."""
+        """Return the look-up of `host` that is under way, or start one."""
         asking = self._asking.get(host)
         if asking is None:
             asking = asyncio.create_task(self._permitted(host))
@@ -194,7 +194,7 @@ class GuardedResolver:
 
     async def _permitted(self, host: str) -> tuple[str, ...]:
         try:
-            found = [host] if _is_ip_address(host) else await self._lookup(host)
+            found = [host] if parse_ip(host) is not None else await self._lookup(host)
         except socket.gaierror as error:
             if error.errno in _NO_SUCH_NAME:
                 raise
@@ -207,7 +207,9 @@ class GuardedResolver:
     def _answered(self, host: str, done: asyncio.Task[tuple[str, ...]]) -> None:
         del self._asking[host]
         now, known = self._clock(), self._known.get(host)
-        if done.cancelled() or done.exception() is not None:  # read, though all may have left who asked
+        if (
+            done.cancelled() or done.exception() is not None
+        ):  # read the exception, also when no caller waits any more
             if known is not None:
                 known.ask_again_at = now + RETRY_SECONDS
             return
@@ -223,8 +225,8 @@ class GuardedResolver:
 def _in_order(known: _Answer, now: float) -> tuple[str, ...]:
     """The addresses of a name, the proven one first.
 
-    Where the resolver does not name the proven one any more, it comes last: a name that moved must not lead to
-    whoever has its former address, and a wrong answer must not take an SFU out.
+    A proven address that the resolver does not name any more comes last: the former address of an SFU that moved may
+    belong to another host now, and a wrong answer of the resolver must not exclude an SFU.
     """
     addresses, proven = known.addresses, known.proven
     if not proven or addresses == (proven,):
@@ -232,11 +234,3 @@ def _in_order(known: _Answer, now: float) -> tuple[str, ...]:
     if proven in addresses:
         return (proven, *(address for address in addresses if address != proven))
     return addresses if now - known.proven_at > PROVEN_SECONDS else (*addresses, proven)
-
-
-def _is_ip_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

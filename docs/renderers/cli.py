@@ -15,18 +15,19 @@ from app.cli.main import cli
 _INTRODUCTION: Final = """\
 # Command line
 
-`sfu-gateway` runs the gateway's processes and shows operators what the fleet does. `sfu-gateway COMMAND --help`
-says what is here; `sfu-gateway --install-completion` makes the shell complete it.
+This page lists the commands of `sfu-gateway`, which run the gateway's processes and show operators what the fleet
+does. `sfu-gateway COMMAND --help` says the same. `sfu-gateway --install-completion` makes the shell complete
+commands, options, and the addresses and regions of the fleet.
 
 ## Whom commands ask
 
-`sfu ...`, `explain`, `events` and `top` ask one of two:
+`sfu ...`, `why`, `explain`, `events`, `top` and `support-bundle` ask one of two:
 
 * **Redis** (`--redis URL`, else `SFU_GATEWAY_REDIS__URL` or the file): works while no gateway runs. Run it with
   the gateway's own settings: limits and weights decide what counts as overloaded. A password is better in the
   environment than in `--redis`, which every user of the machine can read.
-* **A gateway** (`--gateway URL`): works from anywhere. `explain` and changes need `--admin-token`, better given as
-  `SFU_GATEWAY_ADMIN_TOKEN`.
+* **A gateway** (`--gateway URL`, or `host:port`): works from anywhere. `explain` and changes need `--admin-token`,
+  better given as `SFU_GATEWAY_ADMIN_TOKEN`.
 
 Both answer alike. `doctor` asks Redis.
 
@@ -38,9 +39,13 @@ sfu-gateway events --follow --json --gateway http://localhost:8071
 sfu-gateway doctor --redis redis://localhost:6379
 ```
 
-Tables are for people and may change. `--json` is for programs: the members are those of
-[the HTTP routes](api.md), and stay. Changes ask back unless `--yes`. What goes wrong is one line on standard
-error, and an exit code.
+An SFU is named by its address, by its `host:port`, or by a part that no other address has: `sfu1` is enough for
+`http://sfu1.example.com:8070`. Durations are seconds, or have a unit: `30s`, `5m`, `1h30m`, `2d`.
+
+Tables are for people and may change. On a terminal they fit its width: the least important columns are left out, and
+a long address is shown without its middle. In a pipe or a file everything is whole. `--json` is for programs: the
+members are those of [the HTTP routes](api.md), and stay. Changes ask back unless `--yes`. What goes wrong is one line
+on standard error, and an exit code.
 """
 
 
@@ -79,6 +84,8 @@ def _section(path: str, command: Any) -> str:
     if options:
         rows = [f"| `{'`, `'.join(each.opts)}` | {each.help or ''} | {_default(each)} |" for each in options]
         lines += ["| option | what | default |", "| --- | --- | --- |", *rows, ""]
+    if command.epilog:
+        lines += ["```sh", *map(str.strip, command.epilog.splitlines()[2:]), "```", ""]
     return "\n".join(lines)
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from app.crypto.tokens import Key
+from app.docstrings import attribute_docstrings
 from app.settings.model import ENV_PREFIX, Name, Section, Settings, StaticSfuSettings, walk
 from app.settings.trusted_proxies import TrustedProxies
 from app.upstream.addresses import IpNetwork
@@ -112,7 +113,7 @@ _LISTS_IN_WORDS: Final = {
 def configuration_page() -> str:
     """Return the whole page, as Markdown."""
     sections = {path[:-1]: model for path, model, _ in walk(Settings)}
-    arrays = [array for field in Settings.model_fields.values() if (array := _array_of_tables(field))]
+    arrays = [array for name in Settings.model_fields if (array := _array_of_tables(Settings, name))]
     parts = [_section(above, model) for above, model in sections.items()] + [
         _array(model) for model in arrays
     ]
@@ -120,21 +121,23 @@ def configuration_page() -> str:
 
 
 def _section(above: tuple[str, ...], model: type[BaseModel]) -> str:
+    meanings = attribute_docstrings(model)
     rows = [
         (
             f"`{'.'.join((*above, name))}`",
             f"`{ENV_PREFIX}{'__'.join((*above, name)).upper()}`",
-            *_cells(field),
+            *_cells(field, meanings.get(name, "")),
         )
         for name, field in model.model_fields.items()
-        if not _is_section(field) and not _array_of_tables(field)
+        if not _is_section(field) and not _array_of_tables(model, name)
     ]
     heading = _heading(model) if above else "## Without a section\n"
     return f"{heading}\n{_table(('TOML', 'environment', 'value', 'default', 'what'), rows)}"
 
 
 def _array(model: type[BaseModel]) -> str:
-    rows = [(f"`{name}`", *_cells(field)) for name, field in model.model_fields.items()]
+    meanings = attribute_docstrings(model)
+    rows = [(f"`{name}`", *_cells(field, meanings[name])) for name, field in model.model_fields.items()]
     return f"{_heading(model)}\n{_table(('TOML', 'value', 'default', 'what'), rows)}"
 
 
@@ -149,20 +152,19 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def _cells(field: FieldInfo) -> tuple[str, str, str]:
+def _cells(field: FieldInfo, meaning: str) -> tuple[str, str, str]:
     """Value, default and meaning."""
-    meaning = " ".join((field.description or "").split())
-    return _domain(field.annotation, field.metadata), _default(field), meaning
+    return _domain(field.annotation, field.metadata), _default(field), " ".join(meaning.split())
 
 
 def _is_section(field: FieldInfo) -> bool:
     return isinstance(field.annotation, type) and issubclass(field.annotation, Section)
 
 
-def _array_of_tables(field: FieldInfo) -> type[Section] | None:
+def _array_of_tables(model: type[BaseModel], name: str) -> type[Section] | None:
     """The class of one table where a field is an array of them; `nodes`, which is JSON text, is none."""
-    of = next(iter(get_args(field.annotation)), None)
-    is_array = isinstance(of, type) and issubclass(of, Section) and field.description is None
+    of = next(iter(get_args(model.model_fields[name].annotation)), None)
+    is_array = isinstance(of, type) and issubclass(of, Section) and name not in attribute_docstrings(model)
     return of if is_array else None
 
 

@@ -9,22 +9,21 @@ local function placement_lock(placement, node, request, record, now)
   attempt_spill(placement, request.name)
   local name = key('placement', placement.tenant, placement.detail)
   local expires_at = string.format('%d', now + request.lock_ms)
-  local ttl_ms = policy.affinity_ttl_ms
   if placement.confirmed_at > 0 then
     redis.call('HSET', name, 'lock_owner', request.name, 'lock_expires_at', expires_at, 'attempt', record)
   else
-    ttl_ms = request.lock_ms + policy.attempt_ttl_ms
     redis.call('HSET', name, 'lock_owner', request.name, 'lock_expires_at', expires_at, 'address', node.address,
       'generation', node.generation, 'caller', request.caller, 'attempt', record)
     if request.fingerprint ~= '' then
       redis.call('HSET', name, 'key_fingerprint', request.fingerprint)
     end
   end
-  if placement.confirmed_at == 0 or now - placement.confirmed_at > ttl_ms / 2 then -- each confirmation renews it
-    redis.call('PEXPIRE', name, ttl_ms)
+  if placement.confirmed_at == 0 or now - placement.confirmed_at > policy.affinity_ttl_ms / 2 then -- each confirmation renews it
+    redis.call('PEXPIRE', name, policy.affinity_ttl_ms)
   end
   redis.call('ZADD', key('attempts'), expires_at, request.name .. ' ' .. placement.tenant .. ':' .. placement.detail)
   if request.max_placements then
+    local ttl_ms = placement.confirmed_at > 0 and policy.affinity_ttl_ms or request.lock_ms + policy.attempt_ttl_ms
     redis.call('ZADD', key('tenant', placement.tenant), tostring(now + ttl_ms), placement.detail)
     redis.call('PEXPIRE', key('tenant', placement.tenant), policy.affinity_ttl_ms)
   end

@@ -2,14 +2,16 @@
 --- @include "key"
 
 -- Ends the lock of a placement, for attempt `by`. One that was never confirmed goes, and no longer counts for its
--- tenant.
-local function placement_unlock(placement, by)
+-- tenant; with `may_exist` its SFU may have a channel nevertheless, and the issuer stays with that SFU.
+local function placement_unlock(placement, by, may_exist)
   attempt_spill(placement, by)
   local name = key('placement', placement.tenant, placement.detail)
-  if placement.confirmed_at == 0 then
-    redis.call('DEL', name)
-    redis.call('ZREM', key('tenant', placement.tenant), placement.detail)
-  else
+  if placement.confirmed_at > 0 or may_exist then
     redis.call('HSET', name, 'lock_expires_at', '0')
+  else
+    redis.call('DEL', name)
+  end
+  if placement.confirmed_at == 0 then
+    redis.call('ZREM', key('tenant', placement.tenant), placement.detail)
   end
 end

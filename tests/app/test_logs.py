@@ -1,16 +1,23 @@
 """The log: a JSON object per line, one per request, with its id, without issuers and secrets."""
 
 import json
+import os
+import pty
 import re
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from app import __version__
 from app.logs import pseudonym
 from tests.journeys.deployment import ADMIN_TOKEN, GATEWAY_KEY, REGISTRATION_KEY, Deployment, channel_token
 from tests.support.engines import RedisServer
+from tests.support.ports import HOST
 
 ISSUER = "https://odoo.example:channel:42"
 SFU = "http://127.0.0.1:9"
@@ -48,6 +55,81 @@ def test_whatever_is_sent_the_log_has_ids_and_no_secret(deployment: Deployment) 
     secrets = [token, token[:60], ISSUER, "channel-key-of-the-browsers", SFU_KEY, PASSWORD, "wrong-token"]
     for secret in [*secrets, GATEWAY_KEY, REGISTRATION_KEY, ADMIN_TOKEN]:
         assert secret not in replica.process.output, secret
+
+
+def test_every_line_about_a_request_has_its_id(deployment: Deployment) -> None:
+    replica = deployment.replica()
+    assert replica.heartbeat(SFU, SFU_KEY).is_success
+    headers = {"Authorization": f"jwt {channel_token(ISSUER)}", "X-Request-Id": "call-7"}
+    assert replica.client.get("/v1/channel", headers=headers).status_code == 503
+    assert replica.process.terminate() == 0
+    lines = [json.loads(line) for line in replica.process.output.splitlines()]
+    about = [line["event"] for line in lines if line.get("request_id") == "call-7"]
+    assert about == ["sfu_failed", "sfu_blamed", "request"]
+
+
+def test_a_replica_says_in_one_line_how_it_has_started(deployment: Deployment) -> None:
+    replica = deployment.replica(health__public="false", registration__auth="none")
+    assert replica.process.terminate() == 0
+    lines = [json.loads(line) for line in replica.process.output.splitlines()]
+    [line] = [line for line in lines if line["event"] == "serving"]
+    assert line["version"] == __version__
+    assert re.fullmatch(r"127\.0\.0\.1:\d+, database 0", line["redis"])
+    assert (line["namespace"], line["sfus"]) == ("sfu", 0)
+    assert line["open"] == "/v1/sfu, /v1/events, /dashboard, /metrics, /openapi.json"
+    assert not [line for line in lines if line["logger"].startswith("uvicorn")]
+
+
+@pytest.mark.parametrize("setting", ["port", "ops.port"])
+def test_a_port_that_is_taken_is_named_by_its_setting(setting: str) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        port = str(taken.getsockname()[1])
+        other = {"SFU_GATEWAY_PORT": "0"} if setting == "ops.port" else {}
+        variable = f"SFU_GATEWAY_{setting.replace('.', '__').upper()}"
+        environment = {"SFU_GATEWAY_KEY": GATEWAY_KEY, "SFU_GATEWAY_BIND": HOST, variable: port} | other
+        done = subprocess.run(
+            [sys.executable, "-m", "app", "serve"],
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+    assert done.returncode not in (0, 1) or done.returncode == 3, done.stderr
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    [line] = [line for line in lines if line["event"] == "cannot_listen"]
+    assert line["detail"].startswith(f"{variable} ({setting} in TOML): cannot listen on {HOST} port {port}: ")
+
+
+@pytest.mark.parametrize(
+    ("form", "is_terminal", "is_text"),
+    [("auto", True, True), ("auto", False, False), ("json", True, False), ("text", False, True)],
+)
+@pytest.mark.parametrize("configure", ["app.logs", "workers.agent.logs"])
+def test_people_get_text_and_machines_json(
+    configure: str, form: str, is_terminal: bool, is_text: bool
+) -> None:
+    arguments = '"info", form' if configure == "app.logs" else "form"
+    code = f"""
+import logging, sys
+from {configure} import configure_logging
+form = sys.argv[1]
+configure_logging({arguments})
+logging.getLogger("a.name").warning("it %s", "happened")
+"""
+    ours, theirs = pty.openpty()
+    where = theirs if is_terminal else subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code, form], stderr=where) as child:
+        os.close(theirs)
+        written = os.read(ours, 65_536) if is_terminal else child.stderr.read() if child.stderr else b""
+        assert child.wait() == 0
+    os.close(ours)
+    line = written.decode().strip()
+    if is_text:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z \[warning  \] it happened.*", line)
+    else:
+        members = json.loads(line)
+        assert members.pop("timestamp").endswith("Z")
+        assert members == {"event": "it happened", "logger": "a.name", "level": "warning"}
 
 
 def test_a_pseudonym_is_short_stable_and_not_the_text() -> None:

@@ -1,6 +1,8 @@
 """The sweeper on a fleet whose clock is in the test's hands, with real SFUs where it talks to them."""
 
 import asyncio
+import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -9,12 +11,13 @@ from fakeredis import FakeAsyncRedis
 from app.errors import RegistryUnavailable
 from app.events.event import unpack_event
 from app.settings.model import HealthSettings, Settings
-from app.sweeper import Sweeper, patience_of
+from app.sweeper import Sweeper, grace_of
 from app.upstream.addresses import AddressGuard
 from app.upstream.client import Forwarder
 from tests.lua.fleet import KEY, A, B, Fleet
 from tests.support.engines import fake_engine
-from tests.support.simulated import running_sfu
+from tests.support.logs import captured_logs
+from tests.support.simulated import Clock, running_sfu
 from tests.support.waiting import eventually
 from workers.simulator.faults import Hang, NoFault
 from workers.simulator.sfu import SimulatedSfu
@@ -34,8 +37,10 @@ async def make_sweeper(fleet: Fleet) -> AsyncIterator[Callable[..., Sweeper]]:
     """Make sweepers of the fleet."""
     async with Forwarder(AddressGuard()) as forwarder:
 
-        def make(patience_s: float = 0) -> Sweeper:
-            return Sweeper(fleet.registry, forwarder, patience_s=patience_s)
+        def make(grace_s: float = 0, clock: Callable[[], float] = time.monotonic) -> Sweeper:
+            return Sweeper(
+                fleet.registry, forwarder, grace_s=grace_s, tick_s=0.01, probe_timeout_s=0.2, clock=clock
+            )
 
         yield make
 
@@ -89,6 +94,16 @@ async def test_who_is_silent_is_down_when_the_threshold_has_passed(fleet: Fleet,
     assert await fleet.state() == "lost"
 
 
+async def test_the_log_names_who_is_silent(fleet: Fleet, sweeper: Sweeper) -> None:
+    await fleet.beat(A)
+    await fleet.beat(B)
+    fleet.wait(30_000)
+    with captured_logs() as text:
+        await sweeper.tick()
+    lines = [json.loads(line) for line in text.getvalue().splitlines()]
+    assert [sorted(line["sfus"]) for line in lines if line["event"] == "expired"] == [sorted([A, B])]
+
+
 async def test_however_many_are_due_one_round_ends_them(fleet: Fleet, sweeper: Sweeper) -> None:
     for number in range(60):
         await fleet.beat(f"http://{number}.test")
@@ -133,9 +148,8 @@ async def test_the_lost_are_forgotten_after_a_while(fleet: Fleet, sweeper: Sweep
 
 
 async def test_an_sfu_with_an_open_breaker_comes_back_by_a_probe_and_a_success(
-    fleet: Fleet, sweeper: Sweeper, sfu: SimulatedSfu, monkeypatch: pytest.MonkeyPatch
+    fleet: Fleet, sweeper: Sweeper, sfu: SimulatedSfu
 ) -> None:
-    monkeypatch.setattr("app.sweeper._PROBE_TIMEOUT_S", 0.2)
     await sweeper.tick()
     await fleet.beat(sfu.address)
     await fleet.beat(B, sessions=500)
@@ -264,8 +278,7 @@ async def test_two_sweepers_publish_once(
         for _ in range(10):
             await fleet.beat()
             await fleet.registry.registrations.sign_off(A, KEY)
-            await asyncio.sleep(0.05)
-        await eventually(lambda: _is_relayed(fleet))
+            await eventually(lambda: _is_relayed(fleet))
     assert await heard() == [f"up {A}", f"down {A}"] * 10
 
 
@@ -288,25 +301,29 @@ async def _is_relayed(fleet: Fleet) -> bool:
     return await fleet.registry.outbox.cursor() == await fleet.registry.outbox.last_event_id()
 
 
-# Patience
+# Grace
 
 
-async def test_after_redis_was_away_sfus_get_the_time_to_report(
+async def test_no_registration_expires_until_sfus_could_report_after_redis_was_away(
     fleet: Fleet, make_sweeper: Callable[..., Sweeper], heard: Heard
 ) -> None:
     server = fleet.client.connection_pool.connection_kwargs["server"]
+    clock = Clock()
     await fleet.beat(A)
     await fleet.beat(B)
-    async with make_sweeper(patience_s=1.5).running():
-        await eventually(lambda: _is_relayed(fleet))
-        server.connected = False
-        await asyncio.sleep(0.6)  # at least two rounds
-        fleet.wait(30_000)
-        server.connected = True
-        await fleet.registry.sweeps.reap()  # Redis answers again
-        await asyncio.sleep(0.6)
-        await fleet.beat(B)
-        await eventually(lambda: _has(heard, f"down {A}"))
+    with captured_logs() as log:
+        async with make_sweeper(grace_s=12, clock=clock).running():
+            await eventually(lambda: _is_relayed(fleet))
+            clock.now += 12  # the grace after the start is over
+            server.connected = False
+            await eventually(lambda: "redis_away" in log.getvalue())
+            fleet.wait(30_000)
+            server.connected = True
+            await eventually(lambda: "redis_back" in log.getvalue())  # after a whole round
+            assert await fleet.events(A) == ["up registered"]
+            await fleet.beat(B)
+            clock.now += 12
+            await eventually(lambda: _has(heard, f"down {A}"))
     assert await heard() == [f"up {A}", f"up {B}", f"down {A}"]
     assert await fleet.state(B) == "selectable"
 
@@ -315,6 +332,6 @@ async def _has(heard: Heard, event: str) -> bool:
     return event in await heard()
 
 
-def test_patience_is_a_heartbeat_interval_and_a_fifth() -> None:
-    assert patience_of(Settings()) == pytest.approx(12)
-    assert patience_of(Settings(health=HealthSettings(unhealthy_threshold=3))) == pytest.approx(1.2)
+def test_the_grace_is_1_2_heartbeat_intervals() -> None:
+    assert grace_of(Settings()) == pytest.approx(12)
+    assert grace_of(Settings(health=HealthSettings(unhealthy_threshold=3))) == pytest.approx(1.2)

@@ -1,7 +1,6 @@
 """The agent as its users run it: real processes, against fake and real gateways, with restarts of each side."""
 
 import asyncio
-import base64
 import functools
 import json
 import os
@@ -33,11 +32,7 @@ MAX_RSS_BYTES = 40 << 20
 MAX_CPU_SHARE = 0.01
 
 
-def text_of(key: Key) -> str:
-    return base64.b64encode(key.secret).decode()
-
-
-SECRETS = text_of(KEY), text_of(REGISTRATION_KEY)
+SECRETS = KEY.to_base64(), REGISTRATION_KEY.to_base64()
 
 
 @pytest.fixture
@@ -70,8 +65,8 @@ class Gateway(Process):
             env={
                 "SFU_GATEWAY_BIND": HOST,
                 "SFU_GATEWAY_PORT": str(port),
-                "SFU_GATEWAY_KEY": text_of(ODOO_KEY),
-                "SFU_GATEWAY_REGISTRATION__KEY": text_of(REGISTRATION_KEY),
+                "SFU_GATEWAY_KEY": ODOO_KEY.to_base64(),
+                "SFU_GATEWAY_REGISTRATION__KEY": REGISTRATION_KEY.to_base64(),
                 "SFU_GATEWAY_HEALTH__PING_INTERVAL_MS": "200",
                 "SFU_GATEWAY_HEALTH__UNHEALTHY_THRESHOLD": "1.5",
                 # The agent reports how busy this machine is, and a test run keeps it very busy.
@@ -107,9 +102,9 @@ def agent_for(sfu: SimulatedSfu, tmp_path: Path, *gateways: str, **variables: st
 def agent_command(tmp_path: Path, **variables: str) -> Process:
     env = {
         "SFU_GATEWAY_PING_INTERVAL": "100",
-        "SFU_GATEWAY_REGISTRATION__KEY": text_of(REGISTRATION_KEY),
+        "SFU_GATEWAY_REGISTRATION__KEY": REGISTRATION_KEY.to_base64(),
         "SFU_REGION": "eu-west",
-        "AUTH_KEY": text_of(KEY),
+        "AUTH_KEY": KEY.to_base64(),
         "PUBLIC_IP": HOST,
         "SFU_MAX_SESSIONS": "500",
         "SFU_AGENT_PORT": "0",
@@ -254,7 +249,7 @@ def cpu_seconds(process: psutil.Process) -> float:
 async def test_a_wrong_auth_key_refuses_to_register(
     sfu: SimulatedSfu, gateway: Gateway, tmp_path: Path
 ) -> None:
-    with agent_for(sfu, tmp_path, gateway.url, AUTH_KEY=text_of(ODOO_KEY)) as agent:
+    with agent_for(sfu, tmp_path, gateway.url, AUTH_KEY=ODOO_KEY.to_base64()) as agent:
         await eventually(lambda: "AUTH_KEY is not this SFU's" in agent.output)
         assert await gateway.entry_of(sfu) == {}
 
@@ -274,13 +269,13 @@ async def test_agent_check_says_what_is_wrong_and_registers_nothing(
 ) -> None:
     env = {
         "SFU_GATEWAY_URL": gateway.url,
-        "SFU_GATEWAY_REGISTRATION__KEY": text_of(REGISTRATION_KEY),
+        "SFU_GATEWAY_REGISTRATION__KEY": REGISTRATION_KEY.to_base64(),
         "SFU_ADDRESS": sfu.address,
     }
 
     async def check(key: Key) -> tuple[int | None, str]:
         command = Process(
-            [COMMAND, "agent", "--check"], log=tmp_path / "check.log", env=env | {"AUTH_KEY": text_of(key)}
+            [COMMAND, "agent", "--check"], log=tmp_path / "check.log", env=env | {"AUTH_KEY": key.to_base64()}
         )
         with command:
             status = await asyncio.to_thread(command.wait, 20)
@@ -330,9 +325,9 @@ def run_documented(page: str, replaced: dict[str, str], tmp_path: Path) -> str:
         command = command.replace(documented, real)
     env = {
         "PATH": f"{COMMAND.parent}:{os.environ['PATH']}",
-        "SFU_GATEWAY_KEY": text_of(ODOO_KEY),
-        "SFU_GATEWAY_REGISTRATION__KEY": text_of(REGISTRATION_KEY),
-        "AUTH_KEY": text_of(KEY),
+        "SFU_GATEWAY_KEY": ODOO_KEY.to_base64(),
+        "SFU_GATEWAY_REGISTRATION__KEY": REGISTRATION_KEY.to_base64(),
+        "AUTH_KEY": KEY.to_base64(),
     }
     example = Process(["bash", "-euc", command], log=tmp_path / f"{page}.log", env=env).start()
     assert example.wait(60) == 0, example.output

@@ -31,6 +31,7 @@ class Operator:
 
     def __init__(self, where: Sequence[str]) -> None:
         self.where = list(where)
+        self.environment: dict[str, str] = {}
 
     def run(self, *words: str, says: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command to its end; `says` is typed into it."""
@@ -40,6 +41,7 @@ class Operator:
             "SFU_GATEWAY_KEY": GATEWAY_KEY,
             "SFU_GATEWAY_REDIS__TIMEOUT_MS": "5000",  # the machine may be busy; this is no test of it
             "TZ": "UTC",
+            **self.environment,
         }
         return subprocess.run(
             command, env=environment, input=says, capture_output=True, text=True, timeout=30
@@ -84,16 +86,28 @@ def rows(text: str) -> list[list[str]]:
 def test_the_fleet_is_listed_as_a_table(operator: Operator) -> None:
     done = operator.run("sfu", "list")
     assert (done.returncode, done.stderr) == (Exit.OK, "")
-    assert done.stdout.splitlines()[0].split()[:4] == ["ADDRESS", "REGION", "STATE", "LOAD"]
-    assert [row[:3] for row in rows(done.stdout)] == [
-        [ADDRESS, "eu-west", "selectable"],
-        [OTHER, "us-east", "selectable"],
+    assert done.stdout.splitlines()[0].split()[:3] == ["STATE", "LOAD", "SESSIONS"]
+    assert [[row[0], *row[-2:]] for row in rows(done.stdout)] == [
+        ["selectable", "eu-west", ADDRESS],
+        ["selectable", "us-east", OTHER],
     ]
 
 
-def test_a_region_is_listed_alone(operator: Operator) -> None:
-    listed = operator.json("sfu", "list", "--region", "us-east")
-    assert [sfu["address"] for sfu in listed] == [OTHER]  # type: ignore[attr-defined]
+def addresses(listed: object) -> list[str]:
+    """The addresses of a list that was printed as JSON."""
+    return [sfu["address"] for sfu in listed]  # type: ignore[attr-defined]
+
+
+def test_the_list_is_filtered_and_sorted(operator: Operator, replica: Replica) -> None:
+    assert addresses(operator.json("sfu", "list", "--region", "us-east")) == [OTHER]
+    assert addresses(operator.json("sfu", "list", "--sort", "load")) == [OTHER, ADDRESS]
+    replica.admin("drain", address=OTHER)
+    eventually_sync(lambda: replica.status_of(OTHER) == "draining")
+    assert addresses(operator.json("sfu", "list", "--state", "draining,drained")) == [OTHER]
+    assert addresses(operator.json("sfu", "list", "--state", "down")) == []
+    done = operator.run("sfu", "list", "--region", "nowhere")
+    assert (done.returncode, done.stdout) == (Exit.REFUSED, "")
+    assert done.stderr == "--region: no SFU is in nowhere; regions with SFUs: eu-west, us-east\n"
 
 
 def test_both_sources_say_the_same_and_no_key(own_server: RedisServer, replica: Replica) -> None:
@@ -114,15 +128,49 @@ def test_one_sfu_is_shown(operator: Operator) -> None:
 
 
 def test_an_unknown_sfu_is_refused_in_one_line(operator: Operator) -> None:
-    for command in ("show", "drain", "resume", "forget"):
+    for command in ("show", "drain", "resume", "reset", "forget"):
         done = operator.run("sfu", command, ABSENT, *(["--yes"] if command != "show" else []))
         assert done.returncode == Exit.REFUSED, (command, done.stderr)
         assert done.stderr.count("\n") == 1
         assert ABSENT in done.stderr
 
 
+def test_an_sfu_is_named_by_host_and_port_or_by_a_part_of_its_own(operator: Operator) -> None:
+    for text in (OTHER, "127.0.0.1:19", ":19"):
+        assert operator.json("sfu", "show", text)["address"] == OTHER  # type: ignore[index]
+    done = operator.run("sfu", "forget", "127.0.0.1", "--yes")
+    assert done.returncode == Exit.USAGE
+    assert done.stderr == f"ADDRESS: 127.0.0.1 is part of {OTHER}, {ADDRESS}: give more of it\n" or (
+        done.stderr == f"ADDRESS: 127.0.0.1 is part of {ADDRESS}, {OTHER}: give more of it\n"
+    )
+
+
+def test_a_drain_that_waits_ends_when_the_sfu_is_empty(
+    operator: Operator, replica: Replica, tmp_path: Path
+) -> None:
+    assert operator.run("sfu", "drain", ADDRESS, "--deadline", "1h", "--yes").returncode == Exit.OK
+    command = [sys.executable, "-m", "app", "sfu", "drain", ADDRESS, "--wait", "--yes", *operator.where]
+    with Process(
+        command, log=tmp_path / "wait.log", ready=prints("45 people in 12 channels left")
+    ) as waiting:
+        assert replica.heartbeat(ADDRESS, KEY, sessions=1, channels=1).is_success
+        eventually_sync(lambda: "1 person in 1 channel left" in waiting.output)
+        assert replica.heartbeat(ADDRESS, KEY, sessions=0, channels=0).is_success
+        assert waiting.wait(20) == Exit.OK
+    assert waiting.output.splitlines()[-1] == f"{ADDRESS} is empty."
+
+
+def test_an_ejected_sfu_is_reset(operator: Operator, replica: Replica) -> None:
+    replica.ask(path="/r/eu-west/v1/channel")  # nothing listens there
+    eventually_sync(lambda: replica.status_of(ADDRESS) == "down")
+    done = operator.run("sfu", "reset", ADDRESS, "--yes")
+    assert done.stdout == f"{ADDRESS} is not ejected any more: its failures are forgotten.\n", done.stderr
+    eventually_sync(lambda: replica.status_of(ADDRESS) == "up")
+
+
 def test_an_sfu_is_drained_resumed_and_forgotten(operator: Operator, replica: Replica) -> None:
-    assert operator.run("sfu", "drain", ADDRESS, "--yes").stdout == f"{ADDRESS} drains.\n"
+    drained = operator.run("sfu", "drain", ADDRESS, "--yes").stdout
+    assert drained == f"{ADDRESS} drains.\n45 people in 12 channels left\n"
     eventually_sync(lambda: replica.status_of(ADDRESS) == "draining")  # health is up to a second old
     assert operator.run("sfu", "resume", ADDRESS, "--yes").returncode == Exit.OK
     eventually_sync(lambda: replica.status_of(ADDRESS) == "up")
@@ -145,6 +193,8 @@ def test_a_gateway_refuses_orders_without_its_token(replica: Replica) -> None:
         done = Operator(["--gateway", replica.url, *token]).run("sfu", "drain", ADDRESS, "--yes")
         assert (done.returncode, done.stderr.count("\n")) == (Exit.REFUSED, 1)
         assert "answered 401" in done.stderr
+        assert replica.url in done.stderr
+        assert "--admin-token or SFU_GATEWAY_ADMIN_TOKEN" in done.stderr
     assert replica.status_of(ADDRESS) == "up"
 
 
@@ -152,10 +202,8 @@ def test_an_explanation_names_the_chosen_and_why_the_others_are_not(operator: Op
     done = operator.run("explain", "--region", "us-east")
     first, *table = done.stdout.splitlines()
     assert first == "Region hint: us-east, by region. Tried in order: us-east, then anywhere."
-    assert [row[:3] for row in rows("\n".join(table))] == [
-        [OTHER, "us-east", "chosen"],
-        [ADDRESS, "eu-west", "other-region"],
-    ]
+    verdicts = [(row[0], row[2], row[3]) for row in rows("\n".join(table))]
+    assert verdicts == [("chosen", OTHER, "us-east"), ("other-region", ADDRESS, "eu-west")]
 
 
 def test_what_happened_is_told_oldest_first(operator: Operator) -> None:

@@ -122,6 +122,15 @@ async def test_the_last_error_is_kept_with_its_time_and_count(fleet: Fleet) -> N
     assert (await fleet.registry.fleet.describe(A)).errors == 0
 
 
+async def test_an_ejected_sfu_says_since_when(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    ejected_at = fleet.now_ms
+    await fleet.fail(A, "misconfigured")
+    fleet.wait(2_000)
+    status = await fleet.registry.fleet.describe(A)
+    assert (status.ejected_since, status.at) == (ejected_at, ejected_at + 2_000)
+
+
 async def test_every_sfu_is_listed_once_by_region_and_address(fleet: Fleet) -> None:
     for number in range(120):
         await fleet.beat(f"http://{number:03}.test", region=("us", "eu")[number % 2])

@@ -73,6 +73,14 @@ async def test_a_call_that_was_answered_is_never_found_again(fleet: Fleet) -> No
     } | {"ms": (await fleet.registry.rescues.totals())["ms"]}
 
 
+async def test_a_call_that_odoo_did_not_move_is_noted_with_its_time(fleet: Fleet) -> None:
+    await place_elsewhere(fleet)
+    await fleet.registry.registrations.sign_off(A, KEY)
+    await fleet.registry.rescues.settle_calls(await last_loss(fleet), {CALL: "failed"})
+    noted = await fleet.client.hmget(fleet.keys.fleet, ["rescue_failed", "rescue_failed_at"])
+    assert noted == ["1", str(fleet.now_ms)]
+
+
 async def test_a_call_that_is_being_moved_is_placed_elsewhere_though_its_sfu_lives(fleet: Fleet) -> None:
     await place_elsewhere(fleet)
     await fleet.registry.fleet.drain(A, move=True)

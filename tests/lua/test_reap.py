@@ -19,25 +19,59 @@ async def test_a_hold_is_not_reaped_early(fleet: Fleet) -> None:
     assert await fleet.registry.sweeps.reap() == Sweep(0, has_more=False)
 
 
-async def test_a_placement_that_was_never_confirmed_is_dropped(fleet: Fleet, redis: Redis) -> None:
+async def test_an_issuer_whose_channel_may_exist_stays_with_its_sfu(fleet: Fleet, redis: Redis) -> None:
+    """A replica answers its caller before it reports, and may be killed between the two."""
+    await fleet.beat(A)
+    await fleet.beat(B, sessions=100)
+    await fleet.select(id="killed", caller="192.0.2.1", max_placements=1)
+    fleet.wait(2_500)
+    await fleet.registry.sweeps.reap()
+    assert await redis.exists(fleet.keys.attempts) == 0
+    assert await fleet.reserved() == 0
+    await fleet.beat(A, sessions=900)
+    fleet.wait(20_000)
+    await fleet.beat(A, sessions=900)
+    await fleet.beat(B)
+    next_one = await fleet.select(id="next", caller="192.0.2.2")
+    assert (next_one.address, next_one.caller, next_one.reason) == (A, "192.0.2.1", "sticky")
+
+
+async def test_it_stays_without_a_sweeper_too(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await fleet.select(id="killed")
+    await fleet.beat(B)
+    await fleet.beat(A, sessions=900)
+    fleet.wait(2_500)
+    assert (await fleet.select(id="next")).address == A
+
+
+async def test_an_attempt_that_never_reported_does_not_count_for_its_tenant(fleet: Fleet) -> None:
     await fleet.beat()
     await fleet.select(max_placements=1)
     fleet.wait(2_500)
     await fleet.registry.sweeps.reap()
-    assert await redis.exists(fleet.keys.placement("default", "issuer"), fleet.keys.attempts) == 0
-    assert await fleet.reserved() == 0
     assert (await fleet.select("another", max_placements=1)).address == A
 
 
-async def test_so_is_one_on_an_sfu_that_has_gone(fleet: Fleet, redis: Redis) -> None:
+async def test_an_issuer_leaves_an_sfu_that_has_gone_with_its_channel(fleet: Fleet) -> None:
     await fleet.beat(A)
     await fleet.select(max_placements=1)
     await fleet.registry.registrations.sign_off(A, KEY)
     fleet.wait(2_500)
     await fleet.registry.sweeps.reap()
     await fleet.beat(B)
-    assert await redis.exists(fleet.keys.placement("default", "issuer")) == 0
     assert (await fleet.select("another", max_placements=1)).address == B
+    assert (await fleet.select(id="next")).address == B
+
+
+async def test_the_failure_of_another_request_unpins_no_channel_that_may_exist(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await fleet.beat(B, sessions=100)
+    await fleet.select(id="killed")
+    fleet.wait(2_500)
+    await fleet.registry.sweeps.reap()
+    await fleet.report("failed", id="former", address=B)
+    assert (await fleet.select(id="next")).address == A
 
 
 async def test_a_confirmed_placement_stays(fleet: Fleet) -> None:

@@ -138,7 +138,10 @@ class History(RuleBasedStateMachine):
             state = self.do(self.registry.fleet.describe(report.address)).state
             assert state not in GONE
 
-    @rule(address=ADDRESSES, order=st.sampled_from(["sign off", "forget", "resume", "drain", "drain soon"]))
+    @rule(
+        address=ADDRESSES,
+        order=st.sampled_from(["sign off", "forget", "reset", "resume", "drain", "drain soon"]),
+    )
     def operate(self, address: str, order: str) -> None:
         try:
             match order:
@@ -146,6 +149,8 @@ class History(RuleBasedStateMachine):
                     self.do(self.registry.registrations.sign_off(address, KEY))
                 case "forget":
                     self.do(self.registry.fleet.forget(address))
+                case "reset":
+                    self.do(self.registry.fleet.reset(address))
                 case "resume":
                     self.do(self.registry.fleet.resume(address))
                 case _:

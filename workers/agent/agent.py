@@ -26,6 +26,7 @@ from http import HTTPStatus
 from random import Random
 from typing import Final
 
+from app import __version__
 from app.background import in_background
 from app.errors import SETTINGS_EXIT_CODE, SettingsError
 from app.systemd import ready
@@ -33,6 +34,7 @@ from app.upstream.addresses import AddressGuard
 from app.upstream.client import Forwarder, ForwardError
 from app.upstream.stats import ChannelStats, sessions_in
 from workers.agent.checks import check_all, check_gateway
+from workers.agent.logs import configure_logging
 from workers.agent.server import Page, Pages, serving
 from workers.agent.settings import AgentSettings, load_agent_settings
 from workers.agent.sfu import LocalSfu, ProcessWatch, WrongKey
@@ -231,7 +233,14 @@ async def run(settings: AgentSettings) -> None:
     async with new_client() as client:
         agent = new_agent(settings, client)
         async with serving(agent.pages(), settings.agent_bind, settings.agent_port):
-            logger.info("speaking for %s", settings.address)
+            logger.info(
+                "agent %s, speaking for %s in region %s to %s, %s",
+                __version__,
+                settings.address,
+                settings.region,
+                ", ".join(settings.gateway_urls),
+                "with a registration key" if settings.registration_key else "without a registration key",
+            )
             agent.heartbeats.start()
             async with ready():
                 await stopping.wait()
@@ -262,12 +271,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Exits with 3 for wrong settings, which it names, with 1 when its port is taken or a check has failed.
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         settings = load_agent_settings()
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(SETTINGS_EXIT_CODE) from None
+    configure_logging(settings.log_format)
     if "--check" in (sys.argv[1:] if arguments is None else arguments):
         raise SystemExit(0 if asyncio.run(check(settings, print)) else 1)
     try:

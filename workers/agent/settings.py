@@ -4,7 +4,6 @@ The agent often shares its environment with the SFU, so variables that it does n
 business.
 """
 
-import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -17,7 +16,7 @@ from app.crypto.tokens import Key
 from app.errors import SettingsError
 from app.names import NAME_PATTERN
 from app.secret_files import with_secret_files
-from app.upstream.addresses import sfu_address
+from app.upstream.addresses import parse_ip, sfu_address
 
 SECRETS: Final = ("SFU_GATEWAY_REGISTRATION__KEY", "AUTH_KEY")
 """Settings that are secrets."""
@@ -114,6 +113,8 @@ class AgentSettings(BaseSettings):
         8079
     )
     """Their port; 0 turns them off. Not 8072, where Odoo has its longpolling."""
+    log_format: Annotated[Literal["auto", "json", "text"], Field(alias="SFU_AGENT_LOG_FORMAT")] = "auto"
+    """`text` for people, `json` for machines; `auto` is text on a terminal, else JSON."""
 
     @model_validator(mode="after")
     def _addressable(self) -> Self:
@@ -160,8 +161,5 @@ def _explain(problem: Any) -> str:
 
 def _host(text: str) -> str:
     """`text` as the host of a URL: an IPv6 address stands in brackets."""
-    try:
-        is_ipv6 = ipaddress.ip_address(text).version == 6
-    except ValueError:
-        return text
-    return f"[{text}]" if is_ipv6 else text
+    ip = parse_ip(text)
+    return f"[{text}]" if ip is not None and ip.version == 6 else text

@@ -84,7 +84,8 @@ async def decide_all(
 ) -> AsyncIterator[Outcome]:
     """Decide one clause after the other, each with a peer of its own, so that none depends on another.
 
-    When a clause finds that the key is wrong, that one is violated; those that need the key are not decided.
+    When a clause finds that the key is wrong, that clause is violated, and the clauses that need the key stay
+    undecided.
     """
     wrong_key = ""
     for clause in clauses:

@@ -6,7 +6,7 @@ from typing import Any, Final
 import httpx
 
 from workers.conformance.clause import Clauses, Violated, require, require_status
-from workers.conformance.played_sfu import PlayedSfu, new_key, object_of, text_of, unsigned
+from workers.conformance.played_sfu import PlayedSfu, new_key, object_of, unsigned
 
 MAX_BODY_BYTES: Final = 64 * 1024
 LONGEST_TOKEN_LIFE_SECONDS: Final = 300
@@ -34,7 +34,7 @@ async def _heartbeat(sfu: PlayedSfu) -> None:
 async def _minimum(sfu: PlayedSfu) -> None:
     # Drained first: with no figures it would look empty, and a gateway in use would send it calls.
     await sfu.register(draining=True)
-    least = {"status": "down", "address": sfu.address, "key": text_of(sfu.key)}
+    least = {"status": "down", "address": sfu.address, "key": sfu.key.to_base64()}
     require_status(await sfu.send(least), 200)
     require_status(await sfu.send(least | {"status": "up", "draining": True}), 200)
 
@@ -112,7 +112,7 @@ async def _problem_documents(sfu: PlayedSfu) -> None:
 @CLAUSES.clause("HB-9", "No refusal repeats the key or the token.")
 async def _no_secrets(sfu: PlayedSfu) -> None:
     for answer in await _refusals(sfu):
-        sent = (text_of(sfu.key), answer.request.headers.get("authorization", "").partition(" ")[2])
+        sent = (sfu.key.to_base64(), answer.request.headers.get("authorization", "").partition(" ")[2])
         leaks = any(secret and secret in answer.text for secret in sent)
         require(not leaks, f"a {answer.status_code} repeats a secret")
 
@@ -123,7 +123,7 @@ async def _refusals(sfu: PlayedSfu) -> list[httpx.Response]:
         await sfu.send(sfu.report(), token=""),
         await sfu.send(sfu.report(), token=sfu.token(new_key())),
         await sfu.send(b"{" + sfu.report()["key"].encode()),
-        await sfu.send(sfu.report(key=text_of(sfu.key) + "!")),
+        await sfu.send(sfu.report(key=sfu.key.to_base64() + "!")),
         await sfu.send(sfu.report(sessions=-1)),
     ]
     for answer in answers:
@@ -175,14 +175,14 @@ async def _unsigned(sfu: PlayedSfu) -> None:
 @CLAUSES.clause("LEASE-1", "While an SFU lives, its address with another key: 409 `address_leased`.")
 async def _leased(sfu: PlayedSfu) -> None:
     await sfu.register()
-    answer = await sfu.send(sfu.report(key=text_of(new_key())))
+    answer = await sfu.send(sfu.report(key=new_key().to_base64()))
     require_refusal(answer, 409, "address_leased")
 
 
 @CLAUSES.clause("LEASE-2", "A sign-off with another key removes nothing: 409 `address_leased`.")
 async def _foreign_sign_off(sfu: PlayedSfu) -> None:
     await sfu.register()
-    answer = await sfu.send(sfu.report(status="down", key=text_of(new_key())))
+    answer = await sfu.send(sfu.report(status="down", key=new_key().to_base64()))
     require_refusal(answer, 409, "address_leased")
     require(await _is_up(sfu), "it is not `up` any more")
 

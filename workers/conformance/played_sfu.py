@@ -3,7 +3,6 @@ sends it no call, and it signs off at the end.
 """
 
 import asyncio
-import base64
 import contextlib
 import json
 import secrets
@@ -13,6 +12,7 @@ from typing import Any, Final
 
 import httpx
 
+from app.crypto.hs256 import encode_part
 from app.crypto.tokens import Key
 from workers.conformance.clause import Violated, json_of, new_client, require_status
 
@@ -41,7 +41,7 @@ class PlayedSfu:
             "status": "up",
             "address": self.address,
             "region": "conformance",
-            "key": text_of(self.key),
+            "key": self.key.to_base64(),
             "channels": 1,
             "sessions": 1,
             "maxSessions": 1,
@@ -147,13 +147,8 @@ def object_of(answer: httpx.Response) -> dict[str, Any]:
 
 def unsigned(token: str) -> str:
     """Return `token` with the algorithm `none` and an empty signature."""
-    header = base64.urlsafe_b64encode(b'{"typ":"JWT","alg":"none"}').decode().rstrip("=")
+    header = encode_part(b'{"typ":"JWT","alg":"none"}')
     return f"{header}.{token.split('.')[1]}."
-
-
-def text_of(key: Key) -> str:
-    """Return `key` as heartbeats carry it."""
-    return base64.b64encode(key.secret).decode()
 
 
 def new_key() -> Key:

@@ -8,11 +8,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import httpx
 
 from app.crypto.tokens import Key
+from app.upstream.client import is_usable_url
 from workers.conformance.clause import (
     Clauses,
     Violated,
@@ -144,8 +144,7 @@ async def _stats(odoo: PlayedOdoo) -> None:
 )
 async def _channel(odoo: PlayedOdoo) -> None:
     _, url = await odoo.channel()
-    parts = urlsplit(url)
-    require(parts.scheme in ("http", "https") and parts.hostname, "`url` is not an http(s) URL")
+    require(is_usable_url(url), "`url` is not an http(s) URL that the gateway passes on")
 
 
 @CLAUSES.clause("SFU-4", "A channel is there within two seconds.")

@@ -1,7 +1,7 @@
 """The channels of a simulated SFU, and the people who come to them and leave.
 
 A new channel is empty. Its people arrive over the next seconds, stay a while and go; sessions, CPU and memory
-follow. Everything happens when somebody looks: there is no timer, and the clock and the dice are arguments.
+follow. The state is computed on each reading: there is no timer, and the clock and the random source are arguments.
 """
 
 import heapq
@@ -91,7 +91,7 @@ class ChannelBook:
         self._order = itertools.count()
 
     def find(self, remote_address: str, issuer: str) -> Channel | None:
-        """Return the channel this caller already has; where everybody has gone, new people come."""
+        """Return the channel of this caller. A channel that has become empty gets new people."""
         now = self._settle()
         channel = self._by_issuer.get((remote_address, issuer))
         if channel is not None and not channel.sessions and not channel.expected:

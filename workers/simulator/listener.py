@@ -38,13 +38,13 @@ class Listener:
         self._server = await loop.create_server(self._http, sock=listening, backlog=BACKLOG)
 
     def refuse(self) -> None:
-        """Accept no more connections; those that are open stay."""
+        """Accept no more connections. Open connections stay."""
         if self._server is not None:
             self._server.close()
             self._server = None
 
     def abort(self) -> None:
-        """Accept no more connections and reset those that are open, at once."""
+        """Accept no more connections, and reset the open ones."""
         self.refuse()
         for connection in self._http.connections if self._http is not None else ():
             if connection.transport is not None:

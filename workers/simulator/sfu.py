@@ -15,7 +15,6 @@ reaches the control routes either: give it `seconds`, or keep a connection open.
 """
 
 import asyncio
-import base64
 import functools
 import secrets
 from collections.abc import Awaitable, Callable
@@ -117,7 +116,7 @@ class SimulatedSfu:
     @property
     def key_text(self) -> str:
         """The SFU's secret key as base64, as heartbeats carry it."""
-        return base64.b64encode(self.config.key.secret).decode()
+        return self.config.key.to_base64()
 
     @property
     def calls(self) -> list[Call]:
@@ -135,7 +134,7 @@ class SimulatedSfu:
         self.api.public_host = f"{self.config.public_ip or self.config.host}:{self.port}"
 
     async def stop(self) -> None:
-        """Sign off, then close everything. One that was killed or silenced goes without a word."""
+        """Sign off, then close everything. A killed or silenced SFU does not sign off."""
         if self.heartbeats is not None:
             await self.heartbeats.sign_off()
         self.kill()
@@ -168,7 +167,7 @@ class SimulatedSfu:
             self._recovery = asyncio.create_task(self._recover_after(fault.seconds))
 
     def fix_figures(self, figures: Figures | None) -> None:
-        """Report these figures, whatever the people do; None lets go. `/v1/stats` stays true."""
+        """Report these figures instead of the real ones; `None` ends that. `/v1/stats` stays true."""
         self._fixed = figures
 
     def figures(self) -> Figures:

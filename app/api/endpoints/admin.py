@@ -1,4 +1,4 @@
-"""`/v1/admin/...`: operators explain placements and drain, resume or forget SFUs."""
+"""`/v1/admin/...`: operators explain placements and drain, resume, reset or forget SFUs."""
 
 import json
 from typing import Any
@@ -94,6 +94,14 @@ async def resume(request: Request[State]) -> Response:
     with request.state["budgets"].operators:
         await request.state["registry"].fleet.resume(address)
     return _done(request, "resume", address)
+
+
+async def reset(request: Request[State]) -> Response:
+    """End an SFU's ejection and forget its failures: `{"address": ...}`."""
+    address = parse_address("address", (await _order(request)).get("address"))
+    with request.state["budgets"].operators:
+        await request.state["registry"].fleet.reset(address)
+    return _done(request, "reset", address)
 
 
 async def forget(request: Request[State]) -> Response:

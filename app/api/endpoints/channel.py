@@ -1,6 +1,6 @@
 """`GET /v1/channel` and `GET /r/{region}/v1/channel`: Odoo asks for a call channel."""
 
-import os
+from collections.abc import Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,6 +11,7 @@ from app.api.responses import respond
 from app.api.schemas import Channel
 from app.api.state import State
 from app.auth.tenants import Caller
+from app.channels.request_ids import unique_id
 from app.channels.service import ChannelRequest
 from app.logs import pseudonym
 from app.upstream.query import query_without
@@ -20,14 +21,14 @@ _HINTS = frozenset({"region", "country"})
 
 async def create_channel(request: Request[State]) -> Response:
     """Answer 200 with `uuid` and `url`, both texts, or a problem document."""
-    state = request.state
+    state: State = request.scope["state"]
     caller = verify_channel(request)
     with state["budgets"].channels:
-        return await _placed(request, caller)
+        return await _placed(request, state, caller)
 
 
-async def _placed(request: Request[State], caller: Caller) -> Response:
-    state, query = request.state, request.query_params
+async def _placed(request: Request[State], state: State, caller: Caller) -> Response:
+    query: Mapping[str, str] = request.query_params if request.scope["query_string"] else {}
     client = client_of(request.scope, state["settings"].trust_proxy)
     choice = await state["regions"].choose(
         caller.tenant,
@@ -39,7 +40,7 @@ async def _placed(request: Request[State], caller: Caller) -> Response:
     note(request.scope, tenant=caller.tenant.name, issuer=pseudonym(caller.issuer), region=choice.hint.region)
     placed = await state["channels"].create(
         ChannelRequest(
-            id=f"{request_id_of(request.scope)}.{os.urandom(4).hex()}",
+            id=unique_id(request_id_of(request.scope)),
             caller=caller,
             groups=choice.groups,
             client=client,

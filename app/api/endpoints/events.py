@@ -1,9 +1,7 @@
 """`GET /v1/events`: transitions as server-sent events (https://html.spec.whatwg.org/#server-sent-events)."""
 
-import re
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
-from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -14,15 +12,14 @@ from app.api.request_context import caller_of
 from app.api.state import State
 from app.errors import InvalidField
 from app.events.feed import EventFeed
-
-_STREAM_ID: Final = re.compile(r"\d{1,20}(-\d{1,20})?")
+from app.registry.stream_ids import STREAM_ID
 
 
 async def events(request: Request[State]) -> Response:
-    """Stream what happens from now on, or after `Last-Event-ID`, which browsers send when they reconnect."""
+    """Stream new events, or those after `Last-Event-ID`, which browsers send when they reconnect."""
     authorize_viewer(request)
     after = request.headers.get("last-event-id")
-    if after is not None and not _STREAM_ID.fullmatch(after):
+    if after is not None and not STREAM_ID.fullmatch(after):
         raise InvalidField("Last-Event-ID", "must be the id of an event, such as 1732280000000-0")
     state = request.state
     with ExitStack() as place:
@@ -32,7 +29,7 @@ async def events(request: Request[State]) -> Response:
 
 
 class _ViewerStream(StreamingResponse):
-    """A viewer's stream; its place is free again when the stream has ended, however it does."""
+    """A viewer's stream. It frees its place at the end, also after an error."""
 
     def __init__(self, feed: EventFeed, after: str | None, place: ExitStack) -> None:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}

@@ -1,4 +1,4 @@
-"""The size of a request's body: what is over the limit is not read, whether it says so first or not."""
+"""The limit of a request's body. A body over the limit is not read, with or without `Content-Length`."""
 
 from typing import Final
 
@@ -16,7 +16,7 @@ class BodyLimit:
     """Refuses bodies of more than `max_bytes` with a problem document, which Starlette's own limit does not."""
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        """Wrap `app`, which lets `BodyTooLarge` through or renders it."""
+        """`app` passes on `BodyTooLarge`, or renders it."""
         self.app = app
         self._max_bytes = max_bytes
 
@@ -26,21 +26,29 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         announced = header_of(scope, b"content-length")
-        if not announced and not header_of(scope, b"transfer-encoding"):  # there is no body: RFC 9112, 6.3
+        if not announced and not header_of(scope, b"transfer-encoding"):  # no body (RFC 9112, section 6.3)
             await self.app(scope, receive, send)
             return
-        error = BodyTooLarge(f"the body has more than {self._max_bytes} bytes")
         if announced.isdecimal() and int(announced) > self._max_bytes:
-            await render_gateway_error(Request(scope), error)(scope, receive, send)
+            await render_gateway_error(Request(scope), _too_large(self._max_bytes))(scope, receive, send)
             return
-        received = 0
+        await self.app(scope, within_limit(receive, self._max_bytes), send)
 
-        async def receive_within_limit() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._max_bytes:
-                raise error
-            return message
 
-        await self.app(scope, receive_within_limit, send)
+def within_limit(receive: Receive, max_bytes: int) -> Receive:
+    """Return a `receive` that raises `BodyTooLarge` as soon as the body has more than `max_bytes`."""
+    received = 0
+
+    async def receive_within_limit() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > max_bytes:
+            raise _too_large(max_bytes)
+        return message
+
+    return receive_within_limit
+
+
+def _too_large(max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body has more than {max_bytes} bytes")

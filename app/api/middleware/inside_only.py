@@ -1,4 +1,4 @@
-"""Inside and outside: with `ops.port` set, operators' routes exist on that port only."""
+"""With `ops.port` set, operators' routes exist on that port only."""
 
 from typing import Final
 

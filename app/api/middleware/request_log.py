@@ -1,4 +1,4 @@
-"""Around every request: the id in its response, and one log line when it is done."""
+"""Adds the id to the response of every request, and writes one log line at its end."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.refusal_log import RefusalLog
 from app.api.request_context import note, noted, notes_of, request_id_of
 from app.logs import logger
 
@@ -14,27 +15,28 @@ log = logger(__name__)
 _QUIET_PATHS: Final = frozenset(
     {"/noop", "/v1/noop", "/livez", "/readyz", "/metrics", "/v1/dashboard/data", "/v1/dashboard/history"}
 )
+_STATIC_PATHS: Final = "/dashboard/"
 _ROUTINE_PATHS: Final = frozenset({"/v1/sfu"})
-"""Heartbeats: thousands a minute that are like the last one. What is new is an audit event."""
+"""Heartbeats: thousands a minute without news. A change is an audit event."""
 
 
 MAX_PATH_CHARACTERS: Final = 200
-"""Of a path in the log: a stranger's path is up to 8 KiB."""
+"""Characters of a path in the log. A path may have 8 KiB."""
 
 
 class RequestObserver(Protocol):
-    """Whoever measures requests."""
+    """Measures requests."""
 
     def requested(self, route: str | None, status: int, code: str | None, seconds: float) -> None:
-        """A request ended: the path of its route (`None`: it reached none), and its problem's code."""
+        """A request ended, with the path of its route (`None`: no such route) and the code of its problem."""
 
     def crashed(self, error: Exception) -> None:
-        """A request ended with an exception that nobody expected."""
+        """A request ended with an unexpected exception."""
 
 
 class RequestLog:
-    """Gives each request its id and writes one line about it; about heartbeats, probes and polls only when
-    they fail.
+    """Gives each request its id and writes one line about it; about heartbeats, probes, polls and files of the page
+    only when they fail. Refusals of one kind are summed over a second.
     """
 
     def __init__(
@@ -43,10 +45,11 @@ class RequestLog:
         observers: Sequence[RequestObserver] = (),
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Wrap `app`; `observers` hear of each request, `clock` is in seconds."""
+        """`observers` are called for each request; `clock` is in seconds."""
         self.app = app
         self._observers = observers
         self._clock = clock
+        self._refusals = RefusalLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -75,7 +78,8 @@ class RequestLog:
             route, code = getattr(scope.get("route"), "path", None), noted(scope, "code")
             for observer in self._observers:
                 observer.requested(route, status, code, duration)
-            if not _is_routine(scope["path"], status):
+            is_summed = self._refusals.is_summed(route, status, code, request_id)
+            if not is_summed and not _is_routine(scope["path"], status):
                 log.log(
                     40 if status == 500 else 20,
                     "request",
@@ -89,4 +93,6 @@ class RequestLog:
 
 
 def _is_routine(path: str, status: int) -> bool:
-    return (path in _QUIET_PATHS and status < 500) or (path in _ROUTINE_PATHS and status < 400)
+    if path in _QUIET_PATHS:
+        return status < 500
+    return status < 400 and (path in _ROUTINE_PATHS or path.startswith(_STATIC_PATHS))

@@ -1,4 +1,4 @@
-"""A span around every request but probes and streams."""
+"""A span around every request, except probes and streams."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ from app.telemetry.tracing import Tracing
 
 _UNTRACED: Final = frozenset({"/noop", "/v1/noop", "/livez", "/readyz", "/metrics", "/v1/events"})
 _NOTED: Final = ("tenant", "region", "sfu", "reason", "tries", "code")
-"""What of a request's log line goes into its span."""
+"""The notes of a request that its span gets."""
 
 
 class TraceRequests:

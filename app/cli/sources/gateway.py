@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final, cast
@@ -19,11 +20,20 @@ _SILENCE_S: Final = 1.0
 
 _RECONNECT_S: Final = 1.0
 
+_GIVE_IT: Final = "; give the gateway's admin_token with --admin-token or SFU_GATEWAY_ADMIN_TOKEN"
+_FIXES: Final = {
+    "credentials_missing": _GIVE_IT,
+    "credentials_invalid": _GIVE_IT,
+    "closed": "; the gateway needs SFU_GATEWAY_ADMIN_TOKEN for it, or ask its Redis with --redis",
+}
+"""What to do about a problem, by its code."""
+
 
 @asynccontextmanager
 async def gateway_source(url: str, admin_token: str) -> AsyncIterator["GatewaySource"]:
     """Give a source on the gateway at `url`. Raises `CommandError` when it does not answer."""
     headers = {"Authorization": f"Bearer {admin_token}"} if admin_token else {}
+    url = url if "://" in url else f"http://{url}"
     try:
         async with httpx.AsyncClient(
             base_url=url, headers=headers, timeout=_TIMEOUT_S, trust_env=False
@@ -32,7 +42,8 @@ async def gateway_source(url: str, admin_token: str) -> AsyncIterator["GatewaySo
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise CommandError(f"--gateway: {error}", Exit.USAGE) from None
     except httpx.HTTPError as error:
-        raise CommandError(f"{url} does not answer ({type(error).__name__})", Exit.UNREACHABLE) from None
+        detail = f"{url} does not answer ({_cause(error)}): check that it runs, and the URL of --gateway"
+        raise CommandError(detail, Exit.UNREACHABLE) from None
 
 
 class GatewaySource:
@@ -69,6 +80,10 @@ class GatewaySource:
     async def resume(self, address: str) -> None:
         """Resume."""
         await self._order("resume", {"address": address})
+
+    async def reset(self, address: str) -> None:
+        """Reset."""
+        await self._order("reset", {"address": address})
 
     async def forget(self, address: str) -> None:
         """Forget."""
@@ -121,9 +136,20 @@ def _document(response: httpx.Response, accept: frozenset[int] | set[int] = froz
         raise CommandError(f"{response.url} answered {response.status_code}, and not as a gateway") from None
     if response.status_code in accept and "code" not in document:
         return document
-    detail = document.get("detail", "") if isinstance(document, dict) else ""
-    is_away = response.status_code >= 500
+    problem = document if isinstance(document, dict) else {}
+    fix = _FIXES.get(problem.get("code", ""), "")
+    origin = response.url.copy_with(path="/", query=None)
     raise CommandError(
-        f"the gateway answered {response.status_code}: {detail}",
-        Exit.UNREACHABLE if is_away else Exit.REFUSED,
+        f"{str(origin).rstrip('/')} answered {response.status_code}: {problem.get('detail', '')}{fix}",
+        Exit.UNREACHABLE if response.status_code >= 500 else Exit.REFUSED,
     )
+
+
+def _cause(error: httpx.HTTPError) -> str:
+    """What happened, in the system's words where it has any."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno).lower() if cause.errno > 0 else str(cause.strerror)
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__

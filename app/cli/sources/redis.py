@@ -5,17 +5,15 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from app.api.schemas import Diagnosis, Explanation, Sfu
-from app.auth.tenants import Tenants
 from app.cli.exits import CommandError, Exit
 from app.cli.sources.source import PlacementQuery
 from app.diagnosis.facts import Bounds, Facts
 from app.diagnosis.fleet_rules import examine_fleet
 from app.errors import RegistryUnavailable
 from app.events.event import Event, read_event
-from app.regions.choice import RegionChooser
-from app.regions.table import Point, Region, RegionTable
 from app.registry.client import close_client, connect
 from app.registry.examination import Patient, unfitness
 from app.registry.placements import PlacementRequest
@@ -23,6 +21,9 @@ from app.registry.registry import Registry
 from app.registry.signs import read_signs
 from app.registry.trouble import trouble_of, where
 from app.settings.model import Settings
+
+if TYPE_CHECKING:
+    from app.regions.choice import RegionChooser
 
 _PER_READ = 200
 _POLL_S = 0.25
@@ -35,7 +36,8 @@ async def redis_source(settings: Settings) -> AsyncIterator["RedisSource"]:
     try:
         yield RedisSource(Patient(client, Registry.from_settings(client, settings), settings))
     except RegistryUnavailable as error:
-        raise CommandError(f"{where(settings.redis)}: {error.detail}", Exit.UNREACHABLE) from error
+        fix = f"{trouble_of(error).fix}, or name another Redis with --redis"
+        raise CommandError(f"{where(settings.redis)}: {error.detail}; {fix}", Exit.UNREACHABLE) from error
     finally:
         await close_client(client)
 
@@ -66,6 +68,8 @@ class RedisSource:
 
     async def explain(self, question: PlacementQuery) -> Explanation:
         """Do what the gateway does, from the tokens' tenant to the candidates."""
+        from app.auth.tenants import Tenants
+
         tenant = Tenants.from_settings(self._settings, time.time).named(question.tenant)
         choice = await (await self._regions()).choose(
             tenant, "", region=question.region, country=question.country, path=None
@@ -79,7 +83,10 @@ class RedisSource:
         )
         return Explanation.of(choice, await self._registry.fleet.explain(request))
 
-    async def _regions(self) -> RegionChooser:
+    async def _regions(self) -> "RegionChooser":
+        from app.regions.choice import RegionChooser
+        from app.regions.table import Point, Region, RegionTable
+
         places = self._settings.region
         extra = [Region(place.name, Point(place.latitude, place.longitude)) for place in places]
         snapshot = await self._registry.snapshots.read()
@@ -97,6 +104,10 @@ class RedisSource:
     async def resume(self, address: str) -> None:
         """Resume."""
         await self._registry.fleet.resume(address)
+
+    async def reset(self, address: str) -> None:
+        """Reset."""
+        await self._registry.fleet.reset(address)
 
     async def forget(self, address: str) -> None:
         """Forget."""

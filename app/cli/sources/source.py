@@ -6,14 +6,18 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from app.cli.exits import CommandError, Exit
+from app.cli.lean_imports import imports_without
 
 if TYPE_CHECKING:
     from app.api.schemas import Diagnosis, Explanation, Sfu
     from app.events.event import Event
     from app.settings.model import Settings
+
+_UNUSED: Final = ("opentelemetry", "rich", "pygments", "click")
+"""What httpx, redis-py and structlog load where it is installed: half a second of each command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,9 @@ class Backend(Protocol):
     async def resume(self, address: str) -> None:
         """Take back a drain."""
 
+    async def reset(self, address: str) -> None:
+        """End an SFU's ejection and forget its failures."""
+
     async def forget(self, address: str) -> None:
         """Remove every trace of an SFU."""
 
@@ -69,10 +76,12 @@ def open_source(
     if redis and gateway:
         raise CommandError("give --redis or --gateway, not both", Exit.USAGE)
     if gateway:
-        from app.cli.sources.gateway import gateway_source
+        with imports_without(*_UNUSED):
+            from app.cli.sources.gateway import gateway_source
 
         return gateway_source(gateway, admin_token)
-    from app.cli.sources.redis import redis_source
+    with imports_without(*_UNUSED):
+        from app.cli.sources.redis import redis_source
 
     return redis_source(settings_for(redis, config))
 

@@ -148,7 +148,7 @@ async def test_a_closed_route_is_written_down(logs: io.StringIO) -> None:
 # Operators
 
 
-@pytest.mark.parametrize("action", ["drain", "resume", "forget"])
+@pytest.mark.parametrize("action", ["drain", "resume", "reset", "forget"])
 async def test_what_an_operator_does_is_written_down(
     client: httpx.AsyncClient, logs: io.StringIO, action: str
 ) -> None:

@@ -56,7 +56,7 @@ def test_every_route_is_in_the_page_of_the_docs() -> None:
     (table,) = re.findall(r"^\| route \| for .*?\n\n", PAGE, re.M | re.S)
     named = set(re.findall(r"[`, ](/[\w/{}.]*)`|`\w+ (/[\w/{}.]*)`", table))
     paths = {path for pair in named for path in pair if path}
-    shortened = {"/resume": "/v1/admin/sfus/resume", "/forget": "/v1/admin/sfus/forget"}
+    shortened = {f"/{order}": f"/v1/admin/sfus/{order}" for order in ("resume", "reset", "forget")}
     assert {shortened.get(path, path) for path in paths} == {path for _, path in OPERATIONS}
 
 

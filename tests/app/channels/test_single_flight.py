@@ -58,12 +58,12 @@ async def test_an_open_gate_lets_pass_even_after_the_deadline() -> None:
 
 
 async def test_whoever_comes_while_the_gate_changes_hands_waits_no_longer_than_allowed() -> None:
-    gate, log = SingleFlight(), list[str]()
+    gate, log, is_over = SingleFlight(), list[str](), asyncio.Event()
 
     async def hold() -> None:
         async with gate.passing("x", until=soon()):
             log.append("next holds")
-            await asyncio.sleep(0.2)
+            await is_over.wait()
 
     async with gate.passing("x", until=soon()) as turn:
         next_one = asyncio.create_task(hold())
@@ -73,6 +73,7 @@ async def test_whoever_comes_while_the_gate_changes_hands_waits_no_longer_than_a
             async with gate.passing("x", until=soon(0.01)):
                 pytest.fail("the next one comes first")
     assert log == ["next holds"]
+    is_over.set()
     await next_one
 
 

@@ -3,23 +3,24 @@
 import base64
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from redis.asyncio import Redis
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from typer.testing import CliRunner, Result
 
 from app.api.openapi import openapi_document
 from app.api.routes import ROUTES
-from app.api.schemas import Sfu
 from app.cli.exits import MEANINGS, CommandError, Exit
 from app.cli.main import cli
 from app.cli.sources.source import settings_for
-from app.cli.tables import sfu_table, totals
 from app.crypto.tokens import Key
 from app.registry.examination import (
     SKEW_ERROR_S,
@@ -100,15 +101,41 @@ def test_a_redis_url_that_is_none_is_named_and_not_shown(url: str) -> None:
 
 
 def test_a_gateway_url_that_is_none_is_named() -> None:
-    done = run("sfu", "list", "--gateway", "localhost:8071")
+    done = run("sfu", "list", "--gateway", "ftp://localhost")
     assert done.exit_code == Exit.USAGE
     assert done.stderr.startswith("--gateway: ")
 
 
-def test_an_address_that_is_none_is_named() -> None:
-    done = run("sfu", "show", "sfu1", "--gateway", "http://127.0.0.1:9")
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "127.0.0.1:9"])
+def test_a_gateway_that_is_away_is_named_with_the_option(url: str) -> None:
+    done = run("sfu", "list", "--gateway", url)
+    assert done.exit_code == Exit.UNREACHABLE
+    assert done.stderr == (
+        "http://127.0.0.1:9 does not answer (connection refused): "
+        "check that it runs, and the URL of --gateway\n"
+    )
+
+
+def test_a_redis_that_is_away_is_named_with_the_option() -> None:
+    done = run("sfu", "list", "--redis", "redis://:s3cret@127.0.0.1:9/2")
+    assert done.exit_code == Exit.UNREACHABLE
+    assert done.stderr.startswith("127.0.0.1:9, database 2: Redis does not answer: ")
+    assert "--redis" in done.stderr
+    assert "s3cret" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [["sfu", "drain", "a", "--deadline", "5x"], ["events", "--since", "-1"]])
+def test_a_duration_that_is_none_is_named(words: list[str]) -> None:
+    done = run(*words, "--gateway", "127.0.0.1:9")
     assert done.exit_code == Exit.USAGE
-    assert done.stderr.startswith("ADDRESS: ")
+    assert f"'{words[-1]}' is no duration" in done.stderr
+    assert words[-2] in done.stderr
+
+
+def test_a_state_that_is_none_is_named_with_those_there_are() -> None:
+    done = run("sfu", "list", "--state", "broken", "--gateway", "127.0.0.1:9")
+    assert done.exit_code == Exit.USAGE
+    assert "'broken' is no state: give selectable, half-open" in done.stderr
 
 
 def test_a_wrong_setting_is_named() -> None:
@@ -156,10 +183,32 @@ def test_the_openapi_document_is_the_served_one() -> None:
     assert json.loads(run("openapi").stdout) == openapi_document(ROUTES)
 
 
+def commands() -> list[tuple[str, Any]]:
+    """Every command with its path."""
+    root = typer.main.get_command(cli)
+    groups = [("", root), ("sfu ", root.commands["sfu"])]  # type: ignore[attr-defined]
+    return [
+        (above + name, command)
+        for above, group in groups
+        for name, command in group.commands.items()
+        if name != "sfu"
+    ]
+
+
+@pytest.mark.parametrize(("path", "command"), commands())
+def test_every_command_has_examples_that_it_takes(path: str, command: Any) -> None:
+    examples = [line.strip() for line in (command.epilog or "").splitlines()[2:]]
+    assert examples
+    for example in examples:
+        words = shlex.split(example.partition("|")[0])
+        assert words[: 1 + len(path.split())] == ["sfu-gateway", *path.split()]
+        command.make_context(path, words[1 + len(path.split()) :])
+
+
 def test_a_light_command_loads_neither_server_nor_clients() -> None:
     heavy = {
         "aiohttp", "fakeredis", "redis", "rich", "uvicorn", "httpx", "opentelemetry", "pydantic", "joserfc",
-        "starlette",
+        "starlette", "structlog",
     }  # fmt: skip
     code = f"import sys, app.cli.main; print(*({heavy} & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -197,25 +246,6 @@ def test_a_replica_with_a_redis_loads_only_what_it_uses() -> None:
         "workers.simulator.fleet",
     }  # fmt: skip
     assert unused & set(done.stdout.split()) == set()
-
-
-def sfu(**changes: object) -> Sfu:
-    base = {
-        "address": "http://sfu1:8070", "region": "eu-west", "status": "up", "breaker": "closed", "load": 0.1,
-        "channels": 2, "sessions": 10, "maxSessions": 1000, "reserved": 0, "cpuUsage": 0, "memoryUsage": 0,
-        "heartbeatAgeMs": 10,
-    }  # fmt: skip
-    return Sfu.model_validate(base | changes)
-
-
-def test_totals_count_the_living() -> None:
-    fleet = [sfu(), sfu(status="draining", breaker="open"), sfu(status="down", sessions=99)]
-    assert totals(fleet) == "2 of 3 SFUs alive, 1 draining, 1 open breakers, 4 channels, 20 sessions"
-
-
-@pytest.mark.parametrize(("width", "columns"), [(1_000, 11), (80, 5)])
-def test_a_table_on_a_narrow_terminal_leaves_columns_out_and_cuts_none(width: int, columns: int) -> None:
-    assert len(sfu_table([sfu()], width).columns) == columns
 
 
 # The doctor's limits, on a real Redis

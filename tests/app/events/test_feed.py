@@ -64,7 +64,7 @@ async def follow(feed: EventFeed, after: str | None = None) -> tuple[Viewer, "as
     """A viewer that waits for its first event."""
     viewer = feed.follow(after)
     first = asyncio.ensure_future(anext(viewer))
-    await asyncio.sleep(0.3)  # until the feed has found the end of the stream
+    await asyncio.sleep(0)  # the viewer notes where the stream ends
     assert not first.done()
     return viewer, first
 
@@ -79,18 +79,15 @@ async def test_a_new_viewer_sees_what_happens_from_now_on(fleet: Fleet, feed: Ev
     assert [event["type"] for event in seen] == ["up", "down"] * 2
 
 
-async def test_so_does_one_that_came_before_the_feed_had_found_its_place(fleet: Fleet) -> None:
+async def test_a_viewer_that_came_before_the_feed_had_found_the_end_sees_new_events_only(
+    fleet: Fleet,
+) -> None:
     await come_and_go(fleet, 3)
-    feed = EventFeed(fleet.registry)
-    viewer = feed.follow(None)
-    first = asyncio.ensure_future(anext(viewer))
-    await asyncio.sleep(0)
+    feed = EventFeed(fleet.registry, look_up_s=0.01)
+    _, first = await follow(feed)
     async with feed.running():
-        await asyncio.sleep(1.5)  # longer than viewers wait before they look again
-        assert not first.done()
-        await fleet.beat(B)
-        event = await first
-    assert read(event)[0]["type"] == "up"
+        await fleet.beat(A)
+        assert [event["address"] for event in read(await first)] == [A]
 
 
 async def test_a_viewer_that_comes_back_gets_what_it_missed(fleet: Fleet, feed: EventFeed) -> None:
@@ -100,7 +97,7 @@ async def test_a_viewer_that_comes_back_gets_what_it_missed(fleet: Fleet, feed: 
     assert await take(feed.follow("0-0"), 5) == ["up"] + ["up", "down"] * 2
 
 
-async def test_it_gets_it_without_asking_redis_when_the_feed_still_has_it(
+async def test_a_viewer_that_comes_back_gets_what_the_feed_still_has_without_redis(
     fleet: Fleet, feed: EventFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, first = await follow(feed)
@@ -121,15 +118,12 @@ async def test_a_viewer_that_fell_behind_is_told_and_goes_on_with_the_newest(fle
         viewer, first = await follow(feed)
         await come_and_go(fleet, 10)
         newest = await fleet.registry.outbox.last_event_id()
-        piece = read(await first)
-        while piece[0]["type"] != "gap":  # what came with the first polls
-            piece = read(await asyncio.wait_for(anext(viewer), 5))
-        assert [event["type"] for event in piece] == ["gap"]
-        rest = read(await anext(viewer))
-        assert rest[0]["id"] in piece[0]["reason"]
-        while rest[-1]["id"] != newest:
-            rest += read(await asyncio.wait_for(anext(viewer), 5))
-        assert len(rest) >= 5
+        seen = read(await first)
+        while seen[-1]["id"] != newest:
+            seen += read(await asyncio.wait_for(anext(viewer), 5))
+        gap = max(place for place, event in enumerate(seen) if event["type"] == "gap")
+        assert seen[gap + 1]["id"] in seen[gap]["reason"]
+        assert len(seen[gap + 1 :]) >= 5
 
 
 async def test_a_replay_is_of_the_newest_events_also_of_those_before_the_replica_started(
@@ -144,10 +138,9 @@ async def test_a_replay_is_of_the_newest_events_also_of_those_before_the_replica
         assert await take(feed.follow(newest[0][0]), 4) == ["up", "down"] * 2
 
 
-async def test_a_replay_comes_in_pieces(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.events.feed.FRAMES_PER_WRITE", 3)
+async def test_a_replay_comes_in_pieces(fleet: Fleet) -> None:
     await come_and_go(fleet, 4)
-    feed = EventFeed(fleet.registry)
+    feed = EventFeed(fleet.registry, frames_per_write=3)
     async with feed.running():
         await follow(feed)
         viewer = feed.follow("0-0")
@@ -169,27 +162,39 @@ async def test_closing_ends_every_stream(feed: EventFeed) -> None:
     assert [event async for event in feed.follow(None)] == []
 
 
-async def test_a_quiet_stream_shows_that_it_lives(feed: EventFeed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.events.feed._LOOK_UP_S", 0.05)
-    monkeypatch.setattr("app.events.feed.KEEP_ALIVE_S", 0.1)
+async def test_a_quiet_stream_shows_that_it_lives(fleet: Fleet) -> None:
+    feed = EventFeed(fleet.registry, look_up_s=0.01, keep_alive_s=0.02)
     assert await asyncio.wait_for(anext(feed.follow(None)), 2) is None
 
 
-async def test_redis_may_be_away_at_the_start_and_in_between(fleet: Fleet) -> None:
+async def test_redis_may_be_away_at_the_start_and_in_between(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = fleet.client.connection_pool.connection_kwargs["server"]
     server.connected = False
-    feed = EventFeed(fleet.registry)
-    async with feed.running():
+    feed = EventFeed(fleet.registry, poll_s=0.01)
+    has_failed, events_after = asyncio.Event(), fleet.registry.outbox.events_after
+
+    async def noted(stream_id: str, count: int) -> Any:
+        try:
+            return await events_after(stream_id, count)
+        except RegistryUnavailable:
+            has_failed.set()
+            raise
+
+    monkeypatch.setattr(fleet.registry.outbox, "events_after", noted)
+    async with feed.running(), asyncio.timeout(5):
         viewer, first = await follow(feed)
         server.connected = True
-        await asyncio.sleep(0.5)  # until the feed has found its place
-        await fleet.beat(A)
-        assert read(await first)
+        while not first.done():  # events before the feed has found the end are history
+            await come_and_go(fleet, 1)
         server.connected = False
-        await asyncio.sleep(0.5)
+        await has_failed.wait()
         server.connected = True
-        await fleet.beat(B)
-        assert await take(viewer, 1) == ["up"]
+        await fleet.beat(A)
+        seen = read(await first)
+        while seen[-1]["address"] != A:
+            seen += read(await anext(viewer))
 
 
 async def test_viewers_never_make_the_feed_read_redis(

@@ -7,9 +7,10 @@ import pytest
 
 from app.auth.tenants import Tenant
 from app.errors import RegistryUnavailable
-from app.regions.choice import ANYWHERE, RegionChoice, RegionChooser
+from app.regions.choice import RegionChoice, RegionChooser
 from app.regions.geoip import CountryByIp
 from app.regions.table import RegionTable
+from app.registry.placements import ANYWHERE
 
 TABLE = RegionTable.load()
 FREE = Tenant("free", ())

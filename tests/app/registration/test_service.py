@@ -107,7 +107,7 @@ async def test_usage_above_one_counts_as_one(client: httpx.AsyncClient) -> None:
 
 
 async def check(client: httpx.AsyncClient, address: str, key: Key) -> dict[str, Any]:
-    answer = await beat(client, status="check", address=address, key=base64.b64encode(key.secret).decode())
+    answer = await beat(client, status="check", address=address, key=key.to_base64())
     assert answer.status_code == 200
     document: dict[str, Any] = answer.json()["checks"]
     return document

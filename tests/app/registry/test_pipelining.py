@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from app.errors import RegistryUnavailable
 from app.registry.pipelining import MOST_UNDER_WAY, ScriptPipeline
@@ -33,6 +33,15 @@ async def ask(batches: ScriptPipeline, what: Script, *arguments: object) -> obje
     return await batches.call(what.sha, what.text, ("{sfu}:", *arguments))
 
 
+@pytest.fixture(params=["redis", "valkey"])
+async def redis(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
+    """A client of each engine that has connections."""
+    server: RedisServer = request.getfixturevalue(f"{request.param}_server")
+    server.wipe()
+    async with server.connect() as client:
+        yield client
+
+
 @pytest.fixture
 async def proxy(redis_server: RedisServer) -> AsyncIterator[FaultProxy]:
     """What stands between the callers and Redis."""
@@ -53,21 +62,74 @@ async def test_each_of_many_callers_gets_its_own_reply(redis: Redis) -> None:
     assert replies == [["{sfu}:", str(number)] for number in range(500)]
 
 
-async def test_calls_of_one_moment_share_a_pipeline(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    pipelines = 0
-    get_connection = redis.connection_pool.get_connection
+async def reads_of(redis: Redis) -> int:
+    """How often Redis has read from a connection, this question included."""
+    return int((await redis.info("stats"))["total_reads_processed"])
 
-    async def counted() -> object:
-        nonlocal pipelines
-        pipelines += 1
-        return await get_connection()  # type: ignore[no-untyped-call]
 
-    monkeypatch.setattr(redis.connection_pool, "get_connection", counted)
+async def test_calls_of_one_moment_share_a_pipeline(redis: Redis) -> None:
     batches = ScriptPipeline(redis, WHOLE_SECOND)
     await ask(batches, ECHO, "loaded")
-    pipelines = 0
+    before = await reads_of(redis)
     await asyncio.gather(*(ask(batches, ECHO, number) for number in range(100)))
-    assert pipelines == 1
+    assert await reads_of(redis) - before == 2
+
+
+async def test_a_call_that_may_wait_goes_with_the_next_one_and_before_it(redis: Redis) -> None:
+    batches = ScriptPipeline(redis, WHOLE_SECOND)
+    await ask(batches, COUNT)
+    before = await reads_of(redis)
+    patient = batches.call(COUNT.sha, COUNT.text, ("{sfu}:",), may_wait=True)
+    assert await ask(batches, COUNT) == 3
+    assert await patient == 2
+    assert await reads_of(redis) - before == 2
+
+
+async def test_a_call_that_may_wait_is_sent_without_a_next_one(redis: Redis) -> None:
+    batches = ScriptPipeline(redis, WHOLE_SECOND)
+    assert await batches.call(COUNT.sha, COUNT.text, ("{sfu}:",), may_wait=True) == 1
+
+
+async def test_an_argument_that_cannot_be_sent_is_its_callers_fault_alone(redis: Redis) -> None:
+    batches = ScriptPipeline(redis, WHOLE_SECOND)
+    good, bad = await asyncio.gather(
+        ask(batches, ECHO, 1), ask(batches, ECHO, "\ud800"), return_exceptions=True
+    )
+    assert good == ["{sfu}:", "1"]
+    assert isinstance(bad, UnicodeEncodeError)
+
+
+async def test_a_connection_that_ends_between_two_calls_is_replaced(
+    proxy: FaultProxy, through_proxy: Redis
+) -> None:
+    batches = ScriptPipeline(through_proxy, WHOLE_SECOND)
+    await ask(batches, ECHO, 1)
+    proxy.reset_connections()
+    assert await ask(batches, ECHO, 2) == ["{sfu}:", "2"]
+    assert proxy.accepted == 2
+
+
+async def test_dropped_connections_are_not_used_again(proxy: FaultProxy, through_proxy: Redis) -> None:
+    batches = ScriptPipeline(through_proxy, WHOLE_SECOND)
+    await ask(batches, ECHO, 1)
+    batches.drop_idle()
+    assert await ask(batches, ECHO, 2) == ["{sfu}:", "2"]
+    assert proxy.accepted == 2
+
+
+async def test_a_server_that_has_become_a_replica_is_asked_on_a_new_connection(
+    own_server: RedisServer,
+) -> None:
+    async with own_server.connect() as client:
+        batches = ScriptPipeline(client, WHOLE_SECOND)
+        await ask(batches, COUNT)
+        connections = int((await client.info("stats"))["total_connections_received"])
+        await client.replicaof(HOST, "1")
+        with pytest.raises(ReadOnlyError):
+            await ask(batches, COUNT)
+        assert int((await client.info("stats"))["total_connections_received"]) > connections
+        await client.replicaof("NO", "ONE")
+        assert await ask(batches, COUNT) == 2
 
 
 async def test_scripts_that_redis_has_forgotten_are_sent_again(redis: Redis) -> None:

@@ -10,6 +10,8 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from app.diagnosis.trouble import CODES
+from app.registry.sfus import STATES
 from app.telemetry.metrics import Metrics
 from tests.support.tools import required_tool
 
@@ -18,6 +20,7 @@ RULES: Final = ROOT / "k8s" / "alerts" / "sfu-gateway.rules.yml"
 RULE_TESTS: Final = RULES.with_name("sfu-gateway.test.yml")
 DASHBOARDS: Final = sorted((ROOT / "k8s" / "grafana").glob("*.json"))
 RUNBOOKS: Final = (ROOT / "docs" / "runbooks.md").read_text(encoding="utf-8")
+HEADINGS: Final = re.findall(r"^## (\w+)$", RUNBOOKS, re.M)
 
 
 def alerts() -> list[dict[str, Any]]:
@@ -51,12 +54,28 @@ def test_alerts_read_metrics_that_exist(existing: set[str]) -> None:
 def test_an_alert_has_a_severity_a_summary_and_a_runbook(alert: dict[str, Any]) -> None:
     assert alert["labels"]["severity"] in ("critical", "warning", "info")
     assert alert["annotations"].keys() == {"summary", "description", "runbook_url"}
-    assert alert["annotations"]["runbook_url"] == f"docs/runbooks.md#{alert['alert'].lower()}"
-    assert f"\n## {alert['alert']}\n" in RUNBOOKS
+    page, _, anchor = alert["annotations"]["runbook_url"].partition("#")
+    [heading] = [each for each in HEADINGS if each.lower() == anchor]
+    section = RUNBOOKS.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    assert page == "docs/runbooks.md"
+    assert heading == alert["alert"] or f"Alert: {alert['alert']}." in section
 
 
-def test_every_runbook_belongs_to_an_alert() -> None:
-    assert re.findall(r"^## (\w+)$", RUNBOOKS, re.M) == [alert["alert"] for alert in alerts()]
+def test_every_section_belongs_to_a_trouble_or_an_alert() -> None:
+    named = {alert["alert"] for alert in alerts()} | set(CODES)
+    assert [heading for heading in HEADINGS if heading not in named] == ["States"]
+    assert set(re.findall(r"^Alert: (\w+)\.", RUNBOOKS, re.M)) | set(HEADINGS) > {
+        a["alert"] for a in alerts()
+    }
+
+
+def test_every_trouble_has_a_runbook_in_the_order_of_the_codes() -> None:
+    assert [heading for heading in HEADINGS if heading in CODES] == list(CODES)
+
+
+def test_the_states_in_the_runbooks_are_those_of_the_registry() -> None:
+    table = RUNBOOKS.partition("\n## States\n")[2].partition("\n## ")[0]
+    assert sorted(re.findall(r"^\| `([a-z-]+)`", table, re.M)) == sorted(STATES)
 
 
 def test_each_alert_is_tested_firing_and_silent() -> None:

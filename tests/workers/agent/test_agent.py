@@ -1,6 +1,5 @@
 """The agent in this process: what it reports, when it does not, what it logs and shows."""
 
-import base64
 import contextlib
 import logging
 import time
@@ -24,7 +23,7 @@ from workers.simulator.faults import Fault, Garbage, NoFault, Refuse, Status
 from workers.simulator.sfu import SfuConfig, SimulatedSfu
 from workers.simulator.tokens import Dialect
 
-KEY_TEXT = base64.b64encode(KEY.secret).decode()
+KEY_TEXT = KEY.to_base64()
 NOBODY_LISTENS = "http://127.0.0.1:9"
 
 
@@ -270,7 +269,7 @@ async def test_heartbeats_go_on_while_an_sfu_comes_and_goes(
 
 
 OTHER_KEY = Key(b"a key that is not this SFU's own")
-OTHER_TEXT = base64.b64encode(OTHER_KEY.secret).decode()
+OTHER_TEXT = OTHER_KEY.to_base64()
 
 
 @pytest.mark.parametrize("dialect", ["odoo", "strict"])

@@ -1,6 +1,5 @@
 """The SFU's process: another agent of it sees the same one, and a restart in place is another one."""
 
-import base64
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ EMPTY = ChannelStats("11aa", 0)
 def settings_of(url: str) -> AgentSettings:
     given = {
         "SFU_GATEWAY_URL": "http://gateway:8071",
-        "AUTH_KEY": base64.b64encode(KEY.secret).decode(),
+        "AUTH_KEY": KEY.to_base64(),
         "SFU_ADDRESS": url,
     }
     return AgentSettings.model_validate(given)

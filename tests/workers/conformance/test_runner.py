@@ -24,7 +24,7 @@ from workers.conformance import clause as conformance_clause
 from workers.conformance import gateway as conformance_gateway
 from workers.conformance import sfu as conformance_sfu
 from workers.conformance.clause import Clause, Outcome
-from workers.conformance.played_sfu import PlayedSfu, playing_sfu, text_of
+from workers.conformance.played_sfu import PlayedSfu, playing_sfu
 from workers.conformance.runner import hold_gateway, hold_sfu, report
 from workers.conformance.sfu import PlayedOdoo, playing_odoo
 from workers.simulator.faults import Delay, Fault, Garbage, Hang, NoUuid, Redirect, Refuse, Status
@@ -45,8 +45,8 @@ def gateway_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     env = {
         "SFU_GATEWAY_BIND": HOST,
         "SFU_GATEWAY_PORT": url.rpartition(":")[2],
-        "SFU_GATEWAY_KEY": text_of(Key(b"the key that Odoo signs with: 32")),
-        "SFU_GATEWAY_REGISTRATION__KEY": text_of(REGISTRATION_KEY),
+        "SFU_GATEWAY_KEY": Key(b"the key that Odoo signs with: 32").to_base64(),
+        "SFU_GATEWAY_REGISTRATION__KEY": REGISTRATION_KEY.to_base64(),
         "SFU_GATEWAY_ADMIN_TOKEN": ADMIN_TOKEN,
     }
     log = tmp_path_factory.mktemp("conformance") / "gateway.log"
@@ -357,9 +357,9 @@ def test_the_command_decides_both_sides_and_its_status_says_whether_all_is_kept(
     with fleet:
         sfu = json.loads(fleet.output)
         both = ["--gateway", gateway_url, "--sfu", sfu["address"], "--json"]
-        keys = {"SFU_GATEWAY_REGISTRATION__KEY": text_of(REGISTRATION_KEY), "AUTH_KEY": sfu["key"]}
+        keys = {"SFU_GATEWAY_REGISTRATION__KEY": REGISTRATION_KEY.to_base64(), "AUTH_KEY": sfu["key"]}
         kept = run(*both, env=keys)
-        broken = run(*both, env=keys | {"AUTH_KEY": text_of(KEY)})
+        broken = run(*both, env=keys | {"AUTH_KEY": KEY.to_base64()})
     clauses = [*conformance_gateway.CLAUSES, *conformance_sfu.CLAUSES]
     assert [outcome["id"] for outcome in json.loads(kept.output)] == [clause.id for clause in clauses]
     assert violated([Outcome(**outcome) for outcome in json.loads(kept.output)]) == []

@@ -1,5 +1,4 @@
 import asyncio
-import base64
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -91,7 +90,7 @@ async def test_the_first_heartbeat_has_the_roadmap_s_payload_and_the_instance(ga
         "status": "up",
         "address": sfu.address,
         "region": "eu-west",
-        "key": base64.b64encode(sfu.config.key.secret).decode(),
+        "key": sfu.config.key.to_base64(),
         "channels": 0,
         "sessions": 0,
     }
@@ -181,7 +180,7 @@ async def test_the_command_signs_with_the_key_of_the_environment_and_shows_keys_
 
 
 def fleet_command(gateway: FakeGateway, tmp_path: Path, *arguments: str) -> Process:
-    key = base64.b64encode(REGISTRATION_KEY.secret).decode()
+    key = REGISTRATION_KEY.to_base64()
     return Process(
         [sys.executable, "-m", "workers.simulator", "--gateway", gateway.url, *arguments],
         log=tmp_path / "fleet.log",

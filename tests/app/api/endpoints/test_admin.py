@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from app.crypto.tokens import Key
 from app.registry.client import close_client, embedded_client
+from app.registry.placements import ForwardOutcome, Placement, PlacementRequest
 from app.registry.registry import Registry
 from app.registry.scripts import RedisClient
 from app.registry.sfus import SfuReport
@@ -26,7 +27,7 @@ SETTINGS = Settings(
 )
 ROUTES = [
     ("GET", "/v1/admin/explain"),
-    *(("POST", f"/v1/admin/sfus/{action}") for action in ("drain", "resume", "forget")),
+    *(("POST", f"/v1/admin/sfus/{action}") for action in ("drain", "resume", "reset", "forget")),
 ]
 
 
@@ -93,7 +94,7 @@ async def test_nobody_else_passes(
     assert (await registry.fleet.describe(A)).state == "selectable"
 
 
-@pytest.mark.parametrize("action", ["drain", "resume", "forget"])
+@pytest.mark.parametrize("action", ["drain", "resume", "reset", "forget"])
 async def test_nothing_is_changed_by_get(client: httpx.AsyncClient, action: str) -> None:
     assert (await client.get(f"/v1/admin/sfus/{action}", params={"address": A})).status_code == 405
 
@@ -107,6 +108,16 @@ async def test_a_drain_is_begun_and_taken_back(client: httpx.AsyncClient, regist
     status = await registry.fleet.describe(A)
     assert (status.state, status.drain_until) == ("draining", 0)
     await client.post("/v1/admin/sfus/resume", json={"address": A})
+    assert (await registry.fleet.describe(A)).state == "selectable"
+
+
+async def test_a_reset_ends_an_ejection(client: httpx.AsyncClient, registry: Registry) -> None:
+    request = PlacementRequest(id="one", issuer="a call", groups=(("eu",),))
+    assert isinstance(await registry.select(request), Placement)
+    await registry.record_outcome(ForwardOutcome("one", "default", "a call", A, "failed"))
+    assert (await registry.fleet.describe(A)).state == "ejected"
+    answer = await client.post("/v1/admin/sfus/reset", json={"address": A})
+    assert answer.json() == {"status": "ok", "address": A}
     assert (await registry.fleet.describe(A)).state == "selectable"
 
 
@@ -153,7 +164,7 @@ async def test_an_sfu_is_forgotten(client: httpx.AsyncClient, registry: Registry
     assert [status.address for status in await registry.fleet.sfus()] == [B]
 
 
-@pytest.mark.parametrize("action", ["drain", "resume", "forget"])
+@pytest.mark.parametrize("action", ["drain", "resume", "reset", "forget"])
 class TestCommands:
     """What all three have in common."""
 
@@ -204,6 +215,9 @@ async def test_an_explanation_shows_every_candidate_with_the_terms_of_its_score(
         "address": A,
         "region": "eu",
         "verdict": "higher-score",
+        "state": "selectable",
+        "reason": "",
+        "hasCall": False,
         "score": pytest.approx(0.05 + 0.15 + 0.1),
         "terms": {"sessions": 0.05, "cpu": 0.15, "memory": 0.1, "promised": 0},
         "sessions": 100,

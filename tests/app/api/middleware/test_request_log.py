@@ -33,21 +33,25 @@ async def fail(_: Request) -> Response:
     raise ZeroDivisionError("a secret detail")
 
 
-APP = Starlette(
-    routes=[
-        Route("/echo", echo, methods=["GET", "POST"]),
-        Route("/fail", fail),
-        Route("/livez", echo),
-        Route("/readyz", fail),
-    ],
-    middleware=[Middleware(RequestLog), Middleware(BodyLimit, max_bytes=LIMIT)],
-    exception_handlers={GatewayError: render_gateway_error, Exception: render_unexpected},
-)
+def new_app() -> Starlette:
+    """An application with the middleware under test."""
+    return Starlette(
+        routes=[
+            Route("/echo", echo, methods=["GET", "POST"]),
+            Route("/fail", fail),
+            Route("/livez", echo),
+            Route("/readyz", fail),
+            Route("/dashboard/main.js", echo),
+            Route("/dashboard/fail.js", fail),
+        ],
+        middleware=[Middleware(RequestLog), Middleware(BodyLimit, max_bytes=LIMIT)],
+        exception_handlers={GatewayError: render_gateway_error, Exception: render_unexpected},
+    )
 
 
 async def ask(method: str, path: str, **options: Any) -> tuple[httpx.Response, list[dict[str, Any]]]:
     """The response to one request, and the lines that were logged about it."""
-    transport = httpx.ASGITransport(APP, raise_app_exceptions=False)
+    transport = httpx.ASGITransport(new_app(), raise_app_exceptions=False)
     with captured_logs() as text:
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
             response = await client.request(method, path, **options)
@@ -100,6 +104,20 @@ async def test_what_nobody_foresaw_has_an_id_a_line_and_no_details() -> None:
 async def test_probes_are_logged_only_when_they_fail() -> None:
     assert (await ask("GET", "/livez"))[1] == []
     assert len((await ask("GET", "/readyz"))[1]) == 1
+
+
+async def test_files_of_the_page_are_logged_only_when_they_fail() -> None:
+    assert (await ask("GET", "/dashboard/main.js"))[1] == []
+    assert len((await ask("GET", "/dashboard/fail.js"))[1]) == 1
+
+
+async def test_a_refusal_that_repeats_has_no_second_line() -> None:
+    transport = httpx.ASGITransport(new_app())
+    with captured_logs() as text:
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            answers = [await client.post("/echo", content=b"x" * (LIMIT + 1)) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [413] * 3
+    assert text.getvalue().count('"event": "request"') == 1
 
 
 # The limit
