@@ -60,7 +60,7 @@ async def test_each_trouble_is_a_line_with_its_cause_command_and_runbook(
     runbook = await opening.value
     await runbook.wait_for_load_state()
     assert runbook.url == f"{replica.url}/dashboard/runbooks/sfu_ejected"
-    await expect(runbook.locator("body")).to_contain_text("#")
+    await expect(runbook.locator("body")).to_contain_text("## sfu_ejected")
 
     await worst.locator("button.link").click()
     await expect(seen.page.locator("#drawer-title")).to_have_text(broken)
