@@ -90,9 +90,8 @@ async def open_resources(
     registry = Registry.from_settings(client, settings)
     await _claim_schema(stack, registry, ends_process=store is None)
     guard = settings.address_guard()
-    watch_setup = SetupWatch()
-    forwarder = await stack.enter_async_context(Forwarder(guard, on_created=watch_setup.created))
-    watch_setup.forwarder = forwarder
+    forwarder = await stack.enter_async_context(Forwarder(guard))
+    watch_setup = SetupWatch(forwarder, registry.fleet.note_setup)
     stack.push_async_callback(watch_setup.close)
     switch, placer, follower = _placing(client, registry, settings, told)
     await stack.enter_async_context(switch.running())
@@ -119,7 +118,7 @@ async def open_resources(
         observer = TracedObserver(told, tracing)
     tenants = Tenants.from_settings(settings, time.time)
     channels = await stack.enter_async_context(
-        Channels(placer, forwarder, settings.failover, observer=observer)
+        Channels(placer, forwarder, settings.failover, observer=observer, on_created=watch_setup.created)
     )
     return State(
         settings=settings,
@@ -133,7 +132,7 @@ async def open_resources(
         feed=feed,
         switch=switch,
         watch=watch,
-        health=health_view(reader, switch),
+        health=health_view(reader, switch, tenants.regions),
         diagnosis=DiagnosisReport(reader, switch, Patient(client, registry, settings), counter),
         reader=reader,
         history=history,

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from app.crypto.tokens import Key
 from app.upstream.client import Forwarder, ForwardError
+from app.upstream.setup_problems import WORDS
 
 TOKEN_LIFE_SECONDS: Final = 60
 """The gateway takes at most 300."""
@@ -74,7 +75,7 @@ def posting(client: Forwarder, timeout_s: float) -> Post:
     async def post(url: str, payload: Payload, headers: Mapping[str, str]) -> Any:
         parts = urlsplit(url)
         try:
-            status, body = await client.request(
+            status, body, _ = await client.request(
                 "POST",
                 f"{parts.scheme}://{parts.netloc}",
                 parts.path,
@@ -148,7 +149,10 @@ class Heartbeats:
         self._failures = 0
         self._preferred = 0
         self._told = ""
-        self._stopping = asyncio.Event()
+        self._is_stopping = False
+        self._wake = asyncio.Event()
+        self._sending = asyncio.Lock()
+        self._warned: frozenset[str] = frozenset()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -159,7 +163,8 @@ class Heartbeats:
     def start(self) -> None:
         """Send the first heartbeat and go on until `halt` or `sign_off`."""
         if self._task is None:
-            self._stopping.clear()
+            self._is_stopping = False
+            self._wake.clear()
             self._task = asyncio.create_task(self._run())
 
     def halt(self) -> None:
@@ -175,7 +180,8 @@ class Heartbeats:
         """
         if self._task is None:
             return
-        self._stopping.set()
+        self._is_stopping = True
+        self._wake.set()
         try:
             async with asyncio.timeout(SIGN_OFF_SECONDS):
                 await self._task
@@ -190,14 +196,30 @@ class Heartbeats:
     async def beat(self) -> bool:
         """Send one heartbeat now; False when no gateway took it, or there was nothing to report."""
         try:
-            if self._measure is not None:
-                await self._measure()
-            reply = await self._send("up")
+            async with self._sending:
+                if self._measure is not None:
+                    await self._measure()
+                reply = await self._send("up")
         except HeartbeatFailed as error:
             self._note_failure(error)
             return False
         self._note_success()
         self._follow(reply)
+        return True
+
+    def hurry(self) -> None:
+        """Send the next heartbeat now and not when it is due."""
+        self._wake.set()
+
+    async def report_gone(self) -> bool:
+        """Say that the SFU is gone, after a heartbeat that is under way; false when no gateway took it."""
+        try:
+            async with self._sending:
+                await self._send("down", reason="unreachable")
+        except HeartbeatFailed as error:
+            logger.warning("the SFU is gone and no gateway takes the report: %s", error)
+            return False
+        logger.warning("the SFU is gone: reported at %s", self._gateway)
         return True
 
     async def check(self) -> Any:
@@ -208,15 +230,16 @@ class Heartbeats:
         return await self._send("check")
 
     async def _run(self) -> None:
-        while not self._stopping.is_set():
+        while not self._is_stopping:
+            self._wake.clear()
             await self.beat()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pause_seconds()):
-                    await self._stopping.wait()
+                    await self._wake.wait()
 
-    async def _send(self, status: Literal["up", "down", "check"]) -> Any:
+    async def _send(self, status: Literal["up", "down", "check"], **more: str) -> Any:
         """Offer the report to each gateway, the last good one first, and return the first reply."""
-        payload = {"status": status} | self._report()
+        payload = {"status": status} | self._report() | more
         failure = HeartbeatFailed("no gateway is configured")
         for _ in self._link.urls:
             try:
@@ -246,11 +269,20 @@ class Heartbeats:
         if is_told_to_drain != self.is_told_to_drain:
             logger.info("the gateway drains this SFU" if is_told_to_drain else "the gateway's drain is over")
         self.is_told_to_drain = is_told_to_drain
+        self._warn(reply.get("warnings"))
         next_ping_ms = reply.get("nextPingMs")
         if isinstance(next_ping_ms, bool) or not isinstance(next_ping_ms, int | float):
             return
         if next_ping_ms > 0:  # also excludes NaN
             self.interval_ms = min(self._link.ping_interval_ms, next_ping_ms)
+
+    def _warn(self, warnings: object) -> None:
+        """Log what the gateway has newly seen to be wrong with the SFU's set-up."""
+        codes = frozenset(map(str, warnings)) if isinstance(warnings, list) else frozenset()
+        for code, words in WORDS.items():
+            if code in codes - self._warned:
+                logger.warning("the gateway has seen %s: %s", code, words)
+        self._warned = codes
 
     def _note_success(self) -> None:
         self._failures = 0

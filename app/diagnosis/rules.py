@@ -96,7 +96,7 @@ def _of_signs(signs: Signs, facts: Facts) -> Iterator[Trouble]:
             since_ms=lag_ms,
             cause=Cause(likely="the sweeper hangs, or Redis is slow"),
         )
-    if not signs.is_read:
+    if not signs.is_read and facts.replica is None:
         yield Trouble(
             code="replica_missing",
             severity="error",

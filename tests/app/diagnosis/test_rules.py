@@ -53,6 +53,10 @@ def test_signs_of_redis_have_codes(changes: dict[str, Any], expected: list[str])
     assert codes(replace(FACTS, signs=replace(SIGNS, **changes))) == expected
 
 
+def test_a_replica_that_answers_is_not_missing() -> None:
+    assert codes(replace(FACTS, signs=replace(SIGNS, is_read=False), replica=REPLICA)) == []
+
+
 def test_a_mass_expiry_says_since_when_and_who_is_affected() -> None:
     [trouble] = diagnose(replace(FACTS, signs=replace(SIGNS, expiry_suspended_until=NOW + 20_000)))
     assert (trouble.since_ms, trouble.calls, trouble.people) == (10_000, 3, 11)

@@ -1,25 +1,37 @@
 """The agent in this process: what it reports, when it does not, what it logs and shows."""
 
+import asyncio
 import contextlib
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from random import Random
 from typing import Any, TypeAlias
 
 import pytest
 
+from app.background import in_background
 from app.crypto.tokens import Key
 from app.registration.service import HeartbeatBody
 from app.upstream.client import Forwarder
 from tests.support.gateway import FakeGateway, running_gateway
 from tests.support.simulated import KEY, NO_PEOPLE, Clock, running_sfu
 from tests.support.waiting import eventually
-from workers.agent.agent import FIRST_MEASURES, Agent, check, first_usage, new_client
+from workers.agent.agent import (
+    FIRST_MEASURES,
+    LOOKS_UNTIL_GONE,
+    WATCH_SECONDS,
+    Agent,
+    check,
+    first_usage,
+    new_client,
+)
 from workers.agent.settings import AgentSettings
 from workers.agent.sfu import ProcessWatch
 from workers.agent.usage import Usage, UsageMeter
-from workers.simulator.faults import Fault, Garbage, NoFault, Refuse, Status
+from workers.simulator.faults import Fault, Garbage, Hang, NoFault, Refuse, Status, WrongClock
 from workers.simulator.sfu import SfuConfig, SimulatedSfu
 from workers.simulator.tokens import Dialect
 
@@ -289,10 +301,22 @@ async def test_an_sfu_with_another_key_is_not_reported(
 async def test_an_sfu_whose_clock_is_far_ahead_is_told_from_one_with_another_key(
     agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
 ) -> None:
-    sfu.api._clock = Clock(time.time() + 3600)  # noqa: SLF001
+    await sfu.set_fault(WrongClock(seconds_ahead=3600))
     agent = agent_of(sfu, gateway.url)
     assert not await agent.heartbeats.beat()
+    assert re.search(r"the SFU's clock is 3[56]\d\d s ahead of this machine's", agent.heartbeats.failure)
+    sfu.api.fault, sfu.fault = sfu.fault, NoFault()  # without a Date that tells by how much
+    assert not await agent.heartbeats.beat()
     assert "the SFU's clock is more than 390 s ahead" in agent.heartbeats.failure
+
+
+async def test_an_sfu_whose_clock_is_off_by_less_joins_with_a_warning(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    await sfu.set_fault(WrongClock(seconds_ahead=-3600))
+    assert await agent_of(sfu, gateway.url).heartbeats.beat()
+    [warning] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert re.search(r"the SFU's clock is 3[56]\d\d s behind this machine's: run NTP on both", warning)
 
 
 async def test_an_sfu_without_the_route_that_checks_keys_joins(
@@ -307,6 +331,10 @@ async def test_an_sfu_without_the_route_that_checks_keys_joins(
     [
         ({"reachable": False, "keyAccepted": None}, "the gateway cannot reach the SFU at"),
         ({"reachable": True, "keyAccepted": False}, "the gateway reaches another SFU at"),
+        (
+            {"reachable": True, "keyAccepted": False, "clockAheadSeconds": 3600},
+            "its clock is 3600 s ahead of the gateway's: run NTP on both",
+        ),
     ],
 )
 async def test_an_sfu_that_the_gateway_cannot_use_is_not_reported_until_it_can(
@@ -330,14 +358,26 @@ async def test_a_gateway_that_knows_no_checks_is_joined(
     assert await agent_of(sfu, gateway.url).heartbeats.beat()
 
 
-async def test_the_agent_s_own_channel_is_one_and_is_not_reported(
+async def test_an_agent_that_joins_leaves_no_channel_on_the_sfu(
     agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
 ) -> None:
-    for _ in range(2):
-        agent = agent_of(sfu, gateway.url)
-        await beat_twice(agent)
-    assert len(sfu.channels.by_uuid) == 1
-    assert [beat["channels"] for beat in gateway.heartbeats] == [0, 0, 0, 0]
+    await beat_twice(agent_of(sfu, gateway.url))
+    assert sfu.channels.by_uuid == {}
+
+
+async def test_what_the_gateway_sees_to_be_wrong_is_logged_once_until_it_changes(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = agent_of(sfu, gateway.url)
+    said: list[Any] = [["forwarded_for_ignored"]] * 2
+    said += [["forwarded_for_ignored", "clock_off"], [], ["clock_off", "a code of later"], None, 7, [{}]]
+    for warnings in said:
+        gateway.reply = {"nextPingMs": 10_000, "warnings": warnings}
+        assert await agent.heartbeats.beat()
+    lines = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    codes = [line.removeprefix("the gateway has seen ").partition(":")[0] for line in lines]
+    assert codes == ["forwarded_for_ignored", "clock_off", "clock_off"]
+    assert "PROXY=1" in lines[0]
 
 
 @pytest.mark.parametrize(
@@ -349,20 +389,19 @@ async def test_the_agent_s_own_channel_is_one_and_is_not_reported(
         (False, "https://sfu1.example.com", ["public URL", "PROXY"]),
     ],
 )
-async def test_an_sfu_without_proxy_is_warned_about(
-    agent_of: AgentOf,
-    gateway: FakeGateway,
-    caplog: pytest.LogCaptureFixture,
-    is_behind_proxy: bool,
-    public_url: str,
-    warned: list[str],
+async def test_a_check_warns_of_an_sfu_without_proxy(
+    gateway: FakeGateway, is_behind_proxy: bool, public_url: str, warned: list[str]
 ) -> None:
     config = SfuConfig(key=KEY, people=NO_PEOPLE, proxy=is_behind_proxy)
+    lines: list[str] = []
     async with running_sfu(config) as (sfu, _):
         given = {"SFU_PUBLIC_URL": public_url} if public_url else {}
-        assert await agent_of(sfu, gateway.url, **given).heartbeats.beat()
-    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert [warning.partition(":")[0] for warning in warnings] == warned
+        for _ in range(2):
+            lines.clear()
+            assert await check(settings_of(sfu, gateway.url, **given), lines.append)
+        assert len(sfu.channels.by_uuid) == 1
+    warnings = [line for line in lines if line.startswith("warn")]
+    assert [warning.partition("\n")[0].split(maxsplit=1)[1] for warning in warnings] == warned
     assert all("PROXY" in warning for warning in warnings)
 
 
@@ -374,6 +413,7 @@ async def test_a_check_says_everything_at_once_and_registers_nothing(
     assert [line.partition("\n")[0] for line in lines] == [
         "ok    SFU",
         "ok    AUTH_KEY",
+        "ok    clock",
         "ok    public URL",
         "ok    PROXY",
         "ok    gateway",
@@ -426,6 +466,145 @@ async def test_an_sfu_whose_calls_end_one_by_one_is_the_same_instance(
         del sfu.channels.by_uuid[call.uuid]
         await agent.heartbeats.beat()
     assert len({beat["instance"] for beat in gateway.heartbeats}) == 1
+
+
+# An SFU that is gone
+
+
+class Looks:
+    """Pauses between looks that end when the test says so, one at a time."""
+
+    def __init__(self) -> None:
+        self._begun, self._ended = asyncio.Semaphore(0), asyncio.Semaphore(0)
+
+    async def pause(self, seconds: float) -> None:
+        """What the agent waits on."""
+        assert seconds == WATCH_SECONDS
+        self._begun.release()
+        await self._ended.acquire()
+
+    async def take(self, count: int = 1) -> None:
+        """Let the agent look `count` times, and wait until it has."""
+        for _ in range(count):
+            self._ended.release()
+            await self._begun.acquire()
+
+
+@asynccontextmanager
+async def watching(agent: Agent) -> AsyncIterator[Looks]:
+    """Let an agent that has reported its SFU watch it."""
+    await agent.heartbeats.beat()
+    looks = Looks()
+    agent._pause = looks.pause  # noqa: SLF001 - the pauses are what is played
+    async with in_background(agent.watch()):
+        await looks._begun.acquire()  # noqa: SLF001
+        yield looks
+
+
+async def test_an_sfu_whose_port_is_closed_is_reported_once_at_the_third_look(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
+) -> None:
+    async with watching(agent_of(sfu, gateway.url)) as looks:
+        await looks.take(5)
+        sfu.kill()
+        await looks.take(LOOKS_UNTIL_GONE - 1)
+        assert gateway.statuses_of(sfu.address) == ["up"]
+        await looks.take(5)
+    assert gateway.statuses_of(sfu.address) == ["up", "down"]
+    assert gateway.heartbeats[-1]["reason"] == "unreachable"
+    HeartbeatBody.model_validate(gateway.heartbeats[-1], extra="forbid")
+
+
+async def test_an_sfu_that_is_gone_is_reported_again_until_a_gateway_takes_it(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
+) -> None:
+    async with watching(agent_of(sfu, gateway.url)) as looks:
+        sfu.kill()
+        gateway.status = 503
+        await looks.take(LOOKS_UNTIL_GONE + 1)
+        gateway.status = 200
+        await looks.take(3)
+    assert gateway.statuses_of(sfu.address) == ["up", "down", "down", "down"]
+
+
+@pytest.mark.parametrize("fault", [Hang(), Status(status=500), Garbage()], ids=lambda fault: fault.fault)
+async def test_an_sfu_that_answers_badly_or_not_at_all_is_not_gone(
+    agent_of: AgentOf,
+    sfu: SimulatedSfu,
+    gateway: FakeGateway,
+    fault: Fault,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("workers.agent.sfu.TIMEOUT_SECONDS", 0.05)
+    async with watching(agent_of(sfu, gateway.url)) as looks:
+        await sfu.set_fault(fault)
+        await looks.take(LOOKS_UNTIL_GONE + 1)
+    assert gateway.statuses_of(sfu.address) == ["up"]
+
+
+async def test_a_drain_does_not_wait_for_an_sfu_that_is_gone(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
+) -> None:
+    clock = Clock(time.time())
+    agent = agent_of(sfu, gateway.url, clock)
+    sfu.channels.create("198.51.100.7", "call").sessions.add(1)
+    await agent.heartbeats.beat()
+    began = clock.now
+
+    async def pause(seconds: float) -> None:
+        clock.now += seconds
+        sfu.kill()
+        await asyncio.sleep(0)
+
+    agent._pause = pause  # noqa: SLF001 - the pauses are what is played
+    async with in_background(agent.watch()):
+        await agent.drain(3_600)
+    assert gateway.statuses_of(sfu.address)[-1] == "down"
+    assert clock.now - began < 60
+
+
+async def test_an_sfu_that_never_joined_is_not_reported_as_gone(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
+) -> None:
+    sfu.kill()
+    async with watching(agent_of(sfu, gateway.url)) as looks:
+        await looks.take(LOOKS_UNTIL_GONE + 1)
+    assert gateway.heartbeats == []
+
+
+async def test_an_sfu_that_is_back_is_reported_at_once_and_reported_again_when_it_goes_again(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
+) -> None:
+    agent = agent_of(sfu, gateway.url, SFU_GATEWAY_PING_INTERVAL="3600000")
+    async with watching(agent) as looks:
+        agent.heartbeats.start()
+        await eventually(lambda: len(gateway.heartbeats) == 2)
+        for times in (1, 2):
+            sfu.kill()
+            await looks.take(LOOKS_UNTIL_GONE)
+            assert gateway.statuses_of(sfu.address).count("down") == times
+            await sfu.start()
+            await looks.take()
+            await eventually(lambda: agent.heartbeats.taken_count == 2 + times)  # noqa: B023 - it is called here
+        agent.heartbeats.halt()
+    assert gateway.statuses_of(sfu.address) == ["up", "up", "down", "up", "down", "up"]
+
+
+async def test_an_sfu_whose_process_has_ended_is_reported_at_once_when_it_is_back(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
+) -> None:
+    agent = agent_of(sfu, gateway.url, SFU_GATEWAY_PING_INTERVAL="3600000")
+    ended = False
+    agent._watch.has_ended = lambda: ended  # type: ignore[method-assign]  # noqa: SLF001 - what the machine says
+    async with watching(agent) as looks:
+        agent.heartbeats.start()
+        await eventually(lambda: agent.heartbeats.taken_count == 2)
+        ended = True
+        await looks.take()
+        await eventually(lambda: agent.heartbeats.taken_count == 3)
+        await looks.take(3)
+        agent.heartbeats.halt()
+    assert agent.heartbeats.taken_count == 3
 
 
 # The first report
