@@ -16,8 +16,8 @@ _INTRODUCTION: Final = """\
 # Command line
 
 This page lists the commands of `sfu-gateway`, which run the gateway's processes and show operators what the fleet
-does. `sfu-gateway COMMAND --help` says the same. `sfu-gateway --install-completion` makes the shell complete commands,
-options, and the addresses and regions of the fleet.
+does. `sfu-gateway COMMAND --help` says the same. `sfu-gateway --install-completion` makes the shell complete
+commands, options, and the addresses and regions of the fleet.
 
 ## Whom commands ask
 

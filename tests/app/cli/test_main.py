@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer
@@ -20,6 +20,7 @@ from app.api.openapi import openapi_document
 from app.api.routes import ROUTES
 from app.cli.exits import MEANINGS, CommandError, Exit
 from app.cli.main import cli
+from app.cli.sfus import STATES
 from app.cli.sources.source import settings_for
 from app.crypto.tokens import Key
 from app.registry.examination import (
@@ -34,6 +35,7 @@ from app.registry.examination import (
     version,
 )
 from app.registry.registry import Registry
+from app.registry.sfus import State
 from app.settings.model import Settings
 from docs.renderers.cli import command_page
 from tests.support.engines import RedisServer
@@ -132,6 +134,10 @@ def test_a_duration_that_is_none_is_named(words: list[str]) -> None:
     assert words[-2] in done.stderr
 
 
+def test_the_states_are_those_of_the_registry() -> None:
+    assert set(STATES) == set(get_args(State))
+
+
 def test_a_state_that_is_none_is_named_with_those_there_are() -> None:
     done = run("sfu", "list", "--state", "broken", "--gateway", "127.0.0.1:9")
     assert done.exit_code == Exit.USAGE
@@ -190,7 +196,7 @@ def commands() -> list[tuple[str, Any]]:
     return [
         (above + name, command)
         for above, group in groups
-        for name, command in group.commands.items()  # type: ignore[attr-defined]
+        for name, command in group.commands.items()
         if name != "sfu"
     ]
 

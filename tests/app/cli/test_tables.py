@@ -34,7 +34,7 @@ FLEET = [
         lastError="answered 403 to /v1/channel", heartbeatAgeMs=1_900,
     ),
     sfu(region="us-east", state="overloaded", reason="cpu", cpuUsage=0.97, load=0.91, sessions=1000),
-    sfu(address="http://10.0.0.7:8070", status="down", state="down", reason="expired", heartbeatAgeMs=61_000),
+    sfu(address="http://10.0.0.7:8070", status="down", state="lost", reason="expired", heartbeatAgeMs=61_000),
 ]  # fmt: skip
 
 
@@ -77,7 +77,16 @@ def test_an_explanation_fits_the_terminal(width: int) -> None:
 
 
 def test_an_event_fits_80_columns_and_is_whole_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    event = Event(id="1-0", type="down", address=LONG, region="eu-west", reason="expired", generation=1, at=0)
+    event = Event(
+        id="1-0",
+        type="down",
+        address=LONG,
+        region="eu-west",
+        reason="expired",
+        generation=1,
+        at=0,
+        state="lost",
+    )
     assert len(event_line(event, 80)) == 80
     assert "…" in event_line(event, 80)
     assert LONG in event_line(event)
