@@ -26,7 +26,8 @@ group = typer.Typer(
 _LOOK_AGAIN_S = 1.0
 
 STATES: Final = (
-    "selectable", "half-open", "full", "overloaded", "ejected", "draining", "drained", "expired", "down",
+    "selectable", "half-open", "full", "overloaded", "ejected", "draining", "drained", "expired", "signed-off",
+    "lost",
 )  # fmt: skip
 Order = Literal["region", "address", "state", "load", "sessions", "channels", "cpu", "memory", "heartbeat"]
 
@@ -68,7 +69,7 @@ SortBy = Annotated[Order, typer.Option("--sort", help="Figures: the highest firs
     "list",
     epilog=examples(
         "sfu list --gateway https://gateway.example.com",
-        "sfu list --state ejected,down",
+        "sfu list --state ejected,lost",
         "sfu list --region eu-west --sort load --watch",
         "sfu list --json | jq -r '.[].address'",
     ),
