@@ -148,7 +148,9 @@ class Heartbeats:
         self._failures = 0
         self._preferred = 0
         self._told = ""
-        self._stopping = asyncio.Event()
+        self._is_stopping = False
+        self._wake = asyncio.Event()
+        self._sending = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -159,7 +161,8 @@ class Heartbeats:
     def start(self) -> None:
         """Send the first heartbeat and go on until `halt` or `sign_off`."""
         if self._task is None:
-            self._stopping.clear()
+            self._is_stopping = False
+            self._wake.clear()
             self._task = asyncio.create_task(self._run())
 
     def halt(self) -> None:
@@ -175,7 +178,8 @@ class Heartbeats:
         """
         if self._task is None:
             return
-        self._stopping.set()
+        self._is_stopping = True
+        self._wake.set()
         try:
             async with asyncio.timeout(SIGN_OFF_SECONDS):
                 await self._task
@@ -190,14 +194,30 @@ class Heartbeats:
     async def beat(self) -> bool:
         """Send one heartbeat now; False when no gateway took it, or there was nothing to report."""
         try:
-            if self._measure is not None:
-                await self._measure()
-            reply = await self._send("up")
+            async with self._sending:
+                if self._measure is not None:
+                    await self._measure()
+                reply = await self._send("up")
         except HeartbeatFailed as error:
             self._note_failure(error)
             return False
         self._note_success()
         self._follow(reply)
+        return True
+
+    def hurry(self) -> None:
+        """Send the next heartbeat now and not when it is due."""
+        self._wake.set()
+
+    async def report_gone(self) -> bool:
+        """Say that the SFU is gone, after a heartbeat that is under way; false when no gateway took it."""
+        try:
+            async with self._sending:
+                await self._send("down", reason="unreachable")
+        except HeartbeatFailed as error:
+            logger.warning("the SFU is gone and no gateway takes the report: %s", error)
+            return False
+        logger.warning("the SFU is gone: reported at %s", self._gateway)
         return True
 
     async def check(self) -> Any:
@@ -208,15 +228,16 @@ class Heartbeats:
         return await self._send("check")
 
     async def _run(self) -> None:
-        while not self._stopping.is_set():
+        while not self._is_stopping:
+            self._wake.clear()
             await self.beat()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pause_seconds()):
-                    await self._stopping.wait()
+                    await self._wake.wait()
 
-    async def _send(self, status: Literal["up", "down", "check"]) -> Any:
+    async def _send(self, status: Literal["up", "down", "check"], **more: str) -> Any:
         """Offer the report to each gateway, the last good one first, and return the first reply."""
-        payload = {"status": status} | self._report()
+        payload = {"status": status} | self._report() | more
         failure = HeartbeatFailed("no gateway is configured")
         for _ in self._link.urls:
             try:

@@ -11,7 +11,15 @@ from app.logs import logger
 log = logger(__name__)
 
 Action: TypeAlias = Literal[
-    "registered", "signed_off", "registration_refused", "drain", "resume", "reset", "forget", "admin_refused"
+    "registered",
+    "signed_off",
+    "reported_gone",
+    "registration_refused",
+    "drain",
+    "resume",
+    "reset",
+    "forget",
+    "admin_refused",
 ]
 
 _REFUSALS: Final = frozenset({"registration_refused", "admin_refused"})

@@ -52,6 +52,8 @@ class HeartbeatBody(BaseModel):
 
     status: Literal["up", "down", "check"]
     """`check` registers nothing: the gateway asks the SFU and answers what it found."""
+    reason: Literal["signed-off", "unreachable"] = "signed-off"
+    """Why the SFU is `down`. `unreachable`: the agent finds the SFU's port closed."""
     address: str
     key: str
     region: Annotated[str, Field(pattern=NAME_PATTERN)] = "default"
@@ -74,7 +76,7 @@ class Reply:
 
     next_ping_ms: int
     is_draining: bool
-    change: Literal["registered", "signed_off"] | None = None
+    change: Literal["registered", "signed_off", "reported_gone"] | None = None
     """What the heartbeat changed; empty for an ordinary heartbeat."""
     checked: "Checked | None" = None
     """The answer to a check."""
@@ -171,8 +173,7 @@ class Registration:
 
     async def _tell_registry(self, body: HeartbeatBody, key: Key) -> Reply:
         if body.status == "down":
-            was_there = await self._registry.registrations.sign_off(body.address, key)
-            return Reply(self._settings.next_ping_ms, False, "signed_off" if was_there else None)
+            return await self._sign_off(body, key)
         answer = await self._registry.registrations.heartbeat(
             SfuReport(
                 address=body.address,
@@ -190,6 +191,12 @@ class Registration:
         )
         change: Literal["registered"] | None = "registered" if answer.is_new else None
         return Reply(self._settings.next_ping_ms, answer.is_draining, change)
+
+    async def _sign_off(self, body: HeartbeatBody, key: Key) -> Reply:
+        is_gone = body.reason == "unreachable"
+        was_there = await self._registry.registrations.sign_off(body.address, key, is_gone=is_gone)
+        change: Literal["signed_off", "reported_gone"] = "reported_gone" if is_gone else "signed_off"
+        return Reply(self._settings.next_ping_ms, False, change if was_there else None)
 
 
 def read_heartbeat(raw: bytes) -> HeartbeatBody:

@@ -54,12 +54,17 @@ class Registrations:
         is_draining, generation, is_new = rest
         return HeartbeatResult(bool(is_draining), int(generation), bool(is_new))
 
-    async def sign_off(self, address: str, key: Key) -> bool:
-        """Remove an SFU at once. Returns whether it was registered. Raises `AddressLeased`."""
+    async def sign_off(self, address: str, key: Key, *, is_gone: bool = False) -> bool:
+        """Remove an SFU at once. Returns whether there was one to remove. Raises `AddressLeased`.
+
+        With `is_gone` the SFU did not mean to go: it is kept while most of the fleet seems to be gone.
+        """
         fingerprint = self._sealer.fingerprint(address, key)
 
         async def send(former_fingerprint: str) -> Any:
-            return await self._commands.run(self._scripts.sign_off, address, fingerprint, former_fingerprint)
+            return await self._commands.run(
+                self._scripts.sign_off, address, fingerprint, former_fingerprint, int(is_gone)
+            )
 
         _, removed = await self._with_lease(address, key, send)
         return bool(removed)

@@ -9,12 +9,13 @@ from app.logs import logger
 from app.registry.losses import Suspect
 from app.registry.registry import Registry
 from app.upstream.client import Forwarder, ForwardError
-from app.upstream.pool import NotConnected
 
 log = logger(__name__)
 
 _PAUSE_S: Final = 0.25
 _AFTER_ANSWER_S: Final = 1.0
+_OF_A_PROXY: Final = frozenset({502, 504})
+"""What a proxy answers in place of an SFU that it does not reach."""
 
 Verdict = Literal["answers", "silent", "refuses", "unknown"]
 
@@ -68,17 +69,13 @@ class SfuWatch:
             await self._sleep(min(_PAUSE_S, self._after_s / 6))
 
     async def _probe(self, address: str) -> Verdict:
-        """Ask the SFU. Any answer is a sign of life; a fault of the gateway itself proves nothing."""
+        """Ask the SFU. Any answer of it is a sign of life; a fault of the gateway itself proves nothing."""
         try:
-            await self._forwarder.request("GET", address, "/v1/noop", self._after_s / 2)
+            status, _ = await self._forwarder.request("GET", address, "/v1/noop", self._after_s / 2)
         except ForwardError as error:
             if error.status is not None:
                 return "answers"
             if error.blame == "never":
                 return "unknown"
-            cause = error.__cause__
-            is_refused = isinstance(cause, NotConnected) and isinstance(
-                cause.__cause__, ConnectionRefusedError
-            )
-            return "refuses" if is_refused else "silent"
-        return "answers"
+            return "refuses" if error.is_refused else "silent"
+        return "silent" if status in _OF_A_PROXY else "answers"

@@ -57,6 +57,12 @@ class ForwardError(Exception):
         self.status = status
         self.blame: Final = blame
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether the host answers that nobody listens on the port."""
+        cause = self.__cause__
+        return isinstance(cause, NotConnected) and isinstance(cause.__cause__, ConnectionRefusedError)
+
 
 class Forwarder:
     """The HTTP client for SFUs, and the agent's for gateways. Use it as an async context manager."""

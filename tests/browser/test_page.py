@@ -101,6 +101,9 @@ async def test_draining_works_with_the_token_and_not_without(
     await expect(seen.tile("draining")).to_have_text("1")
     assert replica.status_of(address) == "draining"
 
+    await expect(
+        seen.page.locator("#drawer button:text-is('Move calls')")
+    ).to_be_hidden()  # nobody may be told
     await seen.page.click("#drawer button:text-is('Resume')")
     await expect(seen.page.locator("#ask [name=token]")).to_be_hidden()
     await seen.confirm()

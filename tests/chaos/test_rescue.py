@@ -1,6 +1,7 @@
 """R37: calls outlive their SFU, whatever the Odoos behind it do."""
 
 import asyncio
+import json
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -139,6 +140,68 @@ async def test_every_call_of_a_dead_sfu_is_announced_to_an_odoo_that_answers(dep
     row.record(figure, kept=last <= 10 and not repeated and is_bounded)
 
 
+async def test_the_agent_beside_a_dead_sfu_reports_it(store: Store, tmp_path: Path) -> None:
+    row = Row(
+        "R37 (agent)",
+        "an SFU is killed, its agent lives; heartbeats every 10 s",
+        "every call announced within 5 s, once",
+    )
+    with Deployment(
+        store.url, tmp_path, rescue__allow="http://127.0.0.1:*", overload__max_cpu="9", overload__max_load="9"
+    ) as deployment:
+        [replica], _ = start(deployment, replicas=1, sfus=0)
+        victim = deployment.fleet(1, [])
+        [address] = victim.addresses
+        deployment.agent(address, victim.key_of(address), [replica])
+        async with fake_odoo(KEY, hangs) as odoo:
+            calls = await calls_of(odoo, replica, 20)
+            odoo.answer = calls.answer
+            assert set(calls.where.values()) == {address}
+            other = deployment.fleet(1, [replica])
+            await eventually(lambda: replica.selectable() == 2, timeout_seconds=10)
+            began = time.monotonic()
+            victim.process.kill()
+            await eventually(lambda: set(calls.where.values()) == set(other.addresses), timeout_seconds=20)
+            first, last = calls.told_at[0] - began, calls.told_at[-1] - began
+        repeated = len(odoo.uuids) - len(set(odoo.uuids))
+    times = f"the first after {first:.1f} s, the last after {last:.1f} s"
+    figure = f"{len(calls.told)} announced, {times}; {repeated} twice"
+    row.record(figure, kept=last <= 5 and not repeated and odoo.messages[0]["reason"] == "unreachable")
+
+
+async def test_a_sweeper_that_is_killed_in_the_middle_leaves_no_call_out(deployment: Deployment) -> None:
+    row = Row(
+        "R37 (sweeper)",
+        "an SFU with 200 calls dies, and the sweeper that tells Odoo is killed in the middle",
+        "every call announced; none moved twice",
+    )
+    leader = deployment.sweeper()
+    await eventually(lambda: '"leading"' in leader.output)
+    [replica], fleet = start(deployment, replicas=1, sfus=1)  # with a sweeper that stands by
+    async with fake_odoo(KEY, hangs) as odoo:
+        calls = await calls_of(odoo, replica, CALLS)
+        before = set(calls.issuers)
+        second = deployment.fleet(1, [replica], "--ping-interval-ms", "1000", "--max-sessions", "1000000")
+        await eventually(lambda: replica.selectable() == 2, timeout_seconds=10)
+        moved: list[str] = []
+
+        async def answer(claims: dict[str, Any]) -> web.Response:
+            response = await calls.answer(claims)
+            assert isinstance(response.body, bytes)
+            results = json.loads(response.body)["results"]
+            moved.extend(uuid for uuid, result in results.items() if result == "moved")
+            if len(odoo.messages) == 2:
+                await asyncio.to_thread(leader.kill)
+            return response
+
+        odoo.answer = answer
+        kill(fleet, fleet.addresses[0])
+        await eventually(lambda: set(calls.where.values()) == set(second.addresses), timeout_seconds=40)
+    repeated = len(odoo.uuids) - len(set(odoo.uuids))
+    figure = f"{len(set(odoo.uuids))} of {CALLS} announced in {len(odoo.messages)} messages, {repeated} twice"
+    row.record(figure, kept=before == set(odoo.uuids) and sorted(moved) == sorted(before))
+
+
 async def test_no_call_is_announced_twice_when_every_sfu_dies(deployment: Deployment) -> None:
     row = Row("R37 (all)", "every SFU dies", "each call announced once, with no SFU available; no loop")
     [replica], fleet = start(deployment, replicas=1, sfus=2)
@@ -168,8 +231,9 @@ async def test_a_drain_moves_its_calls_under_load(deployment: Deployment) -> Non
         assert there
         failed = 0
         async with httpx.AsyncClient(base_url=replica.url, trust_env=False) as client:
-            answer = await asyncio.to_thread(replica.admin, "drain", address=drained, move=True)
-            assert answer.status_code == 200, answer.text
+            order = ("sfu", "drain", drained, "--move", "--wait", "--yes", "--gateway", replica.url)
+            drain = deployment.command(*order)
+            await asyncio.to_thread(drain.start)
 
             async def has_moved() -> bool:
                 nonlocal failed
@@ -187,5 +251,8 @@ async def test_a_drain_moves_its_calls_under_load(deployment: Deployment) -> Non
             return bool(sfu["moves"] == {"left": 0, "moved": len(there), "kept": 0, "failed": 0})
 
         await eventually(is_counted)
+        assert await asyncio.to_thread(drain.wait) == 0, drain.output
+        last = [line for line in drain.output.splitlines() if "calls:" in line][-1]
+        assert last.endswith(f"calls: 0 left, {len(there)} moved, 0 kept, 0 failed")
     figure = f"{len(there)} calls moved in {len(odoo.messages)} messages; {failed} other requests failed"
     row.record(figure, kept=not failed and sorted(odoo.uuids) == sorted(set(odoo.uuids)))

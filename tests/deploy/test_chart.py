@@ -115,6 +115,8 @@ class TestRefusals:
             'redis.bundled.password="p@ss/word"',
             'publicPaths=["v1/channel"]',
             "networkPolicy.sfuPorts=[]",
+            "networkPolicy.odooPorts=[]",
+            'rescue={"enabled":true,"allow":["odoo.example.com"]}',
             'serviceMonitor.interval="often"',
             "sfu.autoscaling.targetPercent=101",
             "colour=true",
@@ -136,6 +138,8 @@ class TestRefusals:
             ('sfu={"enabled":true}', "secrets.registrationKey"),
             ('sfu={"enabled":true,"authSecret":"a"}', "secrets.registrationKey"),
             ("ops.port=8071", "ops.port"),
+            ('rescue.allow=["https://odoo.example.com"]', "rescue.enabled"),
+            ('rescue={"enabled":true},gateway.enabled=false,secrets.key=""', "secrets.key"),
         ],
     )
     def test_a_missing_value_is_asked_for(self, missing: str, named_in_the_message: str) -> None:
@@ -230,10 +234,34 @@ class TestPods:
         assert _checksums(rendered("minimal", other))["checksum/secrets"] != before["checksum/secrets"]
 
     def test_a_sweeper_gets_no_secret_but_the_stores_url(self) -> None:
-        (sweeper,) = pods(rendered("everything"))["Deployment/sfu-gateway-calls-sweeper"]["containers"]
-        assert "secretRef" not in json.dumps(sweeper.get("envFrom", []))
-        keys = [entry["valueFrom"]["secretKeyRef"]["key"] for entry in sweeper["env"] if "valueFrom" in entry]
-        assert keys == ["SFU_GATEWAY_REDIS__URL"]
+        (sweeper,) = pods(rendered("minimal"))["Deployment/sfu-gateway-sweeper"]["containers"]
+        assert "envFrom" not in sweeper
+        assert _secrets_of(sweeper) == ["SFU_GATEWAY_REDIS__URL"]
+
+    def test_a_sweeper_that_tells_odoo_of_calls_gets_the_keys_that_sign_and_reaches_odoo(self) -> None:
+        objects = rendered("everything")
+        (sweeper,) = pods(objects)["Deployment/sfu-gateway-calls-sweeper"]["containers"]
+        assert "secretRef" not in json.dumps(sweeper["envFrom"])
+        assert _secrets_of(sweeper) == ["SFU_GATEWAY_REDIS__URL", "SFU_GATEWAY_KEY"]
+        for container in (sweeper, _gateway_pod(objects)["containers"][0]):
+            environment = _environment(container)
+            del environment["SFU_GATEWAY_CONFIG"]
+            settings = load_settings(environ=environment)
+            assert settings.rescue.allow == ("https://*.odoo.example.com", "https://odoo.example.org")
+        reached = {
+            kind: {port["port"] for rule in _egress(objects, kind) for port in rule["ports"]}
+            for kind in ("gateway", "sweeper")
+        }
+        assert reached["sweeper"] - reached["gateway"] == {8069}
+
+    def test_a_sweeper_that_tells_odoo_of_calls_gets_the_tenants_of_a_secret_of_your_own(self) -> None:
+        objects = rendered("external-secret", "rescue.enabled=true")
+        (sweeper,) = named(objects, "Deployment", "-sweeper")["spec"]["template"]["spec"]["containers"]
+        assert _secrets_of(sweeper)[1:] == ["SFU_GATEWAY_KEY", "SFU_GATEWAY_TENANT"]
+
+    def test_a_sweeper_without_a_gateway_in_the_release_has_the_key_too(self) -> None:
+        objects = rendered("minimal", "gateway.enabled=false", "rescue.enabled=true")
+        assert "SFU_GATEWAY_KEY" in of_kind(objects, "Secret")[0]["stringData"]
 
     def test_a_secret_of_your_own_is_the_only_one(self) -> None:
         objects = rendered("external-secret")
@@ -460,6 +488,16 @@ def _gateway_pod(objects: tuple[Object, ...]) -> Object:
 
 def _environment(container: Object) -> dict[str, str]:
     return {entry["name"]: entry.get("value", "") for entry in container["env"]}
+
+
+def _secrets_of(container: Object) -> list[str]:
+    """The keys of Secrets that a container gets one by one."""
+    return [entry["valueFrom"]["secretKeyRef"]["key"] for entry in container["env"] if "valueFrom" in entry]
+
+
+def _egress(objects: tuple[Object, ...], component: str) -> list[Object]:
+    rules: list[Object] = named(objects, "NetworkPolicy", f"-{component}")["spec"]["egress"]
+    return rules
 
 
 def _checksums(objects: tuple[Object, ...]) -> dict[str, str]:

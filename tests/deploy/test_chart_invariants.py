@@ -39,6 +39,7 @@ EXTRAS: Final[Object] = {
     "serviceMonitor": {"enabled": True},
     "prometheusRule": {"enabled": True},
     "grafanaDashboards": {"enabled": True},
+    "rescue": {"enabled": True},
     "redis": {"tlsSecret": "redis-ca"},
     "gateway": {"podLabels": {"example.com/tier": "front"}},
     "sfu": {"extraContainers": [{"name": "tls", "image": "images.example.internal/tls:1"}]},

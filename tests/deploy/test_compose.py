@@ -92,9 +92,17 @@ class TestFile:
 
     def test_a_sweeper_knows_the_store_and_no_key(self, services: dict[str, Any]) -> None:
         for name in SWEEPERS:
-            variables = services[name]["environment"].keys()
-            assert "SFU_GATEWAY_REDIS__URL" in variables
-            assert not [variable for variable in variables if "KEY" in variable or "TOKEN" in variable]
+            given = {variable for variable, value in services[name]["environment"].items() if value}
+            assert "SFU_GATEWAY_REDIS__URL" in given
+            assert not [variable for variable in given if "KEY" in variable or "TOKEN" in variable]
+
+    def test_a_sweeper_that_tells_odoo_of_calls_has_the_key(self, environment: dict[str, str]) -> None:
+        rescue = {"RESCUE_ALLOW": "https://odoo.example.com", "RESCUE_KEY": environment["SFU_GATEWAY_KEY"]}
+        services = read_compose(environment | rescue)["services"]
+        for name in (*SWEEPERS, *GATEWAYS):
+            settings = load_settings(environ=services[name]["environment"])
+            assert settings.has_rescue
+            assert settings.missing_to_serve() is None
 
     def test_everything_starts_after_what_it_needs_is_healthy(self, services: dict[str, Any]) -> None:
         order = start_order(services)

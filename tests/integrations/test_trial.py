@@ -1,10 +1,11 @@
 """What `integrations/odoo/try-it` reads and prints. The trial itself was run against Odoo: docs/rescue.md."""
 
+import time
 from typing import Any, cast
 
 import pytest
 
-from trial.__main__ import Killed, notices_since, parse, report_lines
+from trial.__main__ import Killed, _kill, notices_since, parse, report_lines
 from trial.odoo import Member, Notice, StoredSfu
 
 KILLED = Killed(StoredSfu("old-uuid", "http://127.0.0.1:1"), at=100.0)
@@ -19,6 +20,12 @@ def member(name: str, *notices: Notice) -> Member:
 def test_notices_before_the_kill_do_not_count() -> None:
     late = Notice(101.0, "http://127.0.0.1:2")
     assert notices_since(member("Ann", Notice(99.0, "http://127.0.0.1:1"), late), KILLED) == [late]
+
+
+async def test_what_is_told_while_the_command_that_kills_runs_counts() -> None:
+    before = time.monotonic()
+    killed = await _kill(parse([*REQUIRED, "--kill", "sleep 0.2"]), None, KILLED.sfu)
+    assert killed.at - before < time.monotonic() - killed.at
 
 
 def test_report_says_when_and_where_to() -> None:

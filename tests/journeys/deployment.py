@@ -173,6 +173,31 @@ class Deployment:
             )
         )
 
+    def agent(self, address: str, key: str, gateways: Sequence[Replica]) -> Process:
+        """Start an agent beside an SFU that reports to `gateways`."""
+        environment = {
+            "SFU_GATEWAY_URL": ",".join(replica.url for replica in gateways),
+            "SFU_GATEWAY_REGISTRATION__KEY": REGISTRATION_KEY,
+            "SFU_ADDRESS": address,
+            "AUTH_KEY": key,
+            "SFU_AGENT_PORT": "0",
+        }
+        return self._start(
+            Process(
+                [sys.executable, "-m", "workers.agent"],
+                log=self._log("agent"),
+                env=environment,
+                ready=prints("takes the heartbeats"),
+                ready_seconds=20,
+            )
+        )
+
+    def command(self, *words: str) -> Process:
+        """Return an operator's command that has not been started."""
+        return Process(
+            [sys.executable, "-m", "app", *words], log=self._log(words[0]), env=self._environment()
+        )
+
     def fleet(self, sfus: int, gateways: Sequence[Replica], *options: str) -> RunningFleet:
         """Start simulated SFUs that report to `gateways`."""
         urls = [word for replica in gateways for word in ("--gateway", replica.url)]

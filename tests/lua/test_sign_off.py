@@ -37,6 +37,25 @@ async def test_said_twice_it_happens_once(fleet: Fleet) -> None:
     assert await fleet.events(A) == ["up registered", "down signed-off"]
 
 
+async def test_an_sfu_that_is_reported_gone_is_a_loss_and_no_sign_off(fleet: Fleet) -> None:
+    await fleet.beat()
+    assert await fleet.registry.registrations.sign_off(A, KEY, is_gone=True)
+    assert not await fleet.registry.registrations.sign_off(A, KEY, is_gone=True)
+    await fleet.beat()
+    assert await fleet.events(A) == ["up registered", "down unreachable", "up returned"]
+
+
+async def test_sfus_that_are_reported_gone_all_at_once_are_kept(fleet: Fleet) -> None:
+    addresses = [f"http://sfu{number}:8070" for number in range(6)]
+    for address in addresses:
+        await fleet.beat(address)
+    removed = [
+        await fleet.registry.registrations.sign_off(address, KEY, is_gone=True) for address in addresses
+    ]
+    assert removed == [True, True, True, True, False, False]
+    assert await fleet.registry.registrations.sign_off(addresses[-1], KEY), "a sign-off is always believed"
+
+
 async def test_nobody_else_can_sign_it_off(fleet: Fleet) -> None:
     await fleet.beat()
     with pytest.raises(AddressLeased):

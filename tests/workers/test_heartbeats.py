@@ -77,6 +77,47 @@ async def test_the_gateway_that_answered_last_is_asked_first() -> None:
     assert asked == ["http://a/v1/sfu", "http://b/v1/sfu", "http://b/v1/sfu"]
 
 
+async def test_the_report_of_a_gone_sfu_is_a_sign_off_with_its_reason(
+    gateway: FakeGateway, post: Post
+) -> None:
+    assert await heartbeats(post, gateway.url).report_gone()
+    assert gateway.heartbeats == [{"status": "down", **report(), "reason": "unreachable"}]
+    assert not await heartbeats(post, NOBODY_LISTENS).report_gone()
+
+
+async def test_the_report_of_a_gone_sfu_waits_for_a_heartbeat_that_is_under_way() -> None:
+    sent: list[str] = []
+    arrived, answered = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: str, payload: Payload, __: Any) -> Any:
+        sent.append(payload["status"])
+        arrived.set()
+        await answered.wait()
+        return {}
+
+    sender = heartbeats(slow, "http://a")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(sender.beat())
+        await arrived.wait()
+        tasks.create_task(sender.report_gone())
+        await asyncio.sleep(0)
+        assert sent == ["up"]
+        answered.set()
+    assert sent == ["up", "down"]
+
+
+async def test_a_heartbeat_in_a_hurry_does_not_wait_for_its_interval(
+    gateway: FakeGateway, post: Post
+) -> None:
+    sender = heartbeats(post, gateway.url, interval_ms=3_600_000)
+    sender.start()
+    await eventually(lambda: sender.taken_count == 1)
+    sender.hurry()
+    await eventually(lambda: sender.taken_count == 2)
+    await sender.sign_off()
+    assert [beat["status"] for beat in gateway.heartbeats] == ["up", "up", "down"]
+
+
 @pytest.mark.parametrize("status", [302, 401, 409, 503])
 async def test_anything_but_200_is_a_failure(gateway: FakeGateway, post: Post, status: int) -> None:
     gateway.status = status

@@ -5,11 +5,13 @@ Before the first heartbeat, and again when the SFU was started anew, it checks t
 It asks the SFU for its figures, measures CPU and memory, and sends the heartbeats that the SFU itself does
 not send (roadmap phase 1). It keeps nothing: whatever was restarted or lost, the next heartbeat mends it.
 
-**An SFU that does not answer is not signed off; the agent falls silent.** A sign-off says that somebody meant
-it: the gateway counts it as an expected loss and raises no alarm, which is wrong for a crash. And it takes
-effect at once, though an SFU whose API stalls for a moment may still carry calls, whose issuers would be
-placed elsewhere and split. Silent, the SFU is out at the first failed request (the gateway marks it down
-until its next heartbeat), else after `unhealthy_threshold`, as a `down` event with the reason `expired`.
+**An SFU whose port is closed is reported as gone** after two seconds: its process has ended, and its calls with it.
+The report ends the registration with the reason `unreachable`, which raises the alarm that a sign-off does not raise.
+
+**An SFU that does not answer is not reported; the agent falls silent.** An SFU whose API stalls for a moment may
+still carry calls, whose issuers would be placed elsewhere and split. Silent, the SFU is out at the first failed
+request (the gateway marks it down until its next heartbeat), else after `unhealthy_threshold`, as a `down` event with
+the reason `expired`; a gateway that rescues calls asks the SFU itself sooner.
 
 **The operator's drain is not echoed.** `draining` in a reply is the gateway's to remember: an agent that sent
 it back would turn it into the SFU's own wish, and `resume` would have no effect.
@@ -55,6 +57,12 @@ BUSY: Final = 0.8
 
 DRAIN_LOOK_SECONDS: Final = 1.0
 """Between two looks at the sessions of an SFU that drains."""
+
+WATCH_SECONDS: Final = 1.0
+"""Between two looks at whether the SFU's port is open."""
+
+LOOKS_UNTIL_GONE: Final = 3
+"""Looks in a row that find the port closed until the SFU is reported as gone."""
 
 logger = logging.getLogger("sfu-agent")
 
@@ -104,6 +112,22 @@ class Agent:
             with contextlib.suppress(HeartbeatFailed):
                 await self.look()
         logger.info("%d sessions are left", sessions_in(self._channels))
+
+    async def watch(self) -> None:
+        """Report an SFU that is gone, and one that is back, at once and not when the next heartbeat is due."""
+        closed_looks, had_ended, is_reported = 0, False, False
+        while True:
+            await self._pause(WATCH_SECONDS)
+            has_ended = self._watch.has_ended()
+            if await self.sfu.is_gone():
+                closed_looks += 1
+                if closed_looks >= LOOKS_UNTIL_GONE and self.heartbeats.taken_count and not is_reported:
+                    self._channels = ()  # its calls have gone with it: a drain need not wait for them
+                    is_reported = await self.heartbeats.report_gone()
+                continue
+            if closed_looks or (has_ended and not had_ended):
+                self.heartbeats.hurry()
+            closed_looks, had_ended, is_reported = 0, has_ended, False
 
     def pages(self) -> Pages:
         """Return what the agent's own port shows."""
@@ -242,7 +266,7 @@ async def run(settings: AgentSettings) -> None:
                 "with a registration key" if settings.registration_key else "without a registration key",
             )
             agent.heartbeats.start()
-            async with ready():
+            async with in_background(agent.watch(), stopping.set), ready():
                 await stopping.wait()
                 if settings.drain_s:
                     await _drain(agent, settings.drain_s, hurrying)

@@ -67,6 +67,14 @@ class LocalSfu:
             raise ForwardError(f"{self._url}/v1/stats is not that of an SFU") from None
         return self.without_own(read_stats(document))
 
+    async def is_gone(self) -> bool:
+        """Whether its port is closed. An SFU that is slow or hangs is not gone."""
+        try:
+            await self._get("/v1/noop")
+        except ForwardError as error:
+            return error.is_refused
+        return False
+
     def without_own(self, channels: tuple[ChannelStats, ...]) -> tuple[ChannelStats, ...]:
         """Return `channels` without the one that the agent asked for."""
         return tuple(channel for channel in channels if not channel.uuid or channel.uuid != self._check_uuid)
@@ -129,7 +137,7 @@ class LocalSfu:
                 "GET", self._url, path, TIMEOUT_SECONDS, max_bytes=max_bytes
             )
         except ForwardError as error:
-            raise ForwardError(f"{self._url} {error}", error.status) from error
+            raise ForwardError(f"{self._url} {error}", error.status) from error.__cause__
         if status != HTTPStatus.OK:
             raise ForwardError(f"{self._url}{path} answered {status}", status)
         return body
@@ -179,13 +187,17 @@ class ProcessWatch:
             self.instance = _identity(self._process) or secrets.token_hex(8)
         return is_another
 
+    def has_ended(self) -> bool:
+        """Whether the process that the last look found has ended; false where it is not to be seen."""
+        return self._process is not None and not self._process.is_running()
+
     def _is_another_process(self) -> bool:
         """Looking for a process costs milliseconds, so that happens at first and when the known one has gone."""
         if self._is_first_look:
             self._process = self._find(self._settings)
             self.instance = _identity(self._process) or self.instance
             return False
-        if self._process is None or self._process.is_running():
+        if not self.has_ended():
             return False
         successor = self._find(self._settings)
         if successor is None:

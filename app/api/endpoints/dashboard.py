@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 
 from app import __version__
 from app.api.endpoints.admin import authorize_viewer
+from app.api.schemas import Moves
 from app.api.state import State
 from app.dashboard.counters import CREATED, ChannelCounter
 from app.dashboard.files import CONTENT_SECURITY_POLICY, assets, page
@@ -72,6 +73,7 @@ async def data(request: Request[State]) -> Response:
             "fleetAgeMs": seen.age_ms,
             "admin": settings.admin_token is not None,
             "registration": settings.registration.auth == "none" or bool(settings.registration.key),
+            "rescue": settings.has_rescue,
             "limits": {
                 "maxLoad": settings.overload.max_load,
                 "maxCpu": settings.overload.max_cpu,
@@ -124,6 +126,7 @@ def _traffic(counter: ChannelCounter) -> dict[str, Any]:
 def _shown(sfu: SfuStatus, limits: Limits) -> dict[str, Any]:
     claimed = sfu.sessions + sfu.reserved
     reserved_load = sfu.sessions_term * sfu.reserved / claimed if claimed else 0.0
+    moves = Moves.of(sfu)
     return {
         "address": sfu.address,
         "region": sfu.region,
@@ -149,6 +152,7 @@ def _shown(sfu: SfuStatus, limits: Limits) -> dict[str, Any]:
         "lastErrorAgoMs": max(0, sfu.at - sfu.last_error_at),
         "sharedAddress": sfu.is_shared,
         "drainUntil": sfu.drain_until,
+        "moves": None if moves is None else moves.model_dump(),
         "downAt": sfu.down_at,
         "registeredAt": sfu.registered_at,
         "publicUrl": sfu.public_url,

@@ -24,7 +24,10 @@ async def take_heartbeat(request: Request[State]) -> Response:
         raise
     if reply.change is not None:
         audit(request, reply.change)
-    if reply.change == "signed_off":  # it is gone at once, while a registration may take a second to show
+    if reply.change in (
+        "signed_off",
+        "reported_gone",
+    ):  # at once, while a registration may take a second to show
         expire_views(request.state)
     return respond(HeartbeatReply.of(reply))
 

@@ -36,6 +36,25 @@ export function askDrain(address, onDone) {
 
 /**
  * @param {string} address
+ * @param {number} deadlineMs what is left of a drain's deadline; 0 for no deadline
+ * @param {() => void} onDone
+ */
+export function askMove(address, deadlineMs, onDone) {
+  ask({
+    title: `Move the calls of ${address}?`,
+    text:
+      "It takes no new channels from now on, and Odoo is asked to move its calls to other SFUs. " +
+      "Their people notice a short pause. A call that Odoo cannot move stays.",
+    confirm: "Move calls",
+    run: async () => {
+      await change("drain", { address, deadlineMs, move: true });
+      onDone();
+    },
+  });
+}
+
+/**
+ * @param {string} address
  * @param {() => void} onDone
  */
 export function askResume(address, onDone) {

@@ -102,7 +102,7 @@ export const explain = (hints) => request(url("v1/admin/explain", hints));
 
 /**
  * @param {"drain" | "resume" | "forget"} action
- * @param {{address: string, deadlineMs?: number}} document
+ * @param {{address: string, deadlineMs?: number, move?: boolean}} document
  */
 export const change = (action, document) =>
   request(url(`v1/admin/sfus/${action}`), {

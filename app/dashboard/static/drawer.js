@@ -1,6 +1,6 @@
 /** One SFU in detail: what its state means, its last hour, its figures, and what an operator can do. */
 
-import { askDrain, askForget, askResume } from "./actions.js";
+import { askDrain, askForget, askMove, askResume } from "./actions.js";
 import { fetchHistory } from "./api.js";
 import { Bar } from "./bar.js";
 import { copyButton } from "./copy.js";
@@ -13,6 +13,7 @@ import { isEjectedForTime, isLiving, look, meaning, missedHeartbeats, overloaded
 /** @typedef {import("./types.js").Sfu} Sfu */
 /** @typedef {import("./types.js").FleetData} FleetData */
 /** @typedef {import("./types.js").FleetEvent} FleetEvent */
+/** @typedef {import("./types.js").Moves} Moves */
 /** @typedef {import("./types.js").Series} Series */
 
 const HISTORY_MS = 20_000;
@@ -29,6 +30,7 @@ const FACTS = [
   "Ejection",
   "Address",
   "Drain deadline",
+  "Calls",
   "Gone since",
   "Registered",
   "Public URL",
@@ -62,6 +64,7 @@ export class Drawer {
   #factList = el("dl", { className: "facts" });
   #events = el("ol", { className: "feed" });
   #drain = el("button", { type: "button" }, "Drain");
+  #move = el("button", { type: "button", hidden: true }, "Move calls");
   #resume = el("button", { type: "button" }, "Resume");
   #forget = el("button", { type: "button", className: "danger" }, "Forget");
   #closed = el(
@@ -96,7 +99,7 @@ export class Drawer {
         this.#plotList(),
         el("section", { className: "own-events" }, el("h3", {}, "Events of the last hour"), this.#events),
       ),
-      el("footer", {}, this.#drain, this.#resume, this.#forget, this.#closed),
+      el("footer", {}, this.#drain, this.#move, this.#resume, this.#forget, this.#closed),
     );
     for (const [name, value] of this.#facts)
       this.#factList.append(el("div", { hidden: true }, el("dt", {}, name), value));
@@ -105,6 +108,7 @@ export class Drawer {
       if (event.key === "Escape") this.close();
     });
     this.#drain.addEventListener("click", () => askDrain(this.#address, this.onChanged));
+    this.#move.addEventListener("click", () => this.#askMove());
     this.#resume.addEventListener("click", () => askResume(this.#address, this.onChanged));
     this.#forget.addEventListener("click", () => askForget(this.#address, this.onChanged));
   }
@@ -176,6 +180,8 @@ export class Drawer {
     this.#closed.hidden = data.admin;
     const canChange = data.admin && sfu !== undefined && isLiving(sfu);
     this.#drain.disabled = !canChange || sfu.status === "draining";
+    this.#move.hidden = !data.rescue;
+    this.#move.disabled = !canChange;
     this.#resume.disabled = !canChange || sfu.status !== "draining";
     this.#forget.disabled = !data.admin || !sfu;
     if (sfu) this.#showSfu(sfu, data);
@@ -210,9 +216,16 @@ export class Drawer {
     this.#fact("Last error", lastErrorText(sfu));
     this.#fact("Address", sfu.sharedAddress ? "Two processes report under it in turn: one name hides two SFUs." : "");
     this.#fact("Drain deadline", sfu.drainUntil ? dateAndTime(sfu.drainUntil) : "");
+    this.#fact("Calls", sfu.moves ? movesText(sfu.moves) : "");
     this.#fact("Gone since", sfu.downAt ? dateAndTime(sfu.downAt) : "");
     this.#fact("Registered", sfu.registeredAt ? dateAndTime(sfu.registeredAt) : "");
     this.#fact("Public URL", sfu.publicUrl);
+  }
+
+  #askMove() {
+    const sfu = this.#data?.sfus.find((each) => each.address === this.#address);
+    const left = this.#data && sfu?.drainUntil ? Math.max(1, sfu.drainUntil - this.#data.at) : 0;
+    askMove(this.#address, left, this.onChanged);
   }
 
   #showUnknown() {
@@ -295,6 +308,11 @@ export class Drawer {
     drawn("sessions", 1);
     drawn("channels", 1);
   }
+}
+
+/** @param {Moves} moves */
+function movesText({ moved, left, kept, failed }) {
+  return `${count(moved)} moved, ${count(left)} left, ${count(kept)} kept, ${count(failed)} failed`;
 }
 
 /**

@@ -28,9 +28,16 @@
  * @property {number} lastErrorAgoMs
  * @property {boolean} sharedAddress whether two processes report under its address
  * @property {number} drainUntil since the epoch; 0: no deadline
+ * @property {Moves | null} moves of a drain that was told to move its calls
  * @property {number} downAt since the epoch; 0: it is not gone
  * @property {number} registeredAt since the epoch
  * @property {string} publicUrl
+ *
+ * @typedef {object} Moves
+ * @property {number} left
+ * @property {number} moved
+ * @property {number} kept
+ * @property {number} failed
  *
  * @typedef {object} Traffic
  * @property {number} channelsLastMinute
@@ -55,6 +62,7 @@
  * @property {number} fleetAgeMs how long ago the registry was read
  * @property {boolean} admin whether the operators' routes are open
  * @property {boolean} registration whether SFUs may register
+ * @property {boolean} rescue whether Odoo can be asked to move calls
  * @property {Limits} limits
  * @property {Traffic} traffic
  * @property {Sfu[]} sfus

@@ -123,18 +123,18 @@ async def _until_told(members: Sequence[Member]) -> None:
 
 
 async def _kill(options: argparse.Namespace, fleet: Fleet | None, sfu: StoredSfu) -> Killed:
+    """Kill the SFU. Its time of death is before a command of `--kill` runs: that may move the call itself."""
+    killed = Killed(sfu, time.monotonic())
     if fleet is None:
         command = [word.replace("{url}", sfu.url) for word in shlex.split(options.kill)]
         process = await asyncio.create_subprocess_exec(*command)
         if await process.wait() != 0:
             raise TrialError(f"{options.kill} failed")
-        killed = Killed(sfu, time.monotonic())
     else:
         simulated = next((one for one in fleet.sfus if one.address == sfu.url), None)
         if simulated is None:
             raise TrialError("the call is on an SFU that the trial did not start: drain the others first")
         simulated.kill()
-        killed = Killed(sfu, time.monotonic())
         if options.restart:
             await simulated.start()
     say(f"{_after(killed)} {sfu.url} is {'restarted' if options.restart else 'killed'}")

@@ -216,7 +216,8 @@ checksum/secrets: {{ list .Values.secrets .Values.redis.bundled.password | toJso
 {{- end }}
 {{- end }}
 
-{{- /* Environment that gateway and sweeper share. Of the secrets, a sweeper needs the URL of Redis and no other. */}}
+{{- /* Environment that gateway and sweeper share. Of the secrets, a sweeper needs the URL of Redis, and with rescue the keys
+       that sign what Odoo is told. */}}
 {{- define "sfu-gateway.environment" -}}
 - name: SFU_GATEWAY_CONFIG
   value: /etc/sfu-gateway/gateway.toml
@@ -225,8 +226,23 @@ checksum/secrets: {{ list .Values.secrets .Values.redis.bundled.password | toJso
 - name: SFU_GATEWAY_REDIS__URL
   valueFrom:
     secretKeyRef: {name: {{ include "sfu-gateway.secret" . }}, key: SFU_GATEWAY_REDIS__URL}
+{{- with .Values.rescue.allow }}
+- name: SFU_GATEWAY_RESCUE__ALLOW
+  value: {{ join "," . | quote }}
+{{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "sfu-gateway.rescueKeys" -}}
+- name: SFU_GATEWAY_KEY
+  valueFrom:
+    secretKeyRef: {name: {{ include "sfu-gateway.secret" . }}, key: SFU_GATEWAY_KEY}
+{{- with .Values.secrets.existingSecret }}
+- name: SFU_GATEWAY_TENANT
+  valueFrom:
+    secretKeyRef: {name: {{ . }}, key: SFU_GATEWAY_TENANT, optional: true}
 {{- end }}
 {{- end }}
 

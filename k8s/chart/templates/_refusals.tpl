@@ -44,6 +44,9 @@
 {{- if not (or .Values.gateway.enabled .Values.sweeper.enabled .Values.sfu.enabled) }}
 {{- fail "gateway.enabled, sweeper.enabled, sfu.enabled: one of them must be true" }}
 {{- end }}
+{{- if and .Values.rescue.allow (not .Values.rescue.enabled) }}
+{{- fail "rescue.enabled: must be true with rescue.allow, or sweepers neither have the key nor reach Odoo" }}
+{{- end }}
 {{- if eq (int .Values.ops.port) (int .Values.service.port) }}
 {{- fail "ops.port: must differ from service.port; 0 is one port for all" }}
 {{- end }}

@@ -94,6 +94,17 @@ async def test_a_sign_off_is_written_down_once_and_the_next_life_again(
     assert {event["sfu"] for event in events(logs)} == {ADDRESS}
 
 
+async def test_an_sfu_that_is_reported_gone_did_not_sign_off(
+    client: httpx.AsyncClient, logs: io.StringIO
+) -> None:
+    await beat(client)
+    for _ in range(2):
+        await beat(client, status="down", reason="unreachable")
+    assert [action for action, _ in actions(logs)] == ["registered", "reported_gone"]
+    [sfu] = (await client.get("/v1/health")).json()["sfus"]
+    assert (sfu["status"], sfu["reason"]) == ("down", "unreachable")
+
+
 async def test_a_refusal_has_its_code_and_the_address_where_it_is_known(
     client: httpx.AsyncClient, logs: io.StringIO
 ) -> None:

@@ -47,9 +47,12 @@ async def test_an_sfu_that_refuses_connections_is_ended(fleet: Fleet, watch: Sfu
     await watch.step()
 
 
-async def test_an_sfu_that_hangs_is_ended(fleet: Fleet, watch: SfuWatch) -> None:
+@pytest.mark.parametrize("fault", [Hang(), Status(status=502), Status(status=504)], ids=str)
+async def test_an_sfu_that_hangs_or_that_its_proxy_does_not_reach_is_ended(
+    fleet: Fleet, watch: SfuWatch, fault: Fault
+) -> None:
     async with running_sfu() as (sfu, _):
-        await sfu.set_fault(Hang())
+        await sfu.set_fault(fault)
         await fleet.beat(sfu.address)
         await fleet.fail(sfu.address)
         await watch.step()

@@ -1,25 +1,36 @@
 """The agent in this process: what it reports, when it does not, what it logs and shows."""
 
+import asyncio
 import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from random import Random
 from typing import Any, TypeAlias
 
 import pytest
 
+from app.background import in_background
 from app.crypto.tokens import Key
 from app.registration.service import HeartbeatBody
 from app.upstream.client import Forwarder
 from tests.support.gateway import FakeGateway, running_gateway
 from tests.support.simulated import KEY, NO_PEOPLE, Clock, running_sfu
 from tests.support.waiting import eventually
-from workers.agent.agent import FIRST_MEASURES, Agent, check, first_usage, new_client
+from workers.agent.agent import (
+    FIRST_MEASURES,
+    LOOKS_UNTIL_GONE,
+    WATCH_SECONDS,
+    Agent,
+    check,
+    first_usage,
+    new_client,
+)
 from workers.agent.settings import AgentSettings
 from workers.agent.sfu import ProcessWatch
 from workers.agent.usage import Usage, UsageMeter
-from workers.simulator.faults import Fault, Garbage, NoFault, Refuse, Status
+from workers.simulator.faults import Fault, Garbage, Hang, NoFault, Refuse, Status
 from workers.simulator.sfu import SfuConfig, SimulatedSfu
 from workers.simulator.tokens import Dialect
 
@@ -426,6 +437,145 @@ async def test_an_sfu_whose_calls_end_one_by_one_is_the_same_instance(
         del sfu.channels.by_uuid[call.uuid]
         await agent.heartbeats.beat()
     assert len({beat["instance"] for beat in gateway.heartbeats}) == 1
+
+
+# An SFU that is gone
+
+
+class Looks:
+    """Pauses between looks that end when the test says so, one at a time."""
+
+    def __init__(self) -> None:
+        self._begun, self._ended = asyncio.Semaphore(0), asyncio.Semaphore(0)
+
+    async def pause(self, seconds: float) -> None:
+        """What the agent waits on."""
+        assert seconds == WATCH_SECONDS
+        self._begun.release()
+        await self._ended.acquire()
+
+    async def take(self, count: int = 1) -> None:
+        """Let the agent look `count` times, and wait until it has."""
+        for _ in range(count):
+            self._ended.release()
+            await self._begun.acquire()
+
+
+@asynccontextmanager
+async def watching(agent: Agent) -> AsyncIterator[Looks]:
+    """Let an agent that has reported its SFU watch it."""
+    await agent.heartbeats.beat()
+    looks = Looks()
+    agent._pause = looks.pause  # noqa: SLF001 - the pauses are what is played
+    async with in_background(agent.watch()):
+        await looks._begun.acquire()  # noqa: SLF001
+        yield looks
+
+
+async def test_an_sfu_whose_port_is_closed_is_reported_once_at_the_third_look(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
+) -> None:
+    async with watching(agent_of(sfu, gateway.url)) as looks:
+        await looks.take(5)
+        sfu.kill()
+        await looks.take(LOOKS_UNTIL_GONE - 1)
+        assert gateway.statuses_of(sfu.address) == ["up"]
+        await looks.take(5)
+    assert gateway.statuses_of(sfu.address) == ["up", "down"]
+    assert gateway.heartbeats[-1]["reason"] == "unreachable"
+    HeartbeatBody.model_validate(gateway.heartbeats[-1], extra="forbid")
+
+
+async def test_an_sfu_that_is_gone_is_reported_again_until_a_gateway_takes_it(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
+) -> None:
+    async with watching(agent_of(sfu, gateway.url)) as looks:
+        sfu.kill()
+        gateway.status = 503
+        await looks.take(LOOKS_UNTIL_GONE + 1)
+        gateway.status = 200
+        await looks.take(3)
+    assert gateway.statuses_of(sfu.address) == ["up", "down", "down", "down"]
+
+
+@pytest.mark.parametrize("fault", [Hang(), Status(status=500), Garbage()], ids=lambda fault: fault.fault)
+async def test_an_sfu_that_answers_badly_or_not_at_all_is_not_gone(
+    agent_of: AgentOf,
+    sfu: SimulatedSfu,
+    gateway: FakeGateway,
+    fault: Fault,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("workers.agent.sfu.TIMEOUT_SECONDS", 0.05)
+    async with watching(agent_of(sfu, gateway.url)) as looks:
+        await sfu.set_fault(fault)
+        await looks.take(LOOKS_UNTIL_GONE + 1)
+    assert gateway.statuses_of(sfu.address) == ["up"]
+
+
+async def test_a_drain_does_not_wait_for_an_sfu_that_is_gone(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
+) -> None:
+    clock = Clock(time.time())
+    agent = agent_of(sfu, gateway.url, clock)
+    sfu.channels.create("198.51.100.7", "call").sessions.add(1)
+    await agent.heartbeats.beat()
+    began = clock.now
+
+    async def pause(seconds: float) -> None:
+        clock.now += seconds
+        sfu.kill()
+        await asyncio.sleep(0)
+
+    agent._pause = pause  # noqa: SLF001 - the pauses are what is played
+    async with in_background(agent.watch()):
+        await agent.drain(3_600)
+    assert gateway.statuses_of(sfu.address)[-1] == "down"
+    assert clock.now - began < 60
+
+
+async def test_an_sfu_that_never_joined_is_not_reported_as_gone(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
+) -> None:
+    sfu.kill()
+    async with watching(agent_of(sfu, gateway.url)) as looks:
+        await looks.take(LOOKS_UNTIL_GONE + 1)
+    assert gateway.heartbeats == []
+
+
+async def test_an_sfu_that_is_back_is_reported_at_once_and_reported_again_when_it_goes_again(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
+) -> None:
+    agent = agent_of(sfu, gateway.url, SFU_GATEWAY_PING_INTERVAL="3600000")
+    async with watching(agent) as looks:
+        agent.heartbeats.start()
+        await eventually(lambda: len(gateway.heartbeats) == 2)
+        for times in (1, 2):
+            sfu.kill()
+            await looks.take(LOOKS_UNTIL_GONE)
+            assert gateway.statuses_of(sfu.address).count("down") == times
+            await sfu.start()
+            await looks.take()
+            await eventually(lambda: agent.heartbeats.taken_count == 2 + times)  # noqa: B023 - it is called here
+        agent.heartbeats.halt()
+    assert gateway.statuses_of(sfu.address) == ["up", "up", "down", "up", "down", "up"]
+
+
+async def test_an_sfu_whose_process_has_ended_is_reported_at_once_when_it_is_back(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
+) -> None:
+    agent = agent_of(sfu, gateway.url, SFU_GATEWAY_PING_INTERVAL="3600000")
+    ended = False
+    agent._watch.has_ended = lambda: ended  # type: ignore[method-assign]  # noqa: SLF001 - what the machine says
+    async with watching(agent) as looks:
+        agent.heartbeats.start()
+        await eventually(lambda: agent.heartbeats.taken_count == 2)
+        ended = True
+        await looks.take()
+        await eventually(lambda: agent.heartbeats.taken_count == 3)
+        await looks.take(3)
+        agent.heartbeats.halt()
+    assert agent.heartbeats.taken_count == 3
 
 
 # The first report

@@ -43,10 +43,10 @@ def test_the_schema_is_that_of_the_gateway() -> None:
     assert (DOCS / "schemas" / "heartbeat.json").read_text(encoding="utf-8") == text
 
 
-def test_the_example_heartbeat_is_one_and_has_every_field_but_the_wish_to_drain() -> None:
+def test_the_example_heartbeat_is_one_and_has_every_field_of_an_sfu_that_stays() -> None:
     example = json.loads(blocks("json")[0])
     HeartbeatBody.model_validate(example, strict=True)
-    assert HeartbeatBody.model_fields.keys() - example.keys() == {"draining"}
+    assert HeartbeatBody.model_fields.keys() - example.keys() == {"draining", "reason"}
 
 
 def test_the_table_has_every_field_and_says_which_are_required() -> None:
