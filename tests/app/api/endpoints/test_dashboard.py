@@ -115,9 +115,9 @@ async def test_health_is_a_page_for_browsers_only(
 
 
 async def test_a_runbook_is_one_section_as_plain_text(replica: httpx.AsyncClient) -> None:
-    answer = await replica.get("/dashboard/runbooks/SfuGatewayMassExpiry")
+    answer = await replica.get("/dashboard/runbooks/mass_expiry")
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
-    assert answer.text.startswith("## SfuGatewayMassExpiry\n")
+    assert answer.text.startswith("## mass_expiry\n")
     assert answer.text.count("## ") == 1
 
 
