@@ -79,6 +79,7 @@ class DiagnosisReport:
             mode_for_ms=round(switch.away_for_s * 1000),
             snapshot_size=len(switch.snapshot.nodes),
             outcomes=self._counter.last_minute(),
+            refused_heartbeats=self._counter.refused_heartbeats.last_minute(),
         )
         return Diagnosis.of(
             Facts(

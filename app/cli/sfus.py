@@ -14,6 +14,7 @@ from app.cli.addresses import Address, Region, find_sfu
 from app.cli.durations import duration
 from app.cli.exits import CommandError, Exit
 from app.cli.options import AsJson, Count, Interval, Where, asking, examples
+from app.states import STATES
 
 if TYPE_CHECKING:
     from app.api.schemas import Sfu
@@ -25,10 +26,6 @@ group = typer.Typer(
 
 _LOOK_AGAIN_S = 1.0
 
-STATES: Final = (
-    "selectable", "half-open", "full", "overloaded", "ejected", "draining", "drained", "expired", "signed-off",
-    "lost",
-)  # fmt: skip
 Order = Literal["region", "address", "state", "load", "sessions", "channels", "cpu", "memory", "heartbeat"]
 
 _SORTS: Final[dict[Order, Callable[[Sfu], tuple[object, ...]]]] = {

@@ -76,6 +76,8 @@ class ReplicaFacts:
     snapshot_size: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     """How channel requests of the last minute ended: `created`, or the code of the problem."""
+    refused_heartbeats: Counter[str] = field(default_factory=Counter)
+    """Heartbeats of the last minute that were refused for what they are, by code."""
 
 
 @dataclass(frozen=True, slots=True)

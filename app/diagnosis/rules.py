@@ -146,7 +146,29 @@ def _of_replica(replica: ReplicaFacts, facts: Facts) -> Iterator[Trouble]:
             command="sfu-gateway explain",
             cause=Cause(last_error=code, count=failed, likely=_WHY_REFUSED.get(code, "")),
         )
+    refused = replica.refused_heartbeats
+    if refused:
+        [(code, _)] = refused.most_common(1)
+        yield Trouble(
+            code="heartbeats_refused",
+            severity="warning",
+            what=f"This replica refused {plural(refused.total(), 'heartbeat')} in the last minute.",
+            subject=subject,
+            command="sfu-gateway sfu list",
+            cause=Cause(last_error=code, count=refused.total(), likely=_WHY_NO_HEARTBEAT.get(code, "")),
+        )
 
+
+_WHY_NO_HEARTBEAT: Final = {
+    "credentials_missing": "the SFU or agent has no registration.key",
+    "credentials_invalid": "another registration.key, or a clock that is off",
+    "credentials_expired": "a clock that is off",
+    "address_leased": "two SFUs say they have one address, with different keys",
+    "address_not_allowed": "the address is outside registration.allow",
+    "invalid_field": "a value in the heartbeat; the replica's log names the field",
+    "rate_limited": "something sends too often",
+    "closed": "registration.key is not set on the gateway",
+}
 
 _WHY_REFUSED: Final = {
     "no_sfu": "no SFU is registered and healthy where these calls may go",

@@ -19,6 +19,7 @@ Code = Literal[
     "sweeper_missing",
     "sweeper_behind",
     "replica_missing",
+    "heartbeats_refused",
     "region_empty",
     "rescue_failing",
     "redis_unfit",

@@ -5,7 +5,7 @@ from typing import Any, Final, Literal, TypedDict, cast
 
 import msgpack  # type: ignore[import-untyped]
 
-from app.registry.sfus import State
+from app.states import State
 
 EventType = Literal[
     "up",

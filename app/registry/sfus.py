@@ -2,29 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final, Literal, get_args
+from typing import Literal
 
 from app.crypto.tokens import Key
-
-State = Literal[
-    "selectable",
-    "half-open",
-    "full",
-    "overloaded",
-    "ejected",
-    "draining",
-    "drained",
-    "expired",
-    "signed-off",
-    "lost",
-]
-"""The state that `lua/includes/node_state.lua` derives: the word for it on every surface, with `SfuStatus.reason`.
-
-`expired`: silent, and not ended by the sweeper yet. `signed-off`: left in order. `lost`: ended as silent or
-unreachable.
-"""
-
-STATES: Final[tuple[State, ...]] = get_args(State)
+from app.states import State
 
 Status = Literal["up", "draining", "failed", "misconfigured", "down"]
 
@@ -86,8 +67,7 @@ class SfuStatus:
     generation: int
     heartbeat_age_ms: int
     reason: str = ""
-    """Why the SFU is in its state. `ejected`, `half-open`: failed or misconfigured; `full`: sessions; `overloaded`:
-    cpu, memory or load; `draining`, `drained`: operator or sfu; `lost`: expired or unreachable."""
+    """Why it is in its state: one of `app.states.REASONS`, or empty."""
     tier: Literal["load", "ejected", "overloaded", ""] = "load"
     """The indexes that contain it: `load` takes new channels, `ejected` is the last resort."""
     channels: int = 0

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Literal
 
-from app.registry.sfus import State
+from app.states import State
 
 Eligibility = Literal["selectable", "sticky-only", "last-resort"]
 """`sticky-only`: the SFU keeps its calls and takes no others (draining, full, overloaded). `last-resort`: the SFU is

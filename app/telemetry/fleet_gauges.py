@@ -11,8 +11,9 @@ from typing import Final
 
 from app.registry.capacity import Capacity, Limits
 from app.registry.registry import Registry
-from app.registry.sfus import SfuStatus, State
+from app.registry.sfus import SfuStatus
 from app.registry.stream_ids import parse_stream_id
+from app.states import State
 from app.telemetry.metrics import Metrics
 
 _EVENTS_PER_READ: Final = 200

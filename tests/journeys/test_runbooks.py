@@ -159,6 +159,11 @@ def address_shared(place: Place) -> None:
         place.beat(instance=instance)
 
 
+def heartbeats_refused(place: Place) -> None:
+    place.beat()
+    assert place.replica.heartbeat(ADDRESS, WRONG_KEY).json()["code"] == "address_leased"
+
+
 def region_empty(place: Place) -> None:
     place.beat()
     place.beat(OTHER, region="us-east")
@@ -213,6 +218,7 @@ def sfu_setup(place: Place) -> None:
         (sfu_ejected, "answered 500"),
         (sfu_failing, "answered 500"),  # as an Odoo SFU does to another key
         (address_shared, "sharedAddress"),
+        (heartbeats_refused, ADDRESS),
         (region_empty, "draining"),
         (rescue_failing, "up"),
         (sfu_signed_off, "signed-off"),

@@ -8,8 +8,9 @@ import pytest
 from app.diagnosis.facts import Bounds
 from app.diagnosis.fleet_rules import examine_fleet
 from app.diagnosis.trouble import Severity, Trouble, worst_first
-from app.registry.sfus import STATES, SfuStatus
+from app.registry.sfus import SfuStatus
 from app.settings.model import Settings
+from app.states import STATES
 from tests.support.sfus import SFU
 
 NOW: Final = 1_800_000_000_000

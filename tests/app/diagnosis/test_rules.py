@@ -108,6 +108,14 @@ def test_refused_requests_name_the_most_frequent_code() -> None:
     assert "served 5 of 10 channel requests" in trouble.what
 
 
+def test_refused_heartbeats_name_the_most_frequent_code() -> None:
+    refused = Counter({"credentials_invalid": 4, "invalid_field": 1})
+    [trouble] = diagnose(replace(FACTS, replica=replace(REPLICA, refused_heartbeats=refused)))
+    assert (trouble.code, trouble.severity) == ("heartbeats_refused", "warning")
+    assert (trouble.cause.last_error, trouble.cause.count) == ("credentials_invalid", 5)
+    assert "registration.key" in trouble.cause.likely
+
+
 @pytest.mark.parametrize(
     ("finding", "code", "severity"),
     [

@@ -11,7 +11,6 @@ import pytest
 import yaml
 
 from app.diagnosis.trouble import CODES
-from app.registry.sfus import STATES
 from app.telemetry.metrics import Metrics
 from tests.support.tools import required_tool
 
@@ -71,11 +70,6 @@ def test_every_section_belongs_to_a_trouble_or_an_alert() -> None:
 
 def test_every_trouble_has_a_runbook_in_the_order_of_the_codes() -> None:
     assert [heading for heading in HEADINGS if heading in CODES] == list(CODES)
-
-
-def test_the_states_in_the_runbooks_are_those_of_the_registry() -> None:
-    table = RUNBOOKS.partition("\n## States\n")[2].partition("\n## ")[0]
-    assert sorted(re.findall(r"^\| `([a-z-]+)`", table, re.M)) == sorted(STATES)
 
 
 def test_each_alert_is_tested_firing_and_silent() -> None:

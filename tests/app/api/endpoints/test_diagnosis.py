@@ -50,6 +50,14 @@ async def test_requests_that_were_refused_are_told() -> None:
     assert (trouble["cause"]["lastError"], trouble["cause"]["count"]) == ("no_sfu", 1)
 
 
+async def test_heartbeats_that_were_refused_are_told() -> None:
+    async with running_app(SETTINGS) as client:
+        refused = await client.post("/v1/sfu", json={}, headers={"Authorization": "Bearer nonsense"})
+        assert refused.status_code == 401
+        trouble = (await troubles(client))["heartbeats_refused"]
+    assert (trouble["cause"]["lastError"], trouble["cause"]["count"]) == ("credentials_invalid", 1)
+
+
 async def test_an_operators_order_shows_at_once() -> None:
     headers = {"Authorization": f"Bearer {GATEWAY_KEY.sign({'exp': int(time.time()) + 60})}"}
     payload = {
