@@ -20,7 +20,6 @@ from app.api.openapi import openapi_document
 from app.api.routes import ROUTES
 from app.cli.exits import MEANINGS, CommandError, Exit
 from app.cli.main import cli
-from app.cli.sfus import STATES
 from app.cli.sources.source import settings_for
 from app.crypto.tokens import Key
 from app.registry.examination import (
@@ -35,8 +34,8 @@ from app.registry.examination import (
     version,
 )
 from app.registry.registry import Registry
-from app.registry.sfus import State
 from app.settings.model import Settings
+from app.states import STATES, State
 from docs.renderers.cli import command_page
 from tests.support.engines import RedisServer
 from tests.support.ports import HOST
