@@ -90,13 +90,13 @@ async def open_resources(
     registry = Registry.from_settings(client, settings)
     await _claim_schema(stack, registry, ends_process=store is None)
     guard = settings.address_guard()
-    watch_setup = SetupWatch()
-    forwarder = await stack.enter_async_context(Forwarder(guard, on_created=watch_setup.created))
-    watch_setup.forwarder = forwarder
+    forwarder = await stack.enter_async_context(Forwarder(guard))
+    watch_setup = SetupWatch(forwarder, registry.fleet.note_setup)
     stack.push_async_callback(watch_setup.close)
     switch, placer, follower = _placing(client, registry, settings, told)
     await stack.enter_async_context(switch.running())
     await stack.enter_async_context(follower.running())
+    await stack.enter_async_context(placer.running())
     await stack.enter_async_context(_static_sfus(registry, forwarder, settings).kept_registered())
     if store is None and settings.redis.url is None:
         log.warning("embedded_client", detail="no redis.url: one replica only, nothing outlives it")
@@ -119,7 +119,7 @@ async def open_resources(
         observer = TracedObserver(told, tracing)
     tenants = Tenants.from_settings(settings, time.time)
     channels = await stack.enter_async_context(
-        Channels(placer, forwarder, settings.failover, observer=observer)
+        Channels(placer, forwarder, settings.failover, observer=observer, on_created=watch_setup.created)
     )
     return State(
         settings=settings,
@@ -133,7 +133,7 @@ async def open_resources(
         feed=feed,
         switch=switch,
         watch=watch,
-        health=health_view(reader, switch),
+        health=health_view(reader, switch, tenants.regions),
         diagnosis=DiagnosisReport(reader, switch, Patient(client, registry, settings), counter),
         reader=reader,
         history=history,
@@ -198,6 +198,7 @@ def _placing(
         heartbeat_interval_s=settings.next_ping_ms / 1000,
         on_return=on_return,
         answered_at=lambda: registry.answered_at,
+        slow_at=lambda: registry.slow_at,
         on_failure=told.redis_failed,
         on_snapshot=on_snapshot,
         initial=registry.snapshots.of_static(statics),
@@ -205,8 +206,8 @@ def _placing(
     told.snapshot_mode.set_function(lambda: float(not switch.uses_registry))
     memory = CallMemory(switch.redis_ms, ttl_ms=settings.affinity.ttl * 1000)
     local = SnapshotPlacer(lambda: switch.snapshot, memory=memory)
-    placer = Placer(registry, local, switch)
-    return switch, placer, ConfirmationFollower(memory, registry, lambda: switch.uses_registry)
+    placer = Placer(registry, local, switch, timeout_s=settings.redis.timeout_ms / 1000, patient=patient)
+    return switch, placer, ConfirmationFollower(memory, patient)
 
 
 def _static_sfus(registry: Registry, forwarder: Forwarder, settings: Settings) -> StaticSfus:
@@ -228,10 +229,14 @@ def _region_chooser(
         stack.callback(country_by_ip.close)
     extra = (Region(place.name, Point(place.latitude, place.longitude)) for place in settings.region)
     table = RegionTable.load(extra)
+
+    async def has_region(name: str) -> bool:
+        return switch.uses_registry and await switch.call(registry.has_region(name))
+
     return RegionChooser(
         table,
         settings.balancing.region_fallback,
         lambda: switch.snapshot.regions,
-        registry.has_region,
+        has_region,
         country_by_ip,
     )

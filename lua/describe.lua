@@ -22,7 +22,7 @@ for i = 2, #ARGV do
   local node = node_read(ARGV[i])
   if node then
     local state, reason, tier = node_state(node, now, learned)
-    local move = redis.call('HMGET', key('node', ARGV[i]), 'moves', 'moved', 'kept', 'move_failed')
+    local move = redis.call('HMGET', key('node', ARGV[i]), 'moves', 'moved', 'kept', 'move_failed', 'setup')
     local is_open = node.ejected_reason ~= '' and node.failures >= policy.failure_threshold and node.down_at == 0
     described[#described + 1] = cjson.encode({
       address = node.address, state = state, reason = reason, tier = tier or '', region = node.region,
@@ -40,7 +40,7 @@ for i = 2, #ARGV do
       errors = node.errors, last_error = node.last_error, last_error_at = node.last_error_at,
       is_shared = node.shared_at > 0 and now - node.shared_at < 2 * policy.threshold_ms,
       moves = move[1] and tonumber(move[1]) or -1, moved = tonumber(move[2] or 0), kept = tonumber(move[3] or 0),
-      move_failed = tonumber(move[4] or 0), down_at = node.down_at, down_reason = node.down_reason,
+      move_failed = tonumber(move[4] or 0), setup = move[5] or '', down_at = node.down_at, down_reason = node.down_reason,
     })
   end
 end

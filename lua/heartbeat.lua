@@ -30,7 +30,7 @@
 -- ARGV[14]  a former fingerprint, or '': a lease to take over (the caller has compared the keys themselves)
 -- ARGV[15]  random id of the reporting process, '' for unknown
 --
--- Returns  {'ok', draining 0|1, generation, new 0|1}
+-- Returns  {'ok', draining 0|1, generation, new 0|1, what replicas have seen to be wrong with its set-up}
 --          {'leased', sealed key of the holder}
 --          {'limited', ms to wait}
 local now = clock(ARGV[1])
@@ -99,4 +99,4 @@ redis.call('ZADD', key('deadlines'), tostring(now + policy.threshold_ms), addres
 node_save(node, now, learned)
 redis.call('PEXPIRE', key('node', address), policy.threshold_ms + policy.lost_ttl_ms)
 return { 'ok', (node.operator_drain or node.self_draining) and 1 or 0, node.generation,
-  change and change ~= 'restarted' and 0 or 1 }
+  change and change ~= 'restarted' and 0 or 1, redis.call('HGET', key('node', address), 'setup') or '' }

@@ -2,6 +2,7 @@
 --- @include "epoch_read"
 --- @include "learned_read"
 --- @include "node_assign"
+--- @include "node_preferred"
 --- @include "node_read"
 --- @include "placement_blocks"
 --- @include "placement_keeps"
@@ -30,18 +31,20 @@
 -- ARGV[11] how many issuers the tenant may have placed, '' for no limit
 -- ARGV[12] the caller's address, as the SFU is to see it
 -- ARGV[13] fingerprint of the channel's key, '' for unknown
+-- ARGV[14] address that the replica would choose without Redis, '' while Redis answers well: a new channel goes there
+--          if the node is selectable, as a replica that gives Redis up meanwhile chooses it too
 --
 -- Returns  {'placed', address, region, sealed key, public_url, reason, locked 0|1, uuid of the last channel,
 --           generation, caller's address of the placement, whether another channel key has the issuer's own name 0|1}
 --              reason: 'sticky', 'least-load', 'round-robin', 'fallback' (not the first group) or 'last-resort'
---          {'wait', ms until the lock is over}
+--          {'wait', ms until the lock is over, address that the lock's owner asks or ''}
 --          {'none', epoch}, {'overloaded', epoch}, {'limit'}
 --          {'again'}  stale entries were in the way: ask again
 local now = clock(ARGV[1])
 local request = {
   id = ARGV[2], attempt = ARGV[3], name = ARGV[2] .. ':' .. ARGV[3], groups = ARGV[6], exclude = ARGV[7],
   allow = ARGV[8], lock_ms = ARGV[9], random = ARGV[10], max_placements = tonumber(ARGV[11]), caller = ARGV[12],
-  fingerprint = ARGV[13],
+  fingerprint = ARGV[13], preferred = ARGV[14],
 }
 local placement = placement_read(ARGV[4], ARGV[5], request.fingerprint)
 if placement.caller ~= '' then
@@ -56,11 +59,10 @@ end
 
 local wait = placement_blocks(placement, request, now)
 if wait then
-  return { 'wait', wait }
+  return { 'wait', wait, string.match(placement.attempt, '(%S*)$') }
 end
-local is_repeated = placement.lock_owner == request.name
-local address = is_repeated and string.match(placement.attempt, '^%d+ %d+ %S+ (%S+)$')
-local placed = address and node_read(address)
+local is_repeated = placement.lock_owner == request.name and placement.attempt ~= ''
+local placed = is_repeated and node_read(string.match(placement.attempt, '(%S+)$'))
 if placed and placed.down_at == 0 and placed.reported_at + policy.threshold_ms > now then
   return answer(placed, 'sticky', 1)
 end
@@ -89,7 +91,12 @@ elseif kept ~= 'moving' then
   if returns_at and returns_at <= now then
     returning_take(4, now, learned)
   end
-  node, again, reason = select_node(request, kept == 'last-resort' and node, now, learned)
+  local preferred = kept == 'no' and node_preferred(request, now, learned)
+  if preferred then
+    node, reason = preferred, policy.strategy == 'load' and 'least-load' or 'round-robin'
+  else
+    node, again, reason = select_node(request, kept == 'last-resort' and node, now, learned)
+  end
   if not node then
     return again and { 'again' } or { reason, (epoch_read()) }
   end

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from app.crypto.tokens import Key
 from app.upstream.client import Forwarder, ForwardError
+from app.upstream.setup_problems import WORDS
 
 TOKEN_LIFE_SECONDS: Final = 60
 """The gateway takes at most 300."""
@@ -74,7 +75,7 @@ def posting(client: Forwarder, timeout_s: float) -> Post:
     async def post(url: str, payload: Payload, headers: Mapping[str, str]) -> Any:
         parts = urlsplit(url)
         try:
-            status, body = await client.request(
+            status, body, _ = await client.request(
                 "POST",
                 f"{parts.scheme}://{parts.netloc}",
                 parts.path,
@@ -151,6 +152,7 @@ class Heartbeats:
         self._is_stopping = False
         self._wake = asyncio.Event()
         self._sending = asyncio.Lock()
+        self._warned: frozenset[str] = frozenset()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -267,11 +269,20 @@ class Heartbeats:
         if is_told_to_drain != self.is_told_to_drain:
             logger.info("the gateway drains this SFU" if is_told_to_drain else "the gateway's drain is over")
         self.is_told_to_drain = is_told_to_drain
+        self._warn(reply.get("warnings"))
         next_ping_ms = reply.get("nextPingMs")
         if isinstance(next_ping_ms, bool) or not isinstance(next_ping_ms, int | float):
             return
         if next_ping_ms > 0:  # also excludes NaN
             self.interval_ms = min(self._link.ping_interval_ms, next_ping_ms)
+
+    def _warn(self, warnings: object) -> None:
+        """Log what the gateway has newly seen to be wrong with the SFU's set-up."""
+        codes = frozenset(map(str, warnings)) if isinstance(warnings, list) else frozenset()
+        for code, words in WORDS.items():
+            if code in codes - self._warned:
+                logger.warning("the gateway has seen %s: %s", code, words)
+        self._warned = codes
 
     def _note_success(self) -> None:
         self._failures = 0

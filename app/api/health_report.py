@@ -19,6 +19,9 @@ _TIERS: Final[dict[Eligibility, Literal["load", "ejected", ""]]] = {
     "last-resort": "ejected",
     "sticky-only": "",
 }
+_ERRORS: Final = 3
+"""Failed attempts since an SFU's last success from which on the fleet is not well, although nobody may be to blame:
+an SFU that is alone in its region has no witness."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +32,18 @@ class HealthReport:
     body: bytes
 
 
-def health_view(reader: FleetReader, switch: RegistryAvailability) -> FleetView[HealthReport]:
-    """Return the view for `/v1/health`. It is computed at most once a second, and anew when the mode changes."""
+def health_view(
+    reader: FleetReader, switch: RegistryAvailability, regions: frozenset[str] | None = None
+) -> FleetView[HealthReport]:
+    """Return the view for `/v1/health`. It is computed at most once a second, and anew when the mode changes.
+
+    `regions` are those that any tenant may use; `None` is all.
+    """
 
     return FleetView(
         partial(known_fleet, reader, switch),
         lambda: True,
-        lambda sfus: _report(sfus, switch),
+        lambda sfus: _report(sfus, switch, regions),
         situation=lambda: mode_of(switch),
     )
 
@@ -48,15 +56,24 @@ async def known_fleet(reader: FleetReader, switch: RegistryAvailability) -> list
     return in_order(_last_seen(node) for node in switch.snapshot.nodes)
 
 
-def _report(sfus: Sequence[SfuStatus], switch: RegistryAvailability) -> HealthReport:
+def _report(
+    sfus: Sequence[SfuStatus], switch: RegistryAvailability, regions: frozenset[str] | None
+) -> HealthReport:
     selectable = sum(sfu.is_selectable for sfu in sfus)
     document = Health(
         status=_overall(sfus, selectable, is_sure=switch.uses_registry),
         mode=mode_of(switch),
         selectable=selectable,
-        sfus=[Sfu.of(sfu) for sfu in sfus],
+        sfus=[_shown(sfu, regions) for sfu in sfus],
     )
     return HealthReport(200 if selectable else 503, document.model_dump_json(exclude_none=True).encode())
+
+
+def _shown(sfu: SfuStatus, regions: frozenset[str] | None) -> Sfu:
+    shown = Sfu.of(sfu)
+    if regions is None or sfu.region in regions:
+        return shown
+    return shown.model_copy(update={"warnings": [*shown.warnings, "region_not_allowed"]})
 
 
 def _last_seen(node: SnapshotNode) -> SfuStatus:
@@ -89,4 +106,4 @@ def _overall(
 def _is_well(sfu: SfuStatus) -> bool:
     if sfu.state == "signed-off":
         return True
-    return sfu.status in ("up", "draining") and sfu.breaker == "closed"
+    return sfu.status in ("up", "draining") and sfu.breaker == "closed" and sfu.errors < _ERRORS

@@ -18,7 +18,7 @@ from app.registry.explain import Candidate, Explained
 from app.registry.sfus import SfuStatus
 
 if TYPE_CHECKING:
-    from app.registration.service import Reply
+    from app.registration.service import Checked, Reply
 
 Breaker = Literal["closed", "open", "half-open"]
 Standing = Literal["up", "draining", "down", "misconfigured"]
@@ -53,6 +53,16 @@ class Checks(Document):
     """Whether something answers at its address."""
     keyAccepted: bool | None  # noqa: N815
     """Whether its key is the one that was sent; null when the answer does not say."""
+    clockAheadSeconds: int | None = None  # noqa: N815
+    """By how much the SFU's clock is ahead of the gateway's, where it refuses the key and that may be the cause."""
+
+    @classmethod
+    def of(cls, checked: "Checked") -> "Checks":
+        """Return what the registration found as the heartbeat route shows it."""
+        shown = cls(reachable=checked.is_reachable, keyAccepted=checked.is_key_accepted)
+        if not checked.clock_ahead_s:
+            return shown
+        return shown.model_copy(update={"clockAheadSeconds": checked.clock_ahead_s})
 
 
 class HeartbeatReply(Document):
@@ -65,15 +75,18 @@ class HeartbeatReply(Document):
     """Whether the SFU is to take no new channels."""
     checks: Checks | None = None
     """In the answer to a heartbeat whose `status` is `check`."""
+    warnings: list[str] | None = None
+    """What the gateway has seen to be wrong with the SFU's set-up, if anything: codes as in `/v1/health`."""
 
     @classmethod
     def of(cls, reply: "Reply") -> "HeartbeatReply":
         """Return a reply of the registration as the heartbeat route shows it."""
         shown = cls(status="ok", nextPingMs=reply.next_ping_ms, draining=reply.is_draining)
-        if reply.checked is None:
-            return shown
-        checks = Checks(reachable=reply.checked.is_reachable, keyAccepted=reply.checked.is_key_accepted)
-        return shown.model_copy(update={"checks": checks})
+        if reply.warnings:
+            shown = shown.model_copy(update={"warnings": list(reply.warnings)})
+        return (
+            shown if reply.checked is None else shown.model_copy(update={"checks": Checks.of(reply.checked)})
+        )
 
 
 class Disconnected(Document):
@@ -140,6 +153,9 @@ class Sfu(Document):
     """When that was, in milliseconds of Redis' clock; 0: never."""
     sharedAddress: bool = False  # noqa: N815
     """Whether two processes report under its address and key in turn: one name hides two SFUs."""
+    warnings: list[str] = []
+    """What is wrong with its set-up, although it creates channels: `clock_off`, `forwarded_for_ignored`,
+    `public_url_contradicted`, `region_not_allowed`, `url_not_https`."""
     moves: Moves | None = None
     """How far the moving of its calls is, where an operator has ordered it."""
 
@@ -165,6 +181,7 @@ class Sfu(Document):
             lastError=sfu.last_error,
             lastErrorAt=sfu.last_error_at,
             sharedAddress=sfu.is_shared,
+            warnings=sfu.setup.split(),
             moves=Moves.of(sfu),
         )
 

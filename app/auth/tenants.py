@@ -87,6 +87,14 @@ class Tenants:
         check_times(claims, now=self._clock())
         return self._by_key[key], claims
 
+    @property
+    def regions(self) -> frozenset[str] | None:
+        """The regions that any tenant's channels may be placed in; `None` is all."""
+        allowed = [tenant.region_allow for tenant in self._tenants]
+        if None in allowed:
+            return None
+        return frozenset(region for regions in allowed for region in regions or ())
+
     def named(self, name: str | None) -> Tenant:
         """Return the tenant called `name`, or for `None` the default one. Raises `InvalidField`."""
         for tenant in self._tenants:

@@ -22,6 +22,9 @@ _WRONG_ADDRESS_OR_KEY: Final = frozenset({401, 403, 404, 405, 410, 421})
 _NOT_OF_THE_REQUEST: Final = frozenset({401, 403, 408, 425, 429})
 """4xx that are about the gateway's key, the time or the rate, so that they do not refuse the request."""
 
+_TO_ANSWER_S: Final = 0.1
+"""What is left of the deadline when a request no longer waits for the SFU that has its call."""
+
 
 @dataclass(slots=True, eq=False)
 class Attempt:
@@ -42,6 +45,11 @@ class Attempt:
     def is_open(self) -> bool:
         """Whether the SFU may still answer."""
         return self.task is not None and not self.has_ended and not self.task.done()
+
+    @property
+    def has_the_call(self) -> bool:
+        """Whether the issuer's channel is known to be on this SFU, which is in service."""
+        return self.placement.reason == "sticky" and self.placement.uuid != ""
 
     @property
     def is_refusal(self) -> bool:
@@ -71,7 +79,7 @@ class Attempts:
         """Seconds of the event loop."""
         self.all: list[Attempt] = []
         self.winner: Attempt | None = None
-        """The first attempt that was served: the caller gets its channel."""
+        """The attempt whose channel the caller gets: the first that was served, or the one that has the call."""
         self.is_abandoned = False
         """Whether the caller has left."""
         self._defect: Exception | None = None
@@ -96,7 +104,8 @@ class Attempts:
         except Exception as defect:  # noqa: BLE001 - `wait` raises it to the caller
             self._defect = defect
         else:
-            self.winner = self.winner or attempt
+            if self.winner is None or (attempt.has_the_call and not self.is_over()):
+                self.winner = attempt
         finally:
             attempt.has_ended = True
             self._changed()
@@ -133,7 +142,18 @@ class Attempts:
 
     def is_over(self) -> bool:
         """Whether nothing more is to be asked or awaited."""
-        return self.is_abandoned or self.winner is not None
+        if self.winner is None or self.is_abandoned:
+            return self.is_abandoned
+        return len(self.all) == 1 or not self._is_home_open or self._loop.time() >= self._home_until
+
+    @property
+    def _is_home_open(self) -> bool:
+        """Whether the SFU that has the call may still answer: another one's channel would split the call."""
+        return any(attempt.is_open and attempt.has_the_call for attempt in self.all)
+
+    @property
+    def _home_until(self) -> float:
+        return self.deadline - _TO_ANSWER_S
 
     @property
     def is_refused(self) -> bool:
@@ -144,14 +164,14 @@ class Attempts:
         return any(count > 1 for count in refusals.values())
 
     async def wait(self, until: float, *, for_attempt: Attempt | None = None) -> None:
-        """Return when an SFU has served, when no attempt (or not `for_attempt`) is open any more, or at `until`.
+        """Return when the request is over, when no attempt (or not `for_attempt`) is open any more, or at `until`.
 
         Raises what an attempt failed with by a defect of the gateway.
         """
         while self._defect is None and not self.is_over() and self.is_any_open:
             if until <= self._loop.time() or (for_attempt is not None and not for_attempt.is_open):
                 break
-            await self.next_end(until)
+            await self.next_end(until if self.winner is None else min(until, self._home_until))
         if self._defect is not None:
             raise self._defect
 

@@ -13,11 +13,11 @@ from typing import Final, Protocol
 
 from app.background import in_background
 from app.errors import RegistryUnavailable
-from app.registry.placements import ConfirmedPlacement
+from app.registry.placements import ConfirmedPlacement, ForwardOutcome, PlacementRequest
 
 _MOST_CALLS: Final = 50_000
 _PAGE: Final = 1_000
-_PAUSE_S: Final = 0.25
+_PAUSE_S: Final = 0.1
 """A call that was confirmed elsewhere this long before an outage is known here."""
 
 _UNDER_WAY_MS: Final = 10_000
@@ -25,6 +25,11 @@ _UNDER_WAY_MS: Final = 10_000
 
 CallName = tuple[str, str, str]
 """Tenant, issuer, and the fingerprint of the channel's key: two databases may share an issuer."""
+
+
+def name_of(of: PlacementRequest | ForwardOutcome | ConfirmedPlacement) -> CallName:
+    """Return whose call it is."""
+    return of.tenant, of.issuer, of.channel_key_fingerprint
 
 
 class ConfirmationLog(Protocol):
@@ -84,7 +89,7 @@ class CallMemory:
 
     def remember(self, call: ConfirmedPlacement) -> None:
         """Keep a placement, unless a later one of the same issuer is known."""
-        name = (call.tenant, call.issuer, call.channel_key_fingerprint)
+        name = name_of(call)
         former = self._calls.get(name)
         if former is not None and former.confirmed_at > call.confirmed_at:
             return
@@ -111,11 +116,9 @@ class CallMemory:
 class ConfirmationFollower:
     """Keeps a memory up to date with what all replicas confirm."""
 
-    def __init__(self, memory: CallMemory, log: ConfirmationLog, is_available: Callable[[], bool]) -> None:
-        """`is_available` says whether Redis is to be asked now."""
+    def __init__(self, memory: CallMemory, log: ConfirmationLog) -> None:
         self._memory = memory
         self._log = log
-        self._is_available = is_available
         self._position = ""
 
     async def catch_up(self) -> None:
@@ -137,7 +140,6 @@ class ConfirmationFollower:
 
     async def _follow_forever(self) -> None:
         while True:
-            if self._is_available():
-                with suppress(RegistryUnavailable):  # the snapshot reading notices, and says so
-                    await self.catch_up()
+            with suppress(RegistryUnavailable):  # the snapshot reading notices, and says so
+                await self.catch_up()
             await asyncio.sleep(_PAUSE_S)

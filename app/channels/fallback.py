@@ -2,17 +2,17 @@
 
 A known call stays where it is (`app.channels.call_memory`). A new one goes where its issuer's hash says
 (`app.channels.placement_table`): all replicas choose the same SFU without talking to each other. This replica keeps
-for itself what cannot be shared meanwhile: failures, reservations, and what it placed, to be confirmed when Redis is
-back.
+for itself what cannot be shared meanwhile: failures, reservations, and what it placed (`app.channels.outbox`).
 """
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from app.channels.call_memory import CallMemory, CallName
+from app.channels.call_memory import CallMemory, CallName, name_of
+from app.channels.outbox import Outbox
 from app.channels.placement_table import Entry, PlacementTable
 from app.errors import NoSfuAvailable, Overloaded
 from app.registry.placements import (
@@ -26,7 +26,7 @@ from app.registry.placements import (
 from app.registry.snapshot import Snapshot, SnapshotNode
 
 _MARK_DOWN_S: Final = 10.0
-_MOST_OFFLINE: Final = 50_000
+_MOST_RESERVED: Final = 50_000
 _MANY: Final = 200
 """SFUs that come at once: more than these are hashed in a thread, about 50 us each."""
 
@@ -46,6 +46,7 @@ class SnapshotPlacer:
         if memory is None:
             memory = CallMemory(lambda: round(self._now() * 1000), ttl_ms=14_400_000)
         self.memory = memory
+        self.outbox = Outbox()
         self._followed: Sequence[SnapshotNode] = ()
         self._nodes: dict[str, SnapshotNode] = {}
         self._open = PlacementTable()
@@ -56,7 +57,6 @@ class SnapshotPlacer:
         self._reserved: OrderedDict[CallName, str] = OrderedDict()
         self._full: dict[str, str] = {}
         """Address to region."""
-        self._offline: OrderedDict[CallName, ConfirmedPlacement] = OrderedDict()
 
     @property
     def steps(self) -> int:
@@ -75,10 +75,19 @@ class SnapshotPlacer:
                 self._open, self._last_resort, self._full = tables
         self._follow()
 
-    def select(self, request: PlacementRequest) -> Placement:
-        """Return the SFU that has the issuer's call; else the issuer's own, of the first region group that has one.
+    def preferred(self, request: PlacementRequest) -> str:
+        """Return the address that `select` would choose for the request if it failed nowhere; empty for none."""
+        self._follow()
+        call, home = self._known(request)
+        if call is not None and home is not None and self._is_home_well(home):
+            return home.address
+        return next((address for _, address in self._open_to(request)), "")
 
-        Ejected SFUs, and those that failed here, are the last resort, as in select.lua.
+    def select(self, request: PlacementRequest, lock_owner_asks: str = "") -> Placement:
+        """Return the SFU that has the issuer's call, or that the issuer's lock owner asks; else the issuer's own.
+
+        The issuer's own is of the first region group that has one. Ejected SFUs, and those that failed here, are the
+        last resort, as in select.lua.
 
         Raises:
             NoSfuAvailable, Overloaded: there is none, or only full ones.
@@ -88,21 +97,29 @@ class SnapshotPlacer:
         call, home = self._known(request)
         if call is not None and home is not None and self._is_home_well(home):
             return _placement(home, "sticky", request, call)
-        name = _hashed(request)
-        groups = [_regions_of(group, request.allow) for group in request.groups]
-        for number, regions in enumerate(groups):
-            address = self._open.find(name, regions, request.exclude)
-            if address is not None:
-                return self._place(request, address, "fallback" if number else "least-load")
+        asked = self._nodes.get(lock_owner_asks)
+        if asked is not None and asked.address not in request.exclude and self._is_home_well(asked):
+            return self._place(request, asked.address, "sticky")
+        for number, address in self._open_to(request):
+            return self._place(request, address, "fallback" if number else "least-load")
         if call is not None and home is not None:
             return _placement(home, "last-resort", request, call)
+        name, groups = _hashed(request), _groups_of(request)
         for regions in groups:
-            address = self._last_resort.find(name, regions, request.exclude)
-            if address is not None:
-                return self._place(request, address, "last-resort")
+            last_resort = self._last_resort.find(name, regions, request.exclude)
+            if last_resort is not None:
+                return self._place(request, last_resort, "last-resort")
         if any(self._has_full(regions, request.exclude) for regions in groups):
             raise Overloaded("every SFU that is known to be healthy is full")
         raise NoSfuAvailable("no SFU is known to be healthy where this request may go")
+
+    def _open_to(self, request: PlacementRequest) -> Iterator[tuple[int, str]]:
+        """The issuer's own SFU in each region group that has one, with the number of the group."""
+        name = _hashed(request)
+        for number, regions in enumerate(_groups_of(request)):
+            address = self._open.find(name, regions, request.exclude)
+            if address is not None:
+                yield number, address
 
     def _known(self, request: PlacementRequest) -> tuple[ConfirmedPlacement | None, SnapshotNode | None]:
         """The issuer's call and the SFU that has it, while that lives and the call may stay."""
@@ -119,44 +136,30 @@ class SnapshotPlacer:
         return node.eligibility != "last-resort" and node.address not in self._down_until
 
     def _place(self, request: PlacementRequest, address: str, reason: Reason) -> Placement:
-        self._reserve(name := _name_of(request), address)
+        self._reserve(name := name_of(request), address)
         placement = _placement(self._nodes[address], reason, request)
         return replace(placement, has_other_key=True) if self.memory.has_other_key(*name) else placement
 
     def record_outcome(self, report: ForwardOutcome) -> None:
         """Note how forwarding ended."""
-        name = _name_of(report)
         if report.result == "created":
             call = confirmed_by(report, self.memory.now_ms)
             self.memory.remember(call)
-            self._keep(name, call)
+            self.outbox.keep(call)
             return
+        name = name_of(report)
         if report.is_local and self._reserved.get(name) == report.address:
             self._give_back(name)
         if report.result != "unblamed":
             self._mark_down(report.address)
 
-    def _keep(self, name: CallName, call: ConfirmedPlacement) -> None:
-        self._offline[name] = call
-        self._offline.move_to_end(name)
-        if len(self._offline) > _MOST_OFFLINE:
-            self._offline.popitem(last=False)
-
-    def keep_offline(self, calls: Iterable[ConfirmedPlacement]) -> None:
-        """Take back what could not be confirmed."""
-        for call in calls:
-            self._offline.setdefault(_name_of(call), call)
-
-    def take_offline(self) -> list[ConfirmedPlacement]:
-        """Return what was placed meanwhile and forget it, with all marks: the registry is back."""
-        offline = list(self._offline.values())
-        self._offline.clear()
+    def forget_marks(self) -> None:
+        """Forget reservations and failures: the registry is back."""
         marked = {*self._down_until, *self._full}
         self._placed.clear()
         self._reserved.clear()
         self._down_until.clear()
         self._settle(marked)
-        return offline
 
     # Reservations and marks
 
@@ -167,7 +170,7 @@ class SnapshotPlacer:
         if name in self._reserved:
             self._give_back(name)
         self._reserved[name] = address
-        if len(self._reserved) > _MOST_OFFLINE:
+        if len(self._reserved) > _MOST_RESERVED:
             self._reserved.popitem(last=False)
         self._placed[address] += 1
         if self._is_full(self._nodes[address]):
@@ -276,6 +279,10 @@ def _room_of(
     return "last-resort" if is_down or node.eligibility == "last-resort" else "open"
 
 
+def _groups_of(request: PlacementRequest) -> list[Collection[str] | None]:
+    return [_regions_of(group, request.allow) for group in request.groups]
+
+
 def _regions_of(group: Collection[str], allow: Collection[str] | None) -> Collection[str] | None:
     """Return the regions of a group that a request may go to; `None` for the whole fleet."""
     if ANYWHERE in group:
@@ -301,13 +308,9 @@ def _placement(
     )
 
 
-def _name_of(of: PlacementRequest | ForwardOutcome | ConfirmedPlacement) -> CallName:
-    return of.tenant, of.issuer, of.channel_key_fingerprint
-
-
 def _hashed(request: PlacementRequest) -> str:
     """What decides where a new call goes: two databases that share an issuer are two calls."""
-    return "\0".join(part for part in _name_of(request) if part)
+    return "\0".join(part for part in name_of(request) if part)
 
 
 def _weight(node: SnapshotNode) -> float:

@@ -1,10 +1,11 @@
 """What the registry is told of the attempts of one channel request: each attempt once, whatever happens."""
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 
 from app.channels.attempts import Attempt, Attempts
 from app.channels.observer import Observer
-from app.channels.placer import Placer
+from app.channels.placer import Placer, RegistryWait
 from app.channels.request_ids import logged_id
 from app.logs import logger
 from app.registry.placements import ForwardOutcome, Outcome
@@ -22,9 +23,12 @@ class Outcomes:
     request_id: str
     tenant: str
     issuer: str
+    wait: RegistryWait
     channel_key_fingerprint: str = ""
     is_limited: bool = False
     """Whether the tenant has a limit."""
+    put_off: deque[ForwardOutcome] = field(default_factory=deque)
+    """Reports for which the request has waited too long."""
 
     async def report_certain(self) -> None:
         """Report the attempts that have failed and need no witness, while the request goes on."""
@@ -54,12 +58,17 @@ class Outcomes:
     @property
     def are_complete(self) -> bool:
         """Whether nothing is left for `report_late`."""
-        return not self.attempts.is_any_open and not self.attempts.unreported
+        return not self.attempts.is_any_open and not self.attempts.unreported and not self.put_off
 
     async def report_late(self) -> None:
-        """Report attempts that end after the caller has been answered."""
+        """Report attempts that end after the caller has been answered, and reports that were put off."""
         while not self.are_complete:
-            if not self.attempts.unreported:
+            if self.put_off:
+                report = self.put_off.popleft()
+                self.wait.left_s = self.placer.wait().left_s
+                if not await self._send(report):
+                    self.placer.keep(report)
+            elif not self.attempts.unreported:
                 await self.attempts.next_end()
             for attempt in self.attempts.unreported:
                 await self._report_ended(attempt)
@@ -80,9 +89,14 @@ class Outcomes:
         Fails open and counts: the other attempts are still to be reported, and a channel that exists is an answer.
         """
         placement, detail = attempt.placement, str(attempt.error or "")
-        named = {"request_id": logged_id(self.request_id), "sfu": placement.address}
         if outcome in ("failed", "misconfigured"):
-            log.warning("sfu_blamed", **named, outcome=outcome, detail=detail)
+            log.warning(
+                "sfu_blamed",
+                request_id=logged_id(self.request_id),
+                sfu=placement.address,
+                outcome=outcome,
+                detail=detail,
+            )
         report = ForwardOutcome(
             id=self.request_id,
             tenant=self.tenant,
@@ -100,9 +114,15 @@ class Outcomes:
             has_other_key=placement.has_other_key,
             is_limited=self.is_limited,
         )
+        if not await self._send(report):
+            self.put_off.append(report)
+
+    async def _send(self, report: ForwardOutcome) -> bool:
+        """Report, and return whether that is done with; a defect is, too."""
         try:
             with self.observer.phase("report"):
-                await self.placer.record_outcome(report)
+                return await self.placer.record_outcome(report, self.wait)
         except Exception as defect:
             self.observer.report_failed(defect)
-            log.exception("report_failed", **named)
+            log.exception("report_failed", request_id=logged_id(report.id), sfu=report.address)
+            return True

@@ -1,9 +1,20 @@
-"""Placing channels whether or not Redis answers: by the registry, else by this replica alone."""
+"""Placing channels whether or not Redis answers: by the registry, else by this replica alone.
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+Two replicas that are asked for one issuer choose the same SFU, also when only one of them reaches Redis in time:
+while Redis is shaky, the replica gives select.lua the SFU that it would choose without Redis, and a replica that
+gives Redis up chooses the same one. What a replica placed without Redis it tells Redis at once: a Redis that is too
+slow for requests still tells the other replicas.
+"""
 
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+from app.background import in_background
 from app.channels.fallback import SnapshotPlacer, confirmed_by
+from app.channels.outbox import owners_first
 from app.channels.request_ids import logged_id
 from app.crypto.tokens import Key
 from app.errors import NoneSelectable, RegistryUnavailable
@@ -22,28 +33,60 @@ from app.registry.snapshot import beginning_of
 
 log = logger(__name__)
 
+Answer = TypeVar("Answer")
+
 _TRIES: Final = 4
 """A lost reply is asked for again, while Redis answers others; scripts know a repeated request by its id."""
 
 _AT_ONCE: Final = 100
 """Confirmations that are done with together; repeated ones change nothing."""
 
+_PAUSE_S: Final = 0.25
+
+
+@dataclass(slots=True)
+class RegistryWait:
+    """How long one channel request may still wait for Redis, in all its calls together."""
+
+    left_s: float
+    lock_owner_asks: str = ""
+    """The SFU that another request asks which places the same issuer, as far as Redis said so."""
+
 
 class Placer:
     """What the channel journey asks for an SFU."""
 
-    def __init__(self, registry: Registry, local: SnapshotPlacer, switch: RegistryAvailability) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        local: SnapshotPlacer,
+        switch: RegistryAvailability,
+        *,
+        timeout_s: float = 0.25,
+        patient: Registry | None = None,
+    ) -> None:
+        """`timeout_s` is the longest time of one call to the registry, `patient` is for work that nobody awaits."""
         self._registry = registry
         self._local = local
         self._switch = switch
+        self._timeout_s = timeout_s
+        self._patient = patient or registry
 
-    async def select(self, request: PlacementRequest) -> Placement | Busy:
+    def wait(self) -> RegistryWait:
+        """Return what a new request may wait: a call that takes all its time, and a little for the others."""
+        return RegistryWait(1.2 * self._timeout_s)
+
+    async def select(self, request: PlacementRequest, wait: RegistryWait | None = None) -> Placement | Busy:
         """Pick an SFU. Raises as `Registry.select` does, but never `RegistryUnavailable`."""
+        wait = wait or self.wait()
         for _ in range(_TRIES):
-            if not self._switch.uses_registry:
+            if not self._switch.uses_registry or wait.left_s <= 0:
                 break
+            if self._switch.is_shaky:
+                request = replace(request, preferred=self._local.preferred(request))
+            left_s = wait.left_s
             try:
-                answer = await self._switch.call(self._registry.select(request))
+                answer = await self._call(self._registry.select(request), wait)
             except RegistryUnavailable:
                 continue
             except NoneSelectable as refusal:
@@ -51,9 +94,25 @@ class Placer:
                 if self._switch.uses_registry:
                     raise
             else:
-                self._note(request, answer)
+                if isinstance(answer, Busy):  # the request waits for another one, and not for Redis
+                    wait.left_s, wait.lock_owner_asks = left_s, answer.address
+                else:
+                    self._note(request, answer)
                 return answer
-        return self._local.select(request)
+        return self._local.select(request, wait.lock_owner_asks)
+
+    async def _call(self, work: Awaitable[Answer], wait: RegistryWait) -> Answer:
+        """Return what the registry answers within the time that is left. Raises `RegistryUnavailable`, as `work`."""
+        asked_at = self._switch.now()
+        try:
+            if wait.left_s >= self._timeout_s:
+                return await self._switch.call(work)
+            async with asyncio.timeout(wait.left_s):
+                return await self._switch.call(work)
+        except TimeoutError as error:
+            raise RegistryUnavailable("the request has waited for Redis long enough") from error
+        finally:
+            wait.left_s -= self._switch.now() - asked_at
 
     async def _look_for_loss(self, refusal: NoneSelectable) -> None:
         """Read the fleet when the registry has lost its data since the snapshot: then its refusal means nothing.
@@ -63,9 +122,9 @@ class Placer:
         if beginning_of(refusal.epoch) != self._switch.snapshot.began_at:
             await self._switch.refresh()
 
-    def _note(self, request: PlacementRequest, answer: Placement | Busy) -> None:
+    def _note(self, request: PlacementRequest, answer: Placement) -> None:
         """Remember a call that the registry knows: while Redis is away it stays."""
-        if isinstance(answer, Placement) and answer.reason == "sticky" and answer.uuid:
+        if answer.reason == "sticky" and answer.uuid:
             memory = self._local.memory
             memory.remember(
                 ConfirmedPlacement(
@@ -83,50 +142,77 @@ class Placer:
                 )
             )
 
+    # What was placed without Redis
+
     async def flush_offline(self) -> None:
         """Confirm what was placed without Redis, and all known calls when the registry has lost its data.
 
         Raises `RegistryUnavailable`; nothing is lost by that.
         """
-        memory = self._local.memory
+        memory, outbox = self._local.memory, self._local.outbox
         if await self._registry.snapshots.began_at() != self._switch.snapshot.began_at:
             memory.forget_generations()
-            calls = _owners_first(memory.all())
+            calls = owners_first(memory.all())
             for start in range(0, len(calls), _AT_ONCE):
-                await self._confirm(calls[start : start + _AT_ONCE])
-        while calls := _owners_first(
-            self._local.take_offline()
-        ):  # confirming takes time, in which more is placed
+                await self._confirm(self._registry, calls[start : start + _AT_ONCE])
+        self._local.forget_marks()
+        while batch := outbox.batch():  # confirming takes time, in which more is placed
+            await self._confirm(self._registry, batch)
+            outbox.drop(batch)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Tell Redis in the background what was placed without it, for as long as the block runs."""
+        async with in_background(self._tell_forever()):
+            yield
+
+    async def _tell_forever(self) -> None:
+        """Tell each call at once. While Redis is away, each is confirmed again on return: a failover may lose it."""
+        outbox = self._local.outbox
+        while True:
+            calls = await outbox.next_untold()
             try:
-                while calls:
-                    await self._confirm(calls[:_AT_ONCE])
-                    del calls[:_AT_ONCE]
-            finally:
-                self._local.keep_offline(calls)
+                await self._confirm(self._patient, calls)
+            except RegistryUnavailable:
+                outbox.return_untold(calls)
+                await asyncio.sleep(_PAUSE_S)
+            else:
+                if self._switch.uses_registry:
+                    outbox.drop(calls)
 
-    async def _confirm(self, calls: Sequence[ConfirmedPlacement]) -> list[Confirmed]:
-        memory = self._local.memory
-        return await self._registry.confirm(*map(memory.dated, calls), now_ms=memory.now_ms)
+    async def _confirm(self, registry: Registry, calls: Sequence[ConfirmedPlacement]) -> list[Confirmed]:
+        return await registry.confirm(*map(self._local.memory.dated, calls))
 
-    async def record_outcome(self, report: ForwardOutcome) -> None:
-        """Say how forwarding ended. Fails open: the channel exists whether or not it is counted."""
+    async def record_outcome(self, report: ForwardOutcome, wait: RegistryWait | None = None) -> bool:
+        """Say how forwarding ended, or keep it while Redis is away. Fails open: the channel exists all the same.
+
+        Returns whether that is done with; if not, the request has waited for Redis long enough.
+        """
+        wait = wait or self.wait()
         for _ in range(_TRIES):
             if not self._switch.uses_registry:
                 break
+            if wait.left_s <= 0:
+                return False
             try:
-                await self._switch.call(self._tell(report))
+                await self._call(self._tell(report), wait)
             except RegistryUnavailable as error:
                 log.warning(
                     "report_lost", request_id=logged_id(report.id), sfu=report.address, detail=error.detail
                 )
             else:
-                return
+                return True
+        self.keep(report)
+        return True
+
+    def keep(self, report: ForwardOutcome) -> None:
+        """Note here what Redis could not be told."""
         self._local.record_outcome(report)
 
     async def _tell(self, report: ForwardOutcome) -> None:
         if report.result == "created" and report.is_local:  # the registry came back meanwhile
             call = confirmed_by(report, self._local.memory.now_ms)
-            [confirmed] = await self._confirm([call])
+            [confirmed] = await self._confirm(self._registry, [call])
         else:
             confirmed = await self._registry.record_outcome(report)
             call = confirmed_by(report, self._local.memory.now_ms)
@@ -136,8 +222,3 @@ class Placer:
     def open_key(self, placement: Placement) -> Key:
         """Return the key of the placed SFU. Raises `UnsealError`."""
         return self._registry.open_key(placement)
-
-
-def _owners_first(calls: Iterable[ConfirmedPlacement]) -> list[ConfirmedPlacement]:
-    """Where two channel keys share an issuer, the first that is confirmed has the issuer's own name."""
-    return sorted(calls, key=lambda call: call.has_other_key)

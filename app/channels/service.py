@@ -1,7 +1,8 @@
 """The channel journey: select an SFU, forward, report; on failure the next best, within one deadline.
 
 An SFU that has not answered within its share of the time stays asked while the next one is: the first channel
-wins. The SFU of a failed attempt is blamed when another SFU served the same request (`app.channels.attempts`).
+wins, but for an SFU that has the call already, whose channel wins whenever it comes in time. The SFU of a failed
+attempt is blamed when another SFU served the same request (`app.channels.attempts`).
 """
 
 import asyncio
@@ -74,12 +75,15 @@ class Channels:
         wall_clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         observer: Observer | None = None,
+        on_created: Callable[[Placement, Channel, str, str], None] = lambda *_: None,
     ) -> None:
+        """`on_created` is told of each channel: where, what, for which caller's address and which issuer."""
         self._placer = placer
         self._forwarder = forwarder
         self._failover = failover
         self._wall_clock = wall_clock
         self._observer = observer or NullObserver()
+        self._on_created = on_created
         self._gate = SingleFlight()
         self._budget = RetryBudget(monotonic)
         self._tasks: dict[asyncio.Task[None], Attempts] = {}
@@ -148,6 +152,7 @@ class Channels:
             request.id,
             caller.tenant.name,
             caller.issuer,
+            self._placer.wait(),
             caller.channel_key_fingerprint,
             is_limited=caller.tenant.max_placements is not None,
         )
@@ -186,7 +191,7 @@ class Channels:
             attempts.start(attempt, ask)
             with self._observer.phase("forward"):
                 await attempts.wait(self._share_ends_at(attempts), for_attempt=attempt)
-            if attempts.is_over() or attempts.is_refused:
+            if attempts.is_over() or attempts.winner is not None or attempts.is_refused:
                 break
         if attempts.is_any_open and not attempts.is_over():
             with self._observer.phase("forward"):
@@ -219,7 +224,8 @@ class Channels:
                         max_placements=caller.tenant.max_placements,
                         caller=request.client,
                         channel_key_fingerprint=caller.channel_key_fingerprint,
-                    )
+                    ),
+                    outcomes.wait,
                 )
             except (NoSfuAvailable, Overloaded):
                 if attempts.all:
@@ -268,11 +274,14 @@ class Channels:
             token = key.sign(claims)
         except (ValueError, TypeError, RecursionError) as error:
             raise InvalidField("token", "has a claim that cannot be written again") from error
-        return await self._forwarder.create_channel(
+        client = placement.caller or request.client
+        channel = await self._forwarder.create_channel(
             placement.address,
             token=token,
-            client=placement.caller or request.client,
+            client=client,
             public_url=placement.public_url,
             query=request.query,
             timeout_s=min(self._failover.retry_timeout_ms, self._failover.deadline_ms) / 1000,
         )
+        self._on_created(placement, channel, client, request.caller.issuer)
+        return channel

@@ -168,8 +168,9 @@ def sfu_table(sfus: Sequence[Sfu], width: int | None = None) -> list[str]:
 def state_of(sfu: Sfu) -> str:
     """Return the state and its reason; a gateway of an older version tells neither."""
     state = sfu.state or sfu.status
-    shared = ", address shared" if sfu.sharedAddress else ""
-    return f"{state} ({sfu.reason})" + shared if sfu.reason else state + shared
+    remarks = ["address shared"] if sfu.sharedAddress else []
+    remarks += [warning.replace("_", " ") for warning in sfu.warnings]
+    return ", ".join([f"{state} ({sfu.reason})" if sfu.reason else state, *remarks])
 
 
 def _cells(sfu: Sfu) -> tuple[str, ...]:

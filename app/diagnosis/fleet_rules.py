@@ -9,6 +9,7 @@ from app.diagnosis.likely import likely_reason
 from app.diagnosis.trouble import Cause, Code, Severity, Subject, Trouble
 from app.registry.capacity import Capacity
 from app.registry.sfus import SfuStatus
+from app.upstream.setup_problems import WORDS
 
 _MOST_OF_A_KIND: Final = 5
 """SFUs of a region with the same trouble that are listed one by one."""
@@ -123,6 +124,9 @@ def _of_sfu(sfu: SfuStatus, bounds: Bounds) -> Iterator[Trouble]:
             sfu, "sfu_late", "warning", "Heartbeats of the SFU are missing.",
             since_ms=sfu.heartbeat_age_ms, likely="a slow or broken network, or an SFU that hangs",
         )  # fmt: skip
+    for problem, words in WORDS.items():
+        if sfu.is_living and problem in sfu.setup.split():
+            yield _trouble(sfu, "sfu_setup", "warning", f"{words}.")
 
 
 def _of_state(sfu: SfuStatus, bounds: Bounds) -> Iterator[Trouble]:

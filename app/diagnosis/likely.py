@@ -4,7 +4,9 @@ import re
 from typing import Final
 
 _NO_SFU: Final = "probably the address: another server than an SFU answers there"
+_CLOCK: Final = (r"its clock is", "probably the clock of the SFU or of the gateway: run NTP on both")
 _SIGNS: Final = (
+    _CLOCK,
     (r"answered (401|403)\b", "probably AUTH_KEY: the SFU's is not that of its heartbeats, or its clock is off"),
     (r"answered (404|405|410|421)\b", _NO_SFU),
     (r"answered 500\b", "probably AUTH_KEY: an Odoo SFU answers 500 to another key; else see the SFU's log"),
@@ -14,6 +16,7 @@ _SIGNS: Final = (
     (r"name does not exist|no permitted address|not allowed|not the URL", "probably the address (PUBLIC_IP, PORT)"),
     (r"looked up", "the gateway's DNS resolver does not answer"),
     (r"refused", "nothing listens there: the SFU is down, or its port differs"),
+    (r"TLS: wrong version number", "https where the SFU speaks http: probably the address (SFU_ADDRESS)"),
     (r"certificate|SSL|TLS", "probably the SFU's certificate"),
     (r"no connection|unreachable|No route", "probably a firewall between gateway and SFU, or a host that is down"),
     (r"did not answer within", "the SFU hangs, or is too slow"),
@@ -30,6 +33,6 @@ _BY_REASON: Final = {
 
 def likely_reason(last_error: str, reason: str) -> str:
     """Return what probably explains `last_error` of an SFU whose state has `reason`; empty for nothing known."""
-    if reason in _BY_REASON:
+    if reason in _BY_REASON and not re.search(_CLOCK[0], last_error):
         return _BY_REASON[reason]
     return next((likely for sign, likely in _SIGNS if re.search(sign, last_error)), "")

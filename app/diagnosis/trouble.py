@@ -31,6 +31,7 @@ Code = Literal[
     "sfu_overloaded",
     "headroom_low",
     "sfu_late",
+    "sfu_setup",
 ]
 """Stable names, the most urgent first. Each is a section of docs/runbooks.md."""
 

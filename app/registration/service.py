@@ -80,6 +80,8 @@ class Reply:
     """What the heartbeat changed; empty for an ordinary heartbeat."""
     checked: "Checked | None" = None
     """The answer to a check."""
+    warnings: tuple[str, ...] = ()
+    """What replicas have seen to be wrong with its set-up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ class Checked:
     is_reachable: bool
     is_key_accepted: bool | None
     """`None` when the SFU's answer does not say."""
+    clock_ahead_s: int = 0
+    """By how much the SFU's clock differs, where its refusal shows that."""
 
 
 class Registration:
@@ -168,7 +172,7 @@ class Registration:
             if error.blame == "never":  # the fault is the gateway's, so the check fails open
                 return Checked(is_reachable=True, is_key_accepted=None)
             is_refused = error.status in (401, 403, 422)
-            return Checked(error.status is not None, False if is_refused else None)
+            return Checked(error.status is not None, False if is_refused else None, error.clock_ahead_s)
         return Checked(is_reachable=True, is_key_accepted=True)
 
     async def _tell_registry(self, body: HeartbeatBody, key: Key) -> Reply:
@@ -190,7 +194,7 @@ class Registration:
             )
         )
         change: Literal["registered"] | None = "registered" if answer.is_new else None
-        return Reply(self._settings.next_ping_ms, answer.is_draining, change)
+        return Reply(self._settings.next_ping_ms, answer.is_draining, change, warnings=answer.setup)
 
     async def _sign_off(self, body: HeartbeatBody, key: Key) -> Reply:
         is_gone = body.reason == "unreachable"

@@ -10,6 +10,7 @@ until every SFU of the snapshot is registered or 1.2 heartbeat intervals have pa
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -33,6 +34,8 @@ _READ_PAUSE_S: Final = 1.0
 _PAUSE_PER_READ: Final = 20
 """A large fleet takes long to read, so it is read less often: reading takes at most a twentieth of the time."""
 
+_SHAKY_S: Final = 5.0
+
 _INTERVAL_MARGIN: Final = 1.2
 """SFUs add jitter to the interval, and back off after a refusal."""
 
@@ -47,12 +50,15 @@ class RegistryAvailability:
         heartbeat_interval_s: float,
         on_return: Callable[[], Awaitable[None]],
         answered_at: Callable[[], float],
+        slow_at: Callable[[], float] = lambda: -math.inf,
         clock: Callable[[], float] = time.monotonic,
         on_failure: Callable[[RegistryUnavailable], None] | None = None,
         on_snapshot: Callable[[], Awaitable[None]] | None = None,
         initial: Snapshot = EMPTY_SNAPSHOT,
     ) -> None:
-        """`on_failure` is called for each call that Redis did not serve, `on_snapshot` for each new snapshot.
+        """`answered_at` and `slow_at` say when Redis last answered a request, and when it was last slow in that.
+
+        `on_failure` is called for each call that Redis did not serve, `on_snapshot` for each new snapshot.
 
         The `initial` snapshot, of static SFUs, serves until Redis has been read.
         """
@@ -60,6 +66,8 @@ class RegistryAvailability:
         self._grace_s = heartbeat_interval_s * _INTERVAL_MARGIN
         self._on_return = on_return
         self._answered_at = answered_at
+        self._slow_at = slow_at
+        self._left_at = -math.inf
         self._clock = clock
         self._on_failure = on_failure
         self._on_snapshot = on_snapshot
@@ -90,6 +98,11 @@ class RegistryAvailability:
     def away_for_s(self) -> float:
         """For how long channels have not been placed by the registry; 0 while they are."""
         return 0.0 if self.uses_registry else self.now() - self._left_registry_at
+
+    @property
+    def is_shaky(self) -> bool:
+        """Whether Redis was slow or away a moment ago, so that another replica may place without it now."""
+        return self.now() - max(self._slow_at(), self._left_at) < max(_SHAKY_S, self._grace_s)
 
     async def call(self, work: Awaitable[Answer]) -> Answer:
         """Return what `work`, a call to the registry, returns; note when Redis did not serve it. Raises as `work`."""
@@ -147,7 +160,7 @@ class RegistryAvailability:
             is_complete = self.snapshot.addresses <= fresh.addresses
             if is_complete or now - self._returned_at >= self._grace_s:
                 await self._on_return()
-                self.mode = "registry"
+                self.mode, self._left_at = "registry", self.now()
                 log.info("registry_back", registered=len(fresh.nodes), complete=is_complete)
         if not self._has_read:  # a replica that has just started knows its static SFUs only
             self._has_read = True

@@ -61,6 +61,11 @@ class Fleet:
             raise UnknownSfu(f"no SFU is known as {address}")
         return SfuStatus(**json.loads(texts[0]))
 
+    async def note_setup(self, address: str, generation: int, problems: Sequence[str]) -> bool:
+        """Keep what is wrong with the set-up of an SFU. Returns whether that registration still lasts."""
+        noted = await self._commands.run(self._scripts.note_setup, address, generation, " ".join(problems))
+        return bool(noted)
+
     async def _addresses(self) -> AsyncIterator[Sequence[str]]:
         after = "-"
         while page := await self._commands.send(

@@ -40,6 +40,8 @@ class PlacementRequest:
     """The caller's address, as the SFU is to see it; the placement's own wins (`Placement.caller`)."""
     channel_key_fingerprint: str = ""
     """Tells databases apart that share an issuer; empty when the token has no channel key."""
+    preferred: str = ""
+    """The SFU that the replica would choose without Redis; empty while Redis answers every replica well."""
 
     @property
     def where(self) -> tuple[str, str, str]:
@@ -103,6 +105,8 @@ class Busy:
     """Another request is placing the same issuer; it has `wait_ms` left at most."""
 
     wait_ms: int
+    address: str = ""
+    """The SFU that the other request asks, if it has one."""
 
 
 @dataclass(slots=True)
@@ -170,8 +174,8 @@ def placement_of(reply: Sequence[Any]) -> Placement | Busy:
                 caller=caller,
                 has_other_key=bool(other),
             )
-        case ["wait", wait_ms]:
-            return Busy(int(float(wait_ms)))
+        case ["wait", wait_ms, address]:
+            return Busy(int(float(wait_ms)), address)
         case ["overloaded", epoch]:
             raise Overloaded("every SFU this request may use is above a load threshold", epoch=epoch)
         case ["limit"]:
@@ -182,8 +186,8 @@ def placement_of(reply: Sequence[Any]) -> Placement | Busy:
             raise AssertionError(f"select.lua replied {reply[0]}")
 
 
-def confirmation_arguments(call: ConfirmedPlacement, age_ms: int) -> tuple[Argument, ...]:
-    """Return the arguments of confirm.lua for one call, confirmed `age_ms` ago."""
+def confirmation_arguments(call: ConfirmedPlacement) -> tuple[Argument, ...]:
+    """Return the arguments of confirm.lua for one call."""
     return (
         call.id,
         call.tenant,
@@ -192,7 +196,7 @@ def confirmation_arguments(call: ConfirmedPlacement, age_ms: int) -> tuple[Argum
         call.address,
         call.generation,
         utf8(call.uuid),
-        max(0, age_ms),
+        call.confirmed_at,
         call.caller,
         int(call.is_limited),
     )

@@ -51,8 +51,8 @@ class Registrations:
         code, *rest = await self._with_lease(report.address, report.key, send)
         if code == "limited":
             raise RateLimited(f"this address may send again in {rest[0]} ms")
-        is_draining, generation, is_new = rest
-        return HeartbeatResult(bool(is_draining), int(generation), bool(is_new))
+        is_draining, generation, is_new, setup = rest
+        return HeartbeatResult(bool(is_draining), int(generation), bool(is_new), tuple(setup.split()))
 
     async def sign_off(self, address: str, key: Key, *, is_gone: bool = False) -> bool:
         """Remove an SFU at once. Returns whether there was one to remove. Raises `AddressLeased`.

@@ -94,6 +94,11 @@ class Registry:
         """When Redis last answered a script, in seconds of the monotonic clock."""
         return self._commands.runner.answered_at
 
+    @property
+    def slow_at(self) -> float:
+        """When Redis last took long for a script, or too long, in seconds of the monotonic clock."""
+        return self._commands.runner.slow_at
+
     async def select(self, request: PlacementRequest) -> Placement | Busy:
         """Pick, reserve and lock an SFU for one attempt of a channel request, in one step.
 
@@ -113,6 +118,7 @@ class Registry:
             "" if request.max_placements is None else request.max_placements,
             request.caller,
             request.channel_key_fingerprint,
+            request.preferred,
         )
         for _ in range(_STALE_PAGES):
             reply = await self._commands.run_batched(self._scripts.select, *arguments)
@@ -150,18 +156,15 @@ class Registry:
         is_repeated = code == "repeated"
         return Confirmed(outcome.result == "created" and bool(won), _owner(tenant, address), is_repeated)
 
-    async def confirm(self, *calls: ConfirmedPlacement, now_ms: int) -> list[Confirmed]:
+    async def confirm(self, *calls: ConfirmedPlacement) -> list[Confirmed]:
         """Confirm channels that were created without the registry, in batches; the later confirmation wins.
 
-        `now_ms` is of the clock by which the calls were confirmed: only their ages count. A channel on an SFU that
-        has gone or has registered anew since is skipped.
+        A channel on an SFU that has gone or has registered anew since is skipped.
         """
         confirmed: list[Confirmed] = []
         for start in range(0, len(calls), _BATCH):
             batch = calls[start : start + _BATCH]
-            arguments = [
-                part for call in batch for part in confirmation_arguments(call, now_ms - call.confirmed_at)
-            ]
+            arguments = [part for call in batch for part in confirmation_arguments(call)]
             replies = await self._commands.run(self._scripts.confirm, *arguments)
             confirmed += [Confirmed(bool(won), _owner(tenant, address)) for won, tenant, address in replies]
         return confirmed

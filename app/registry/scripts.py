@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import math
 import re
 import time
 from collections.abc import AsyncIterator
@@ -28,6 +29,9 @@ _INCLUDE: Final = re.compile(r'^--- @include "([a-z_]+)"\n', re.MULTILINE)
 _POLICY_FIELD: Final = re.compile(r"\bpolicy\.([a-z_]+)")
 
 _UNABLE: Final = ("BUSY", "CLUSTERDOWN", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY")
+
+_SLOW_SHARE: Final = 4
+"""A call that takes more than this part of its time is a slow one."""
 
 _SPARE_CONNECTIONS: Final = 8
 """Connections of a client that stay free for plain commands and other runners."""
@@ -89,6 +93,8 @@ class ScriptRunner:
         self._pipeline = ScriptPipeline(client, timeout_s) if _has_sockets(client) else None
         self.answered_at = 0.0
         """When Redis last answered, in seconds of the monotonic clock."""
+        self.slow_at = -math.inf
+        """When a call was last slow, or had no answer in time."""
 
     async def run(self, script: Script, *arguments: Argument) -> Any:
         """Return the script's reply.
@@ -97,13 +103,17 @@ class ScriptRunner:
             RegistryUnavailable: Redis did not answer in time, or answered that it cannot serve. The script may
                 have run all the same, so scripts that change something take a request id.
         """
-        async with registry_errors(script.name, self._timeout_s), self._places:
-            try:
-                reply = await self._client.evalsha(script.sha, 1, self._prefix, *arguments)
-            except NoScriptError:
-                reply = await self._client.eval(script.text, 1, self._prefix, *arguments)
-        self.answered_at = time.monotonic()
-        return reply
+        asked_at = time.monotonic()
+        try:
+            async with registry_errors(script.name, self._timeout_s), self._places:
+                try:
+                    reply = await self._client.evalsha(script.sha, 1, self._prefix, *arguments)
+                except NoScriptError:
+                    reply = await self._client.eval(script.text, 1, self._prefix, *arguments)
+            self.answered_at = time.monotonic()
+            return reply
+        finally:
+            self._note_time(asked_at)
 
     async def run_batched(self, script: Script, *arguments: Argument, may_wait: bool = False) -> Any:
         """As `run`, for short scripts of many requests: sent together with other calls (`app.registry.pipelining`).
@@ -113,14 +123,23 @@ class ScriptRunner:
         """
         if self._pipeline is None:
             return await self.run(script, *arguments)
+        asked_at = time.monotonic()
         try:
             reply = await self._pipeline.call(
                 script.sha, script.text, (self._prefix, *arguments), may_wait=may_wait
             )
+            self.answered_at = time.monotonic()
         except (RedisError, OSError) as error:
             _give_up(script.name, error)
-        self.answered_at = time.monotonic()
-        return reply
+        else:
+            return reply
+        finally:
+            self._note_time(asked_at)
+
+    def _note_time(self, asked_at: float) -> None:
+        now = time.monotonic()
+        if now - asked_at > self._timeout_s / _SLOW_SHARE:
+            self.slow_at = now
 
     def drop_idle(self) -> None:
         """Close the connections of pipelines that are not in use."""

@@ -40,6 +40,8 @@ class HeartbeatResult:
     generation: int
     is_new: bool
     """Whether the heartbeat began a registration."""
+    setup: tuple[str, ...] = ()
+    """What replicas have seen to be wrong with its set-up (`app.upstream.setup_problems`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ class SfuStatus:
     last_error_at: int = 0
     is_shared: bool = False
     """Whether two processes report under its address and key in turn."""
+    setup: str = ""
+    """What replicas have seen to be wrong with its set-up: codes, separated by spaces."""
     moves: int = -1
     """Calls that the drain had to move when it began; -1: the drain moves no calls."""
     moved: int = 0

@@ -26,6 +26,7 @@ class ShippedScripts:
     finish_drains: Script
     forget: Script
     heartbeat: Script
+    note_setup: Script
     reap: Script
     record_outcome: Script
     record_probe: Script

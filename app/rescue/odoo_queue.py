@@ -163,7 +163,7 @@ class OdooQueue:
         for key in self._targets.keys_of(batch.tenant):
             token = rescue_token(key, batch.job.loss.reason, names, available=available, now=self._epoch())
             try:
-                status, body = await self._forwarder.request(
+                status, body, _ = await self._forwarder.request(
                     "POST",
                     self._base_url,
                     ROUTE,

@@ -71,11 +71,11 @@ class SfuWatch:
     async def _probe(self, address: str) -> Verdict:
         """Ask the SFU. Any answer of it is a sign of life; a fault of the gateway itself proves nothing."""
         try:
-            status, _ = await self._forwarder.request("GET", address, "/v1/noop", self._after_s / 2)
+            answer = await self._forwarder.request("GET", address, "/v1/noop", self._after_s / 2)
         except ForwardError as error:
             if error.status is not None:
                 return "answers"
             if error.blame == "never":
                 return "unknown"
             return "refuses" if error.is_refused else "silent"
-        return "silent" if status in _OF_A_PROXY else "answers"
+        return "silent" if answer.status in _OF_A_PROXY else "answers"

@@ -299,7 +299,8 @@ class RedisSettings(Section):
     namespace: Name = "sfu"
     """Prefix and hash tag of every key: one fleet, one namespace."""
     timeout_ms: Milliseconds = 250
-    """A call, or a new connection, that takes longer has failed."""
+    """A call, or a new connection, that takes longer has failed. A channel request waits for Redis at most 1.2 times
+    as long, in all its calls together."""
     max_connections: Annotated[int, Field(ge=1)] = 64
     """Connections of one replica; callers wait for a free one, at most `timeout_ms`."""
 

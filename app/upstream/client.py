@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,8 +15,9 @@ from urllib.parse import urlsplit
 from app.errors import AddressNotAllowed
 from app.json_text import decoder
 from app.upstream.addresses import AddressGuard
+from app.upstream.clocks import clock_ahead_s, clock_words
 from app.upstream.connection import Answer, AnswerTooLong, ConnectionDropped, MalformedAnswer
-from app.upstream.pool import OWN_ERRNOS, ConnectionPool, GatewayStops, NameNotResolved, NotConnected
+from app.upstream.pool import ConnectionPool, GatewayStops, NameNotResolved, NotConnected, is_own_fault
 from app.upstream.resolver import GuardedResolver, NotPermitted
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
@@ -44,18 +46,29 @@ class Channel:
     url: str
     said_url: str = field(default="", compare=False)
     """What the SFU answered as its URL, where a registered public URL took its place."""
+    date: bytes = field(default=b"", compare=False)
+    """The time of the answer by the SFU's clock (`app.upstream.clocks`)."""
 
 
 class ForwardError(Exception):
     """An SFU did not create a channel.
 
-    The text completes "the SFU ..." and carries no secret. `status` is the HTTP status of the answer, or `None`.
+    The text completes "the SFU ..." and carries no secret. `status` is the HTTP status of the answer, or `None`;
+    `clock_ahead_s` by how much the SFU's clock differs, where an answer shows that.
     """
 
-    def __init__(self, detail: str, status: int | None = None, *, blame: Blame = "with-witness") -> None:
+    def __init__(
+        self,
+        detail: str,
+        status: int | None = None,
+        *,
+        blame: Blame = "with-witness",
+        clock_ahead_s: int = 0,
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.blame: Final = blame
+        self.clock_ahead_s: Final = clock_ahead_s
 
     @property
     def is_refused(self) -> bool:
@@ -73,16 +86,13 @@ class Forwarder:
         *,
         tls: ssl.SSLContext | None = None,
         resolver: GuardedResolver | None = None,
-        on_created: Callable[[str, Channel, str], None] | None = None,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """`guard` says which addresses may be connected to; `tls` defaults to the system's certificates.
-
-        `on_created` is told of each channel: the SFU's address, the channel, and the caller's address.
-        """
+        """`guard` says which addresses may be connected to; `tls` defaults to the system's certificates."""
         self._guard = guard
         self._tls = tls
         self._resolver = resolver
-        self._on_created = on_created
+        self._wall_clock = wall_clock
         self._pool: ConnectionPool | None = None
 
     async def __aenter__(self) -> Self:
@@ -111,25 +121,21 @@ class Forwarder:
         Raises:
             ForwardError: no connection, no answer in time, not 2xx, or without `uuid` and `url`.
         """
-        status, body = await self.request(
+        answer = await self.request(
             "GET",
             address,
             f"/v1/channel?{query}" if query else "/v1/channel",
             timeout_s,
             headers=(("Authorization", f"Bearer {token}"), *_forwarded(client, public_url)),
         )
-        if not 200 <= status < 300:
-            raise ForwardError(f"answered {status} to /v1/channel", status)
-        channel = _channel(body)
-        if public_url:
-            channel = Channel(channel.uuid, public_url, channel.url)
-        if self._on_created is not None:
-            self._on_created(address, channel, client)
-        return channel
+        if not 200 <= answer.status < 300:
+            raise self._refused(answer, " to /v1/channel")
+        channel = _channel(answer)
+        return Channel(channel.uuid, public_url, channel.url, channel.date) if public_url else channel
 
     async def disconnect(self, address: str, *, token: str, client: str, timeout_s: float) -> None:
         """Post a disconnect, whose body is the bare `token`, to the SFU at `address`. Raises `ForwardError`."""
-        status, _ = await self.request(
+        answer = await self.request(
             "POST",
             address,
             "/v1/disconnect",
@@ -137,24 +143,30 @@ class Forwarder:
             headers=(*_forwarded(client, ""), ("Content-Type", "application/octet-stream")),
             data=token.encode(),
         )
-        if not 200 <= status < 300:
-            raise ForwardError(f"answered {status}", status)
+        if not 200 <= answer.status < 300:
+            raise self._refused(answer)
+
+    def _refused(self, answer: Answer, what: str = "") -> ForwardError:
+        """An SFU refuses a good token when its clock is far off, and says the same as of a wrong key."""
+        ahead_s = clock_ahead_s(answer.date, self._wall_clock())
+        detail = f"answered {answer.status}{what}{clock_words(ahead_s)}"
+        return ForwardError(detail, answer.status, clock_ahead_s=ahead_s)
 
     async def probe(self, address: str, timeout_s: float) -> bool:
         """Whether the SFU answers `/v1/noop` with 2xx within `timeout_s` seconds."""
         try:
-            status, _ = await self.request("GET", address, "/v1/noop", timeout_s)
+            answer = await self.request("GET", address, "/v1/noop", timeout_s)
         except ForwardError:
             return False
-        return 200 <= status < 300
+        return 200 <= answer.status < 300
 
     async def stats(self, address: str, timeout_s: float) -> object:
         """Return the parsed `/v1/stats` of an SFU. Raises `ForwardError`."""
-        status, body = await self.request("GET", address, "/v1/stats", timeout_s, max_bytes=MAX_STATS_BYTES)
+        answer = await self.request("GET", address, "/v1/stats", timeout_s, max_bytes=MAX_STATS_BYTES)
         try:
-            if not 200 <= status < 300:
-                raise ForwardError(f"answered {status}", status)
-            return json.loads(body)
+            if not 200 <= answer.status < 300:
+                raise ForwardError(f"answered {answer.status}", answer.status)
+            return json.loads(answer.body)
         except (ValueError, RecursionError) as error:
             raise ForwardError("answered something that is not JSON") from error
 
@@ -169,7 +181,7 @@ class Forwarder:
         data: bytes = b"",
         max_bytes: int = MAX_ANSWER_BYTES,
     ) -> Answer:
-        """Send one request to the server at `address`; return status and body. Raises `ForwardError`.
+        """Send one request to the server at `address`; return its answer. Raises `ForwardError`.
 
         `target` is path and query. The request may be sent twice, when an idle connection ends in that moment.
         """
@@ -213,7 +225,7 @@ def _unreachable(error: OSError, timeout_s: float, *, is_tls: bool) -> ForwardEr
         text = f"did not answer within {timeout_s:.3g} s: no connection"
         return ForwardError(text, blame="with-witness" if is_tls else "at-once")
     text = f"cannot be reached: {_name_of(cause)}"
-    if isinstance(error, GatewayStops) or getattr(cause, "errno", None) in OWN_ERRNOS:
+    if isinstance(error, GatewayStops) or is_own_fault(cause):
         return ForwardError(text, blame="never")
     if isinstance(cause, ssl.SSLError):  # the trust that is missing may be the gateway's
         return ForwardError(text)
@@ -221,8 +233,12 @@ def _unreachable(error: OSError, timeout_s: float, *, is_tls: bool) -> ForwardEr
 
 
 def _name_of(error: BaseException) -> str:
-    """What happened, in the system's words where it has any."""
-    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno:
+    """What happened, in the words of the system or of TLS where these have any."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS: {error.verify_message or type(error).__name__}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {(error.reason or type(error).__name__).replace('_', ' ').lower()}"
+    if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno).lower()
     return type(error).__name__
 
@@ -257,14 +273,14 @@ def _forwarded(client: str, public_url: str) -> tuple[tuple[str, str], ...]:
     return (("X-Forwarded-For", client), ("X-Forwarded-Host", host), ("X-Forwarded-Proto", scheme))
 
 
-def _channel(body: bytes) -> Channel:
+def _channel(answer: Answer) -> Channel:
     """Read an SFU's answer: the one validator for what an SFU says about a channel.
 
     Odoo breaks on a 2xx without both texts, browsers connect to the URL, and Redis keeps the uuid. Whatever none
     of them can use is a failed attempt.
     """
     try:
-        document = _decode(body.decode())
+        document = _decode(answer.body.decode())
     except (ValueError, RecursionError) as error:
         raise ForwardError("answered 2xx with something that is not JSON", 200) from error
     match document:
@@ -276,7 +292,7 @@ def _channel(body: bytes) -> Channel:
         raise ForwardError("answered 2xx with a uuid that cannot be used", 200)
     if not is_usable_url(url):
         raise ForwardError("answered 2xx with a url that cannot be used", 200)
-    return Channel(uuid, url)
+    return Channel(uuid, url, date=answer.date)
 
 
 @lru_cache(1024)  # an SFU always answers the same one

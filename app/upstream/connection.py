@@ -2,20 +2,26 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 """Status line and headers, those of interim answers included; no more than this comes without a body, either."""
 
-Answer: TypeAlias = tuple[int, bytes]
-"""Status and body."""
-
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 """An answer with neither of these headers ends with its connection (RFC 9112, section 6.3)."""
 
 _SWITCHING_PROTOCOLS: Final = 101
+
+
+class Answer(NamedTuple):
+    """What an SFU answered."""
+
+    status: int
+    body: bytes
+    date: bytes = b""
+    """The `Date` header (RFC 9110, section 6.6.1): the time by the SFU's clock."""
 
 
 class ConnectionDropped(ConnectionError):
@@ -137,10 +143,13 @@ class SfuConnection(asyncio.Protocol):
         if self._is_complete:
             raise MalformedAnswer("answered twice")
 
-    def on_header(self, name: bytes, _: bytes) -> None:
+    def on_header(self, name: bytes, value: bytes) -> None:
         """A header is whole."""
-        if name.lower() in _FRAMING:
+        field = name.lower()
+        if field in _FRAMING:
             self._is_framed = True
+        elif field == b"date":
+            self._date = value
 
     def on_headers_complete(self) -> None:
         """A head is whole: of an interim answer (1xx), or of the one that counts."""
@@ -169,6 +178,7 @@ class SfuConnection(asyncio.Protocol):
         self._max_bytes = max_bytes
         self._patience = MAX_HEAD_BYTES
         self._parts: list[bytes] = []
+        self._date = b""
         self._size = self._status = 0
         self._is_unanswered = True
         self._is_framed = self._is_in_body = self._is_complete = False
@@ -194,7 +204,7 @@ class SfuConnection(asyncio.Protocol):
     def _succeed(self) -> None:
         answer, self._answer = self._answer, None
         if answer is not None and not answer.done():
-            answer.set_result((self._status, b"".join(self._parts)))
+            answer.set_result(Answer(self._status, b"".join(self._parts), self._date))
 
     def _fail(self, error: Exception) -> None:
         answer, self._answer = self._answer, None

@@ -27,7 +27,7 @@ get few requests each, and idle connections would use up file descriptors."""
 MAX_ORIGINS: Final = 16_384
 """SFUs whose addresses are kept parsed and checked. The oldest entry makes room."""
 
-OWN_ERRNOS: Final = frozenset(
+_OWN_ERRNOS: Final = frozenset(
     {
         errno.EMFILE,  # no file descriptors left in this process, ENFILE: on this machine
         errno.ENFILE,
@@ -44,6 +44,11 @@ OWN_ERRNOS: Final = frozenset(
 """Why a connection cannot be opened, when the cause is on the gateway's side."""
 
 _REAP_SECONDS: Final = 1.0
+
+
+def is_own_fault(error: BaseException) -> bool:
+    """Whether a connection could not be opened for a cause on the gateway's side. TLS has numbers of its own."""
+    return isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno in _OWN_ERRNOS
 
 
 class NameNotResolved(OSError):
@@ -203,7 +208,7 @@ class ConnectionPool:
                 return connection
         self._resolver.failed(origin.host)
         # For a host with IPv6 and IPv4 addresses, a refused connection says more than a missing route.
-        cause = next((error for error in causes if error.errno not in OWN_ERRNOS), causes[-1])
+        cause = next((error for error in causes if not is_own_fault(error)), causes[-1])
         raise NotConnected(str(cause)) from cause
 
     async def _resolve(self, origin: Origin, deadline: float) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ class Fleet:
         return recorder.commands
 
     def _selects(self, issuers: Sequence[str], request: str) -> list[bytes]:
-        registry, recorder = self._recording(["wait", 0])
+        registry, recorder = self._recording(["wait", 0, ""])
 
         async def record() -> None:
             for issuer in issuers:

@@ -17,6 +17,7 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 Record: TypeAlias = Mapping[str, Any]
 
+_SHORTENED: Final = "shortened rows"
 _VERDICTS: Final = {True: "kept", False: "**not kept**", None: "n/a"}
 
 
@@ -25,17 +26,33 @@ def render(records: Sequence[Record]) -> str:
     latest = {(record["engine"], record["row"]): record for record in records}
     rows = sorted(latest.values(), key=lambda record: _order(record["row"]))
     engines = [engine for engine in get_args(ChaosEngine) if any(row["engine"] == engine for row in rows)]
+    of = {engine: [row for row in rows if row["engine"] == engine] for engine in engines}
     measured = (
         f"Measured with {os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, "
-        "by `scripts/chaos --full`."
+        f"by `scripts/chaos`. {_what_ran(of)}"
     )
-    tables = [_figures(engine, [row for row in rows if row["engine"] == engine]) for engine in engines]
-    return "\n\n".join([measured, _matrix(rows, engines), *tables])
+    tables = [_figures(engine, of[engine]) for engine in engines]
+    return "\n\n".join([measured, _matrix(rows, of), *tables])
 
 
-def _matrix(rows: Sequence[Record], engines: Sequence[str]) -> str:
+def _what_ran(of: Mapping[str, Sequence[Record]]) -> str:
+    """Say how long the rows of each engine ran, and what that means."""
+    ran = "; ".join(f"{engine.capitalize()}: {_length(rows)}" for engine, rows in of.items())
+    if not any(_short(rows) for rows in of.values()):
+        return f"{ran}."
+    return (
+        f"{ran}. A shortened row has the same fault and the same limits, for seconds instead of minutes, with fewer "
+        "SFUs and requests."
+    )
+
+
+def _matrix(rows: Sequence[Record], of: Mapping[str, Sequence[Record]]) -> str:
     """Rows by engines: what was kept."""
-    lines = [_line("row", "promise", *map(str.capitalize, engines)), _line(*["---"] * (2 + len(engines)))]
+    engines = list(of)
+    titles = [
+        f"{name.capitalize()}{' (short)' if _length(of[name]) == _SHORTENED else ''}" for name in engines
+    ]
+    lines = [_line("row", "promise", *titles), _line(*["---"] * (2 + len(engines)))]
     verdicts = {(row["row"], row["engine"]): _VERDICTS[row["kept"]] for row in rows}
     promises = {row["row"]: row["promise"] for row in rows}
     lines += [
@@ -55,11 +72,14 @@ def _figures(engine: str, rows: Sequence[Record]) -> str:
 
 def _length(rows: Sequence[Record]) -> str:
     """Say how long the rows ran."""
-    short = [str(row["row"]) for row in rows if row["length"] == "short" and row["kept"] is not None]
-    ran = [row for row in rows if row["kept"] is not None]
-    if len(short) == len(ran):
-        return "shortened rows"
+    short = _short(rows)
+    if short and len(short) == sum(row["kept"] is not None for row in rows):
+        return _SHORTENED
     return f"rows in full length, but for {', '.join(short)}" if short else "rows in full length"
+
+
+def _short(rows: Sequence[Record]) -> list[str]:
+    return [str(row["row"]) for row in rows if row["length"] == "short" and row["kept"] is not None]
 
 
 def _line(*cells: str) -> str:

@@ -140,12 +140,11 @@ async def test_no_call_moves_while_redis_is_slow(store: Store, tmp_path: Path, s
         f"{moved} of {len(known)} known issuers moved, {split} of {len(found) - len(known)} new ones on two SFUs, "
         f"{len(result.failed)} of {len(answers)} failed ({result.statuses()}), slowest {result.latency_ms(1):.0f} ms"
     )
-    # While one replica waits for Redis and the other has given it up, they may choose for a new issuer differently.
-    # A busy machine may miss the deadline of a request, and with it the call that it would have kept: one passes.
+    # A busy machine may miss the deadline of a request.
     row.record(
         figure,
         kept=moved == split == 0 and not result.failed,
-        required=moved <= 1 and len(result.failed) <= 1,
+        required=moved == split == 0 and len(result.failed) <= 1,
     )
 
 
@@ -162,7 +161,7 @@ async def test_known_calls_stay_and_new_ones_meet_while_redis_is_away(
     known, new = names("known", scale.count(400, 60)), names("new", scale.count(400, 60))
     half = len(known) // 2
     answers = await ask_all(replicas[:1], known[:half]) + await ask_all(replicas[1:], known[half:])
-    await asyncio.sleep(1)  # replicas tell each other four times a second
+    await asyncio.sleep(1)  # replicas learn of each other within a tenth
     await asyncio.to_thread(store.pause if way == "hung" else store.kill)
     moment = asyncio.get_running_loop().time()
     answers += await ask_all(replicas, [*known, *new])

@@ -28,6 +28,12 @@ def test_it_says_which_rows_were_shortened() -> None:
     text = render([*mixed, record("R1", "valkey", length="short")])
     assert "### On Redis, rows in full length, but for R4" in text
     assert "### On Valkey, shortened rows" in text
+    assert "| row | promise | Redis | Valkey (short) |" in text
+    assert "Redis: rows in full length, but for R4; Valkey: shortened rows. A shortened row has" in text
+
+
+def test_rows_in_full_length_need_no_explanation() -> None:
+    assert "rows in full length.\n" in render([record("R1"), record("R11", length="short", kept=None)])
 
 
 def test_the_later_of_two_runs_counts() -> None:

@@ -141,7 +141,7 @@ async def _place_everywhere(registry: Registry, failing: str) -> None:
     assert await registry.channel_owner("uuid-7")
     assert (await registry.fleet.explain(PlacementRequest("explained", "issuer-0"))).candidates
     call = ConfirmedPlacement("default", "confirmed", placed.address, "u", 0, id="offline")
-    assert (await registry.confirm(call, now_ms=0))[0].is_placed
+    assert (await registry.confirm(call))[0].is_placed
     position, confirmed = await registry.recent_confirmations("", 10)
     assert confirmed
     assert await registry.recent_confirmations(position, 10) == (position, [])

@@ -54,15 +54,15 @@ async def _answer(pieces: list[bytes]) -> str:
         later = ""
     connection.connection_lost(None)
     try:
-        status, body = await answer
+        said = await answer
     except (AnswerTooLong, ConnectionDropped, MalformedAnswer, ConnectionAbortedError) as error:
         return later + type(error).__name__
-    assert len(body) <= MAX_ANSWER_BYTES
+    assert len(said.body) <= MAX_ANSWER_BYTES
     with suppress(ForwardError):
-        channel = _channel(body)
+        channel = _channel(said)
         assert channel.uuid
         assert channel.url
-    return f"{later}{status} {len(body)}"
+    return f"{later}{said.status} {len(said.body)}"
 
 
 TARGETS: Final[Mapping[str, Callable[[bytes], Coroutine[object, object, None]]]] = {

@@ -202,6 +202,12 @@ def sfu_late(place: Place) -> None:
     place.beat()
 
 
+def sfu_setup(place: Place) -> None:
+    slow = place.beat_real(0)
+    place.sfus.control(slow, "fault", {"fault": "clock", "seconds_ahead": -3_600})
+    place.ask()
+
+
 @pytest.mark.parametrize(
     ("fault", "word"),
     [
@@ -221,6 +227,7 @@ def sfu_late(place: Place) -> None:
         (sfu_overloaded, "cpu"),
         (headroom_low, "900/1000"),
         (sfu_late, "heartbeatAgeMs"),
+        (sfu_setup, "clock_off"),
     ],
     ids=lambda each: each.__name__ if callable(each) else "",
 )

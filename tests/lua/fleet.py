@@ -145,9 +145,8 @@ class Fleet:
                 | confirmation,
                 issuer=issuer,
                 address=address,
-                confirmed_at=-age_ms,
-            ),
-            now_ms=0,
+                confirmed_at=self.now_ms - age_ms,
+            )
         )
         return confirmed
 

@@ -14,6 +14,7 @@ OPEN_MS = 2_000
 MAX_OPEN_MS = 8_000
 FAILURE_THRESHOLD = 2
 MAX_SESSIONS = 6
+MOVING_MS = 60_000
 
 POLICY: Final[dict[str, Any]] = {
     "sessions_per_channel": 1,
@@ -23,6 +24,7 @@ POLICY: Final[dict[str, Any]] = {
     "max_open_ms": MAX_OPEN_MS,
     "failure_threshold": FAILURE_THRESHOLD,
     "heartbeat_burst": 10_000,
+    "affinity_ttl_ms": 10**12,
 }
 
 

@@ -84,8 +84,7 @@ async def test_a_channel_on_an_sfu_that_has_gone_is_skipped(fleet: Fleet, redis:
 async def test_many_are_confirmed_at_once(fleet: Fleet) -> None:
     await fleet.beat()
     answers = await fleet.registry.confirm(
-        *(ConfirmedPlacement("default", f"{number}", A, f"uuid {number}", 0) for number in range(60)),
-        now_ms=0,
+        *(ConfirmedPlacement("default", f"{number}", A, f"uuid {number}", 0) for number in range(60))
     )
     assert [answer.is_placed for answer in answers] == [True] * 60
     assert len(await fleet.registry.rescues.calls_of(A)) == 60

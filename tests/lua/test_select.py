@@ -312,3 +312,38 @@ async def test_a_request_that_may_go_nowhere_goes_nowhere(fleet: Fleet) -> None:
     for groups in ((), ((),), ((), ("us",))):
         with pytest.raises(NoSfuAvailable):
             await fleet.select(groups=groups)
+
+
+# The SFU that the replica would choose without Redis
+
+
+async def test_a_new_channel_goes_where_the_replica_would_place_it_without_redis(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await fleet.beat(B, sessions=500)
+    assert (await fleet.select(preferred=B)).address == B
+    assert await fleet.reserved(B) == 4
+
+
+@pytest.mark.parametrize("figures", [{"sessions": 1_000}, {"cpu": 1.0}, {"is_draining": True}])
+async def test_a_preferred_sfu_that_takes_no_new_channel_is_passed_over(
+    fleet: Fleet, figures: dict[str, Any]
+) -> None:
+    await fleet.beat(A)
+    await fleet.beat(B, **figures)
+    assert (await fleet.select(preferred=B)).address == A
+
+
+async def test_a_preferred_sfu_that_was_tried_has_failed_or_is_unknown_is_passed_over(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await fleet.beat(B)
+    assert (await fleet.select("tried", preferred=B, exclude=(B,))).address == A
+    assert (await fleet.select("unknown", preferred=C)).address in (A, B)
+    await fleet.fail(B)
+    assert (await fleet.select("failed", preferred=B)).address == A
+
+
+async def test_an_issuer_stays_whatever_its_replica_prefers(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await fleet.place()
+    await fleet.beat(B)
+    assert (await fleet.select(preferred=B)).address == A

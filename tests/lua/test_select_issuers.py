@@ -122,7 +122,7 @@ async def test_others_wait_for_the_holder(fleet: Fleet) -> None:
     await fleet.beat(B)
     await fleet.select(id="first", lock_ms=2_500)
     fleet.wait(1_000)
-    assert await fleet.ask(id="second") == Busy(1_500)
+    assert await fleet.ask(id="second") == Busy(1_500, A)
     assert (await fleet.select("another issuer")).address == B
 
 
@@ -188,7 +188,7 @@ async def test_a_dead_owner_is_succeeded_at_the_same_sfu(fleet: Fleet) -> None:
     await fleet.beat(B, sessions=500)
     await fleet.select(id="dead", lock_ms=2_500)
     fleet.wait(2_499)
-    assert await fleet.ask(id="heir") == Busy(1)
+    assert await fleet.ask(id="heir") == Busy(1, A)
     fleet.wait(1)
     assert (await fleet.select(id="heir")).address == A
     await fleet.registry.sweeps.reap()
@@ -290,7 +290,7 @@ async def test_an_attempt_that_is_sent_again_after_its_end_locks_nothing(fleet: 
     await fleet.beat(A)
     await fleet.place(id="first")
     fleet.wait(1_000)
-    assert await fleet.ask(id="first") == Busy(0)
+    assert await fleet.ask(id="first") == Busy(0, A)
     assert (await fleet.select(id="second")).is_locked
 
 
@@ -298,7 +298,7 @@ async def test_an_earlier_attempt_that_arrives_late_changes_nothing(fleet: Fleet
     await fleet.beat(A)
     await fleet.beat(B)
     second = await fleet.select(id="request", attempt=2)
-    assert await fleet.ask(id="request", attempt=1) == Busy(0)
+    assert await fleet.ask(id="request", attempt=1) == Busy(0, A)
     again = await fleet.select(id="request", attempt=2)
     assert again.address == second.address
     assert await fleet.reserved(A) + await fleet.reserved(B) == 4

@@ -1,7 +1,8 @@
 """Random histories of a fleet: SFUs, replicas, an operator, a sweeper that may be absent, stalls, clock steps.
 
-After every step each index holds what the facts say (`tests.lua.model`), and every confirmed channel is where the
-later confirmation said. When all falls quiet, no lock, permit, reservation or intent is left.
+After every step each index holds what the facts say (`tests.lua.model`), every confirmed channel is where the later
+confirmation said, and every call is listed under its SFU. When all falls quiet, no lock, permit, reservation or
+intent is left.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from redis.asyncio import Redis
 
 from app.errors import AddressLeased, NoSfuAvailable, Overloaded, UnknownSfu
+from app.registry.losses import Loss, RescueResult
 from app.registry.placements import (
     Busy,
     ConfirmedPlacement,
@@ -25,8 +27,19 @@ from app.registry.placements import (
     PlacementRequest,
 )
 from app.registry.sfus import SfuReport
+from app.rescue.announcer import loss_of
 from tests.lua.fleet import KEY, OTHER_KEY, A, B, C, D, Fleet
-from tests.lua.model import JOIN_MS, LOCK_MS, MAX_SESSIONS, OPEN_MS, POLICY, THRESHOLD_MS, is_due, verdict
+from tests.lua.model import (
+    JOIN_MS,
+    LOCK_MS,
+    MAX_SESSIONS,
+    MOVING_MS,
+    OPEN_MS,
+    POLICY,
+    THRESHOLD_MS,
+    is_due,
+    verdict,
+)
 from tests.support.engines import Engine
 
 T = TypeVar("T")
@@ -42,6 +55,7 @@ GROUPS = st.sampled_from([(("*",),), (("eu",), ("*",)), (("eu", "us"),), (("us",
 RESULTS: st.SearchStrategy[Outcome] = st.sampled_from(
     ["created", "created", "failed", "misconfigured", "unblamed"]
 )
+ANSWERS: st.SearchStrategy[RescueResult] = st.sampled_from(["moved", "kept", "p2p", "failed"])
 REPORTS = st.builds(
     SfuReport,
     address=ADDRESSES,
@@ -66,10 +80,13 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Channel:
-    """Where an issuer's channel was confirmed last."""
+    """Where an issuer's channel was confirmed last, and until when Odoo is asked to move it."""
 
     address: str
     generation: int
+    moving_until: int = 0
+    settled: frozenset[str] = frozenset()
+    """The events for which Odoo has answered."""
 
 
 class History(RuleBasedStateMachine):
@@ -88,6 +105,7 @@ class History(RuleBasedStateMachine):
         self.recorded: list[ForwardOutcome] = []
         self.channels: dict[str, Channel] = {}
         self.winners: dict[str, str] = {}
+        self.given_up: set[str] = set()
         self.requests = 0
 
     def teardown(self) -> None:
@@ -140,7 +158,7 @@ class History(RuleBasedStateMachine):
 
     @rule(
         address=ADDRESSES,
-        order=st.sampled_from(["sign off", "forget", "reset", "resume", "drain", "drain soon"]),
+        order=st.sampled_from(["sign off", "forget", "reset", "resume", "drain", "drain soon", "move"]),
     )
     def operate(self, address: str, order: str) -> None:
         try:
@@ -155,17 +173,23 @@ class History(RuleBasedStateMachine):
                     self.do(self.registry.fleet.resume(address))
                 case _:
                     deadline_ms = 3_000 if order == "drain soon" else 0
-                    self.do(self.registry.fleet.drain(address, deadline_ms=deadline_ms))
+                    self.do(self.registry.fleet.drain(address, deadline_ms=deadline_ms, move=order == "move"))
         except (UnknownSfu, AddressLeased):
             pass
 
     # Requests
 
-    @rule(issuer=ISSUERS, groups=GROUPS, draw=st.floats(0, 1, exclude_max=True))
-    def ask(self, issuer: str, groups: tuple[tuple[str, ...], ...], draw: float) -> None:
+    @rule(
+        issuer=ISSUERS,
+        groups=GROUPS,
+        draw=st.floats(0, 1, exclude_max=True),
+        preferred=st.one_of(st.just(""), ADDRESSES),
+    )
+    def ask(self, issuer: str, groups: tuple[tuple[str, ...], ...], draw: float, preferred: str) -> None:
         self.requests += 1
         self.fleet.draw = draw
-        self.select(PlacementRequest(f"request {self.requests}", issuer, groups=groups, lock_ms=LOCK_MS))
+        request_id = f"request {self.requests}"
+        self.select(PlacementRequest(request_id, issuer, groups=groups, lock_ms=LOCK_MS, preferred=preferred))
 
     @rule(data=st.data())
     def try_the_next(self, data: st.DataObject) -> None:
@@ -213,7 +237,9 @@ class History(RuleBasedStateMachine):
         if is_repeated:  # its own answer, whatever became of the SFU
             assert state not in GONE
             return
-        assert state not in GONE | {"drained"}
+        assert state not in {"down", "expired", "drained"}
+        if channel := self.channels.get(request.issuer):
+            self.check_call(request, answer, channel, before)
         if answer.reason != "sticky":
             assert state in {"selectable", "half-open", "ejected"}
             is_last_resort = answer.reason == "last-resort"
@@ -223,6 +249,23 @@ class History(RuleBasedStateMachine):
         if answer.is_locked:
             self.sent.append(request)
             self.open.append(Attempt(request, answer))
+
+    def check_call(
+        self,
+        request: PlacementRequest,
+        answer: Placement,
+        channel: Channel,
+        before: dict[str, dict[str, str]],
+    ) -> None:
+        """A call stays on its SFU while that is in service or drains, unless Odoo is asked to move it."""
+        facts, now = before[channel.address], self.fleet.now_ms
+        if channel.address in request.exclude or facts.get("generation") != str(channel.generation):
+            return
+        if channel.moving_until <= now:
+            stays = verdict(facts, now).state in {"selectable", "full", "overloaded", "draining"}
+            assert not stays or answer.address == channel.address
+        elif answer.address == channel.address and verdict(facts, now).tier != "load":
+            assert not any(self.is_better(request, other) for other in before.values())
 
     def is_better(self, request: PlacementRequest, facts: dict[str, str]) -> bool:
         """Whether a selectable SFU was there when a request had to take the last resort."""
@@ -261,7 +304,7 @@ class History(RuleBasedStateMachine):
     def note(self, outcome: ForwardOutcome, *, is_placed: bool) -> None:
         """Of one request the first attempt wins; of several the later confirmation."""
         if is_placed:
-            self.channels[outcome.issuer] = Channel(outcome.address, outcome.generation)
+            self.confirmed(outcome.issuer, outcome.address, outcome.generation)
             self.winners[outcome.issuer] = outcome.id
         else:
             assert self.winners[outcome.issuer] == outcome.id
@@ -269,13 +312,70 @@ class History(RuleBasedStateMachine):
     @rule(issuer=ISSUERS, address=ADDRESSES, age_ms=st.sampled_from([0, 500, 5_000]))
     def a_placement_without_redis_is_told(self, issuer: str, address: str, age_ms: int) -> None:
         self.requests += 1
-        call = ConfirmedPlacement(
-            "default", issuer, address, f"{issuer} at {address}", -age_ms, id=f"offline {self.requests}"
-        )
-        [confirmed] = self.do(self.registry.confirm(call, now_ms=0))
+        at, uuid = self.fleet.now_ms - age_ms, f"{issuer} at {address}"
+        call = ConfirmedPlacement("default", issuer, address, uuid, at, id=f"offline {self.requests}")
+        [confirmed] = self.do(self.registry.confirm(call))
         if confirmed.is_placed:
-            self.channels[issuer] = Channel(address, int(self.facts(address)["generation"]))
+            self.confirmed(issuer, address, int(self.facts(address)["generation"]))
             self.winners[issuer] = call.id
+
+    def confirmed(self, issuer: str, address: str, generation: int) -> None:
+        """A channel that stays where it is stays announced; another one is news."""
+        channel, known = Channel(address, generation), self.channels.get(issuer)
+        self.given_up.discard(issuer)
+        if known is None or (known.address, known.generation) != (address, generation):
+            self.channels[issuer] = channel
+
+    # Calls that lose their SFU, or are to leave it
+
+    @rule(data=st.data(), moving_ms=st.sampled_from([1_000, MOVING_MS]))
+    def odoo_is_told(self, data: st.DataObject, moving_ms: int) -> None:
+        """An event concerns the calls that its SFU had then, but for those that Odoo has answered for."""
+        losses = self.losses()
+        if not losses:
+            return
+        loss = data.draw(st.sampled_from(losses))
+        listed = self.do(self.registry.rescues.calls_of(loss.address))
+        found = self.do(
+            self.registry.rescues.find_calls(loss, listed, moving_ms=moving_ms if loss.lives else 0)
+        )
+        if found is None:
+            assert loss.may_be_mass
+            return
+        concerned = {
+            issuer
+            for issuer, channel in self.channels.items()
+            if channel.address == loss.address
+            and channel.generation <= loss.generation
+            and loss.event_id not in channel.settled
+            and f"default:{issuer}" in listed
+        }
+        issuers = {call.name.removeprefix("default:") for call in found}
+        assert issuers == concerned
+        if loss.lives:
+            until = self.fleet.now_ms + moving_ms
+            for issuer in issuers:
+                self.channels[issuer] = replace(self.channels[issuer], moving_until=until)
+
+    @rule(data=st.data(), answer=ANSWERS)
+    def odoo_answers(self, data: st.DataObject, answer: RescueResult) -> None:
+        losses = self.losses()
+        if not losses:
+            return
+        loss, issuer = data.draw(st.sampled_from(losses)), data.draw(ISSUERS)
+        self.do(self.registry.rescues.settle_calls(loss, {f"default:{issuer}": answer}))
+        channel = self.channels.get(issuer)
+        if channel and channel.address == loss.address and channel.generation <= loss.generation:
+            if loss.lives:
+                settled = frozenset({loss.event_id})
+                self.channels[issuer] = replace(channel, moving_until=0, settled=settled)
+            else:
+                self.given_up.add(issuer)
+
+    def losses(self) -> list[Loss]:
+        """What the newest events mean for calls."""
+        events = self.do(self.registry.outbox.newest_events(20))
+        return [loss for event in events if (loss := loss_of(*event)) is not None]
 
     @rule(data=st.data())
     def a_replica_dies(self, data: st.DataObject) -> None:
@@ -309,6 +409,14 @@ class History(RuleBasedStateMachine):
         for status in self.do(self.registry.fleet.sfus()):
             assert status.state in GONE or 0 <= status.reserved < 1e-6
             assert not self.facts(status.address).get("permit")
+        for issuer in NAMES:
+            lock, moving = self.do(
+                self.fleet.client.hmget(
+                    self.keys.placement("default", issuer), "lock_expires_at", "moving_until"
+                )
+            )
+            assert (lock or "0") == "0"
+            assert int(moving or 0) <= self.fleet.now_ms
 
     # What is always true
 
@@ -348,6 +456,18 @@ class History(RuleBasedStateMachine):
                 assert (address, generation) == (channel.address, str(channel.generation))
             else:
                 assert self.do(self.fleet.client.exists(name)) == 0
+
+    @invariant()
+    def each_call_is_listed_under_its_sfu(self) -> None:
+        for address in (A, B, C, D):
+            listed = set(self.do(self.registry.rescues.calls_of(address)))
+            stored = self.facts(address)
+            for issuer, channel in self.channels.items():
+                is_there = f"default:{issuer}" in listed
+                if is_there:
+                    assert channel.address == address
+                elif channel.address == address and not stored.get("down_at") and issuer not in self.given_up:
+                    assert stored.get("generation") != str(channel.generation)
 
     @invariant()
     def each_change_was_said_once(self) -> None:

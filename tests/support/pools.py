@@ -11,7 +11,7 @@ from app.upstream.connection import Answer
 from app.upstream.pool import ConnectionPool
 
 TIME_LIMIT_S = 0.3
-ANSWER = (200, b'{"uuid": "x", "url": "http://sfu"}')
+ANSWER = Answer(200, b'{"uuid": "x", "url": "http://sfu"}')
 """What `tests.support.scripted_server.answers_always` says."""
 
 Runner: TypeAlias = Callable[[Coroutine[Any, Any, None]], None]

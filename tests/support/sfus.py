@@ -24,5 +24,6 @@ UNTROUBLED: Final = {
     "lastError": "",
     "lastErrorAt": 0,
     "sharedAddress": False,
+    "warnings": [],
 }
 """What `/v1/health` says of the troubles of an SFU that has none."""

@@ -1,6 +1,7 @@
 """The sidecar of an unchanged Odoo SFU: `python -m workers.agent`, or `sfu-gateway agent`.
 
 Before the first heartbeat, and again when the SFU was started anew, it checks that calls can succeed: `checks.py`.
+What only a channel shows (`PROXY`, the public URL) the gateway sees at the first call, and the agent logs it then.
 
 It asks the SFU for its figures, measures CPU and memory, and sends the heartbeats that the SFU itself does
 not send (roadmap phase 1). It keeps nothing: whatever was restarted or lost, the next heartbeat mends it.
@@ -152,7 +153,6 @@ class Agent:
         if not self._is_checked:
             await self._check()
             self._is_checked = True
-            self._channels = self.sfu.without_own(self._channels)
         if self._meter is None:
             self._meter = self._new_meter()
             logger.info("measuring %s", self._meter.describe())
@@ -163,18 +163,12 @@ class Agent:
     async def _check(self) -> None:
         """Keep an SFU out to which no call can succeed. Raises `HeartbeatFailed`."""
         try:
-            await self.sfu.check_key()
+            clock = await self.sfu.check_key()
         except (WrongKey, ForwardError) as error:
             raise HeartbeatFailed(f"the SFU is not reported: {error}") from error
+        if clock.problem:
+            logger.warning("%s", clock.problem)
         await check_gateway(self.heartbeats, self._settings.address)
-        try:
-            findings = await self.sfu.check_setup()
-        except ForwardError as error:
-            logger.warning("the SFU gave no channel to the agent: %s", error)
-            return
-        for finding in findings:
-            if finding.problem:
-                logger.warning("%s: %s", finding.name, finding.problem)
 
     def _report(self) -> Payload:
         settings = self._settings

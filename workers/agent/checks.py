@@ -37,6 +37,13 @@ def problem_in(reply: Any, address: str) -> str:
         return (
             f"the gateway cannot reach the SFU at {address}: set SFU_ADDRESS to an address that it can reach"
         )
+    ahead_s = checks.get("clockAheadSeconds")
+    if checks.get("keyAccepted") is False and isinstance(ahead_s, int):
+        direction = "ahead of" if ahead_s > 0 else "behind"
+        return (
+            f"the SFU at {address} refuses what the gateway signs, and its clock is {abs(ahead_s)} s {direction} the "
+            "gateway's: run NTP on both"
+        )
     if checks.get("keyAccepted") is False:
         return (
             f"the gateway reaches another SFU at {address}, or one with another key: "
@@ -52,8 +59,9 @@ async def check_all(
     try:
         await measure()
         yield Finding("SFU")
-        await sfu.check_key()
+        clock = await sfu.check_key()
         yield Finding("AUTH_KEY")
+        yield clock
         for finding in await sfu.check_setup():
             yield finding
     except WrongKey as error:

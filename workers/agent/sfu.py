@@ -14,6 +14,7 @@ import psutil
 
 from app.crypto.tokens import SFU_TOKEN_LIFE_SECONDS, Key
 from app.upstream.client import Forwarder, ForwardError
+from app.upstream.clocks import clock_ahead_s
 from app.upstream.connection import Answer
 from app.upstream.stats import ChannelStats, read_stats
 from workers.agent.settings import AgentSettings
@@ -24,8 +25,8 @@ TIMEOUT_SECONDS: Final = 2.0
 MAX_STATS_BYTES: Final = 8 << 20
 
 CHECK_ISSUER: Final = "sfu-gateway-agent:check"
-"""The issuer of the one channel that the agent asks for. An SFU gives one issuer one channel, so a restart of the
-agent leaves no second one. It stays empty, and the SFU closes it when it has been idle."""
+"""The issuer of the one channel that `--check` asks for. An SFU gives one issuer one channel, so another check leaves
+no second one. It stays empty, and the SFU closes it when it has been idle."""
 
 CHECK_CALLER: Final = "192.0.2.1"
 """An address of no host (RFC 5737): where `/v1/stats` shows it, the SFU believes `X-Forwarded-For`."""
@@ -56,16 +57,15 @@ class LocalSfu:
         self._public_url = settings.public_url or ""
         self._key = Key.from_base64(settings.auth_key.get_secret_value())
         self._clock = clock
-        self._check_uuid = ""
 
     async def channels(self) -> tuple[ChannelStats, ...]:
-        """Return its channels without the agent's own one. Raises `ForwardError`: it does not answer as an SFU."""
+        """Return its channels. Raises `ForwardError`: it does not answer as an SFU."""
         await self._get("/v1/noop")
         try:
             document = json.loads(await self._get("/v1/stats", MAX_STATS_BYTES))
         except (ValueError, RecursionError):
             raise ForwardError(f"{self._url}/v1/stats is not that of an SFU") from None
-        return self.without_own(read_stats(document))
+        return read_stats(document)
 
     async def is_gone(self) -> bool:
         """Whether its port is closed. An SFU that is slow or hangs is not gone."""
@@ -75,30 +75,30 @@ class LocalSfu:
             return error.is_refused
         return False
 
-    def without_own(self, channels: tuple[ChannelStats, ...]) -> tuple[ChannelStats, ...]:
-        """Return `channels` without the one that the agent asked for."""
-        return tuple(channel for channel in channels if not channel.uuid or channel.uuid != self._check_uuid)
-
-    async def check_key(self) -> None:
+    async def check_key(self) -> Finding:
         """Have the SFU decide whether AUTH_KEY is its key, by a disconnect that disconnects nobody.
 
-        Other answers than 200 and a refusal decide nothing: the SFU may not have that route.
+        Other answers than 200 and a refusal decide nothing: the SFU may not have that route. Returns what the answer
+        says of the SFU's clock.
 
         Raises:
             WrongKey: it is not, or the SFU's clock is far ahead.
             ForwardError: the SFU does not answer.
         """
         expires = int(self._clock()) + SFU_TOKEN_LIFE_SECONDS
-        status, _ = await self._disconnect(self._key.sign({"sessionIdsByChannel": {}, "exp": expires}))
-        if status not in _KEY_REFUSED:
-            return
-        without_expiry, _ = await self._disconnect(self._key.sign({"sessionIdsByChannel": {}}))
-        if without_expiry == HTTPStatus.OK:
+        answer = await self._disconnect(self._key.sign({"sessionIdsByChannel": {}, "exp": expires}))
+        ahead_s = clock_ahead_s(answer.date, self._clock())
+        if answer.status not in _KEY_REFUSED:
+            return _clock_finding(ahead_s)
+        without_expiry = await self._disconnect(self._key.sign({"sessionIdsByChannel": {}}))
+        if without_expiry.status == HTTPStatus.OK:
+            by = f"{ahead_s} s" if ahead_s else f"more than {SFU_TOKEN_LIFE_SECONDS} s"
             raise WrongKey(
-                f"the SFU's clock is more than {SFU_TOKEN_LIFE_SECONDS} s ahead of this machine's, "
-                "so every token has expired before it arrives"
+                f"the SFU's clock is {by} ahead of this machine's, so every token has expired before it arrives"
             )
-        raise WrongKey(f"AUTH_KEY is not this SFU's: it answered {status} to a token that AUTH_KEY signed")
+        raise WrongKey(
+            f"AUTH_KEY is not this SFU's: it answered {answer.status} to a token that AUTH_KEY signed"
+        )
 
     async def check_setup(self) -> list[Finding]:
         """Ask for a channel as a gateway does, and return what is wrong with its answer. Raises `ForwardError`."""
@@ -111,7 +111,6 @@ class LocalSfu:
             query="webRTC=false",
             timeout_s=TIMEOUT_SECONDS,
         )
-        self._check_uuid = channel.uuid
         stats = read_stats(json.loads(await self._get("/v1/stats", MAX_STATS_BYTES)))
         seen = next((entry.remote_address for entry in stats if entry.uuid == channel.uuid), "")
         return [self._public_url_finding(channel.said_url), _proxy_finding(seen)]
@@ -133,7 +132,7 @@ class LocalSfu:
 
     async def _get(self, path: str, max_bytes: int = 64 * 1024) -> bytes:
         try:
-            status, body = await self._client.request(
+            status, body, _ = await self._client.request(
                 "GET", self._url, path, TIMEOUT_SECONDS, max_bytes=max_bytes
             )
         except ForwardError as error:
@@ -141,6 +140,14 @@ class LocalSfu:
         if status != HTTPStatus.OK:
             raise ForwardError(f"{self._url}{path} answered {status}", status)
         return body
+
+
+def _clock_finding(ahead_s: int) -> Finding:
+    if not ahead_s:
+        return Finding("clock")
+    direction = "ahead of" if ahead_s > 0 else "behind"
+    problem = f"the SFU's clock is {abs(ahead_s)} s {direction} this machine's: run NTP on both"
+    return Finding("clock", problem, is_warning=True)
 
 
 def _proxy_finding(seen: str) -> Finding:

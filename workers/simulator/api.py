@@ -12,6 +12,7 @@ from aiohttp import web
 from app.crypto.claims import Claims
 from app.crypto.tokens import Key
 from workers.simulator.channels import ChannelBook
+from workers.simulator.faults import Fault, NoFault
 from workers.simulator.tokens import REFUSED_STATUS, Dialect, TokenRefused, claims_of
 
 RECORDED_CALLS: Final = 100
@@ -53,6 +54,8 @@ class SfuApi:
     def __init__(self, config: ApiConfig, channels: ChannelBook, *, clock: Callable[[], float]) -> None:
         """`clock` is in seconds since the epoch."""
         self.public_host = ""
+        self.fault: Fault = NoFault()
+        """Decides by which key and which clock tokens are judged."""
         self.calls: deque[Call] = deque(maxlen=RECORDED_CALLS)
         self.counts: Counter[str] = Counter()
         self._config = config
@@ -116,7 +119,9 @@ class SfuApi:
         return web.Response()
 
     def _believe(self, token: str) -> Claims:
-        return claims_of(token, self._config.key, self._config.dialect, now=self._clock())
+        key = self.fault.judging_key(self._config.key)
+        now = self._clock() + self.fault.clock_ahead_s()
+        return claims_of(token, key, self._config.dialect, now=now)
 
     def _remote(self, request: web.BaseRequest) -> str:
         return self._forwarded(request, "For") or request.remote or ""

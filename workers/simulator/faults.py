@@ -5,12 +5,16 @@ may carry `route` (only requests of that path suffer) and `seconds` (it ends by 
 """
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
 from typing import Annotated, Final, Literal, TypeAlias
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from app.crypto.tokens import Key
 
 Serve: TypeAlias = Callable[[], Awaitable[web.Response]]
 """Gives the answer of a healthy SFU."""
@@ -31,6 +35,14 @@ class Fault(BaseModel, ABC):
         """Whether a request of `path` suffers."""
         return self.route in ("", path)
 
+    def clock_ahead_s(self) -> float:
+        """Return by how many seconds the SFU's clock is ahead."""
+        return 0.0
+
+    def judging_key(self, own: Key) -> Key:
+        """Return the key with which the SFU judges tokens; `own` is the one that it reports."""
+        return own
+
     @abstractmethod
     async def answer(self, request: web.BaseRequest, serve: Serve) -> web.StreamResponse:
         """Answer `request` in this fault's way; `serve` gives the healthy answer."""
@@ -43,6 +55,33 @@ class NoFault(Fault):
 
     async def answer(self, request: web.BaseRequest, serve: Serve) -> web.StreamResponse:
         return await serve()
+
+
+class WrongKey(Fault):
+    """Healthy, but for a key that is not the one it reports."""
+
+    fault: Literal["wrong-key"] = "wrong-key"
+
+    def judging_key(self, own: Key) -> Key:
+        return Key(b"not " + own.secret)
+
+    async def answer(self, request: web.BaseRequest, serve: Serve) -> web.StreamResponse:
+        return await serve()
+
+
+class WrongClock(Fault):
+    """Healthy, but for a clock that is `seconds_ahead`."""
+
+    fault: Literal["clock"] = "clock"
+    seconds_ahead: float
+
+    def clock_ahead_s(self) -> float:
+        return self.seconds_ahead
+
+    async def answer(self, request: web.BaseRequest, serve: Serve) -> web.StreamResponse:
+        response = await serve()
+        response.headers["Date"] = formatdate(time.time() + self.seconds_ahead, usegmt=True)
+        return response
 
 
 class Delay(Fault):
@@ -164,7 +203,19 @@ def _reset(request: web.BaseRequest) -> web.Response:
 
 
 AnyFault: TypeAlias = Annotated[
-    NoFault | Delay | Hang | Status | Garbage | NoUuid | Refuse | Reset | Drip | Huge | Redirect,
+    NoFault
+    | WrongKey
+    | WrongClock
+    | Delay
+    | Hang
+    | Status
+    | Garbage
+    | NoUuid
+    | Refuse
+    | Reset
+    | Drip
+    | Huge
+    | Redirect,
     Field(discriminator="fault"),
 ]
 

@@ -5,7 +5,8 @@ Beside the SFU's API it answers control requests, which no fault affects:
     GET  /_sim/state        its address, region, figures, fault, and how many requests came by path
     POST /_sim/fault        {"fault": "delay", "ms": 300, "route": "/v1/channel", "seconds": 5}
                             none | delay (ms) | hang | status (status) | garbage | no-uuid | refuse | reset
-                            | drip (bytes_per_second) | huge (size_bytes) | redirect (location);
+                            | drip (bytes_per_second) | huge (size_bytes) | redirect (location)
+                            | wrong-key | clock (seconds_ahead);
                             route and seconds are optional for all of them
     POST /_sim/figures      {"channels": 3, "sessions": 9, "cpuUsage": 0.5, "memoryUsage": 0.4}; null lets go
     POST /_sim/heartbeats   {"silent": true} or {"silent": false}
@@ -145,7 +146,7 @@ class SimulatedSfu:
         self.silence()
         self._cancel_recovery()
         self._listener.abort()
-        self.fault = NoFault()
+        self.fault = self.api.fault = NoFault()
         self.channels.clear()
         self.instance = secrets.token_hex(8)
 
@@ -202,7 +203,7 @@ class SimulatedSfu:
         }
 
     async def _apply(self, fault: Fault) -> None:
-        self.fault = fault
+        self.fault = self.api.fault = fault
         if isinstance(fault, Refuse):
             self._listener.refuse()
         else:

@@ -24,7 +24,9 @@ from app.errors import GatewayError
 from app.events.event import Event, EventType
 from app.settings.model import RegistrationSettings, Settings
 from tests.support.apps import running_app
-from tests.support.simulated import running_sfu
+from tests.support.simulated import KEY as SFU_KEY
+from tests.support.simulated import NO_PEOPLE, running_sfu
+from workers.simulator.sfu import SfuConfig
 
 PAGE: Final = (Path(__file__).parents[3] / "docs" / "api.md").read_text(encoding="utf-8")
 DOCUMENT: Final = openapi_document(ROUTES)
@@ -154,7 +156,8 @@ def schema_of(example: Example) -> dict[str, Any]:
 async def gateway() -> AsyncIterator[tuple[httpx.AsyncClient, dict[str, str]]]:
     """A replica, and what stands for the page's placeholders."""
     now = int(time.time())
-    async with running_sfu() as (sfu, _), running_app(SETTINGS) as client:
+    config = SfuConfig(key=SFU_KEY, people=NO_PEOPLE, proxy=True)
+    async with running_sfu(config) as (sfu, _), running_app(SETTINGS) as client:
         yield (
             client,
             {

@@ -1,6 +1,5 @@
 """Where calls are, as a replica remembers it."""
 
-import asyncio
 from dataclasses import replace
 
 from app.channels.call_memory import CallMemory, ConfirmationFollower
@@ -105,7 +104,7 @@ def test_a_placement_that_is_no_longer_sticky_is_not_known() -> None:
 async def test_a_replica_that_starts_learns_the_newest_and_then_each_one_once() -> None:
     log, calls = Confirmations(), memory(most=100_000)
     log.calls = [call(f"issuer {number}") for number in range(10_500)]
-    follower = ConfirmationFollower(calls, log, lambda: True)
+    follower = ConfirmationFollower(calls, log)
     await follower.catch_up()
     assert (len(calls), place_of(calls, "issuer 499"), place_of(calls, "issuer 500")) == (10_000, None, "a")
     log.calls += [call(f"later {number}") for number in range(2_500)]
@@ -114,13 +113,10 @@ async def test_a_replica_that_starts_learns_the_newest_and_then_each_one_once() 
     assert log.readings == 4
 
 
-async def test_following_waits_while_redis_is_away_and_goes_on_afterwards() -> None:
-    log, calls, is_available = Confirmations(), memory(), False
-    follower = ConfirmationFollower(calls, log, lambda: is_available)
-    async with follower.running():
-        await asyncio.sleep(0)
-        assert log.readings == 0
-        is_available, log.is_away = True, True
+async def test_following_goes_on_after_redis_was_away() -> None:
+    log, calls = Confirmations(), memory()
+    log.is_away = True
+    async with ConfirmationFollower(calls, log).running():
         await eventually(lambda: log.readings == 1)
         log.is_away, log.calls = False, [call()]
         await eventually(lambda: place_of(calls) == "a")

@@ -354,45 +354,58 @@ def test_a_refusal_in_a_large_full_fleet_looks_at_no_point() -> None:
     assert local.steps == 0
 
 
-# What is told when Redis is back
+# When Redis is back
 
 
-def test_what_was_placed_is_told_once() -> None:
+def test_the_newest_channel_of_an_issuer_is_kept_for_the_registry() -> None:
     local = placement_on(node("a"))
     select(local)
     report(local, "created", "a", uuid="first")
     report(local, "created", "a", uuid="second")
     report(local, "failed", "a", issuer="another")
-    [call] = local.take_offline()
+    [call] = local.outbox.batch()
     assert (call.tenant, call.issuer, call.address, call.uuid) == ("default", "issuer", "http://a", "second")
     assert call.id == "request of issuer"
-    assert local.take_offline() == []
 
 
 def test_with_the_registry_back_old_failures_and_reservations_are_forgotten() -> None:
     local = placement_on(node("small", max_sessions=4))
     select(local)
     report(local, "failed", "small")
-    local.take_offline()
+    local.forget_marks()
     assert select(local) == "small"
 
 
-def test_what_could_not_be_told_is_kept_unless_something_newer_is_known() -> None:
-    local = placement_on(node("a"))
-    for issuer in ("issuer", "another"):
-        report(local, "created", "a", issuer=issuer, uuid="first")
-    untold = local.take_offline()
-    report(local, "created", "a", uuid="second")
-    local.keep_offline(untold)
-    assert {learned.issuer: learned.uuid for learned in local.take_offline()} == {
-        "issuer": "second",
-        "another": "first",
-    }
+# While Redis is shaky
 
 
-def test_what_is_to_be_confirmed_is_bounded_and_the_oldest_goes_first() -> None:
-    local = placement_on(node("a"))
-    for number in range(50_001):
-        report(local, "created", "a", issuer=str(number))
-    learned = local.take_offline()
-    assert (len(learned), learned[0].issuer, learned[-1].issuer) == (50_000, "1", "50000")
+def test_the_registry_is_told_the_sfu_that_the_replica_would_choose_without_it() -> None:
+    local = placement_on(*(node(name) for name in "abcdef"))
+    preferred = local.preferred(PlacementRequest("request", "issuer"))
+    assert preferred == local.select(PlacementRequest("request", "issuer")).address
+    others = PlacementRequest("request", "issuer", exclude=(preferred,))
+    assert local.preferred(others) not in ("", preferred)
+
+
+def test_a_known_call_is_what_the_replica_prefers() -> None:
+    local = placement_on(*(node(name) for name in "abcdef"))
+    report(local, "created", "c")
+    assert local.preferred(PlacementRequest("request", "issuer")) == "http://c"
+
+
+def test_without_an_open_sfu_the_replica_prefers_none() -> None:
+    local = placement_on(node("a", eligibility="sticky-only"))
+    assert local.preferred(PlacementRequest("request", "issuer")) == ""
+
+
+@pytest.mark.parametrize("asked", ["http://a", "http://b", "http://c"])
+def test_a_request_follows_the_lock_owner_that_it_has_waited_for(asked: str) -> None:
+    local = placement_on(*(node(name) for name in "abc"))
+    placement = local.select(PlacementRequest("request", "issuer"), asked)
+    assert (placement.address, placement.reason) == (asked, "sticky")
+
+
+def test_a_request_does_not_follow_a_lock_owner_to_an_sfu_that_it_has_tried() -> None:
+    local = placement_on(node("a"), node("b"))
+    request = PlacementRequest("request", "issuer", exclude=("http://a",))
+    assert local.select(request, "http://a").address == "http://b"

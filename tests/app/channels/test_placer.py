@@ -1,16 +1,17 @@
 """Placing by the registry, and without it: the change from one to the other and back."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from app.channels.call_memory import CallMemory, ConfirmationFollower
-from app.channels.fallback import SnapshotPlacer
-from app.channels.placer import Placer
+from app.channels.fallback import SnapshotPlacer, confirmed_by
+from app.channels.placer import Placer, RegistryWait
 from app.errors import NoSfuAvailable, Overloaded, RegistryUnavailable, TenantLimitReached
 from app.registry.availability import RegistryAvailability
 from app.registry.placements import (
@@ -26,6 +27,7 @@ from app.registry.snapshot import SnapshotPage
 from tests.lua.fleet import KEY, A, B, Fleet
 from tests.support.engines import fake_engine
 from tests.support.simulated import Clock
+from tests.support.waiting import eventually
 
 
 @dataclass
@@ -34,6 +36,7 @@ class Replica:
 
     fleet: Fleet
     answered_at: float = 0
+    slow_at: float = -math.inf
 
     def __post_init__(self) -> None:
         self.clock = Clock()
@@ -45,11 +48,12 @@ class Replica:
             heartbeat_interval_s=10,
             on_return=self._tell,
             answered_at=lambda: self.answered_at,
+            slow_at=lambda: self.slow_at,
             clock=self.clock,
         )
         self.memory = CallMemory(self.switch.redis_ms, ttl_ms=14_400_000)
-        local = SnapshotPlacer(lambda: self.switch.snapshot, self.clock, self.memory)
-        self.placer = Placer(registry, local, self.switch)
+        self.local = SnapshotPlacer(lambda: self.switch.snapshot, self.clock, self.memory)
+        self.placer = Placer(registry, self.local, self.switch)
 
     async def _tell(self) -> None:
         await self.placer.flush_offline()
@@ -57,6 +61,10 @@ class Replica:
     def cut(self) -> None:
         """From now on Redis does not answer."""
         self.fleet.client.connection_pool.connection_kwargs["server"].connected = False
+
+    def connect(self) -> None:
+        """From now on Redis answers; the replica has not noticed."""
+        self.fleet.client.connection_pool.connection_kwargs["server"].connected = True
 
     async def fleet_reports(self) -> None:
         """Both SFUs send a heartbeat; Redis gets it, the replica knows nothing of that."""
@@ -68,7 +76,7 @@ class Replica:
 
     async def mend(self) -> None:
         """Redis answers again, and the replica has noticed."""
-        self.fleet.client.connection_pool.connection_kwargs["server"].connected = True
+        self.connect()
         await self.switch.refresh()
 
     async def select(self, issuer: str = "issuer", **request: object) -> Placement:
@@ -89,23 +97,30 @@ class Replica:
         fingerprint: str = "",
         is_limited: bool = False,
     ) -> None:
-        """How that request ended."""
+        """Report how that request ended."""
+        ended = self.outcome(outcome, placement, issuer)
         await self.placer.record_outcome(
-            ForwardOutcome(
-                id=self.current.get(issuer, "none"),
-                tenant="default",
-                issuer=issuer,
-                address=placement.address,
-                result=outcome,
-                generation=placement.generation,
-                uuid=f"channel of {issuer}",
-                is_local=placement.is_local,
-                caller=placement.caller,
-                channel_key_fingerprint=fingerprint,
-                has_other_key=placement.has_other_key,
-                is_limited=is_limited,
-            )
+            replace(ended, channel_key_fingerprint=fingerprint, is_limited=is_limited)
         )
+
+    def outcome(self, outcome: Outcome, placement: Placement, issuer: str = "issuer") -> ForwardOutcome:
+        """How that request ended."""
+        return ForwardOutcome(
+            id=self.current.get(issuer, "none"),
+            tenant="default",
+            issuer=issuer,
+            address=placement.address,
+            result=outcome,
+            generation=placement.generation,
+            uuid=f"channel of {issuer}",
+            is_local=placement.is_local,
+            caller=placement.caller,
+            has_other_key=placement.has_other_key,
+        )
+
+    def without_redis(self, issuer: str) -> str:
+        """Where a replica with the same snapshot places the issuer without Redis."""
+        return self.local.preferred(PlacementRequest("any", issuer))
 
     async def calls(self, count: int) -> dict[str, str]:
         """Place calls on both SFUs; where each is."""
@@ -281,10 +296,10 @@ async def test_what_is_placed_while_that_is_told_is_told_too(
     await replica.report("created", await replica.select("first"), "first")
     confirm = replica.fleet.registry.confirm
 
-    async def confirm_slowly(*calls: ConfirmedPlacement, now_ms: int) -> list[Confirmed]:
+    async def confirm_slowly(*calls: ConfirmedPlacement) -> list[Confirmed]:
         if calls[0].issuer == "first":
             await replica.report("created", await replica.select("second"), "second")
-        return await confirm(*calls, now_ms=now_ms)
+        return await confirm(*calls)
 
     monkeypatch.setattr(replica.fleet.registry, "confirm", confirm_slowly)
     await replica.mend()
@@ -308,9 +323,9 @@ async def test_what_could_not_be_told_is_told_the_next_time(
     await replica.report("created", await replica.select())
     confirm = replica.fleet.registry.confirm
 
-    async def lose_the_connection(*calls: ConfirmedPlacement, now_ms: int) -> list[Confirmed]:
+    async def lose_the_connection(*calls: ConfirmedPlacement) -> list[Confirmed]:
         replica.cut()
-        return await confirm(*calls, now_ms=now_ms)
+        return await confirm(*calls)
 
     monkeypatch.setattr(replica.fleet.registry, "confirm", lose_the_connection)
     await replica.mend()
@@ -318,6 +333,107 @@ async def test_what_could_not_be_told_is_told_the_next_time(
     monkeypatch.setattr(replica.fleet.registry, "confirm", confirm)
     await replica.mend()
     assert replica.switch.uses_registry
+    assert await replica.fleet.owner_of("channel of issuer")
+
+
+async def test_what_is_placed_without_redis_is_told_as_soon_as_redis_answers_anybody(
+    replica: Replica,
+) -> None:
+    replica.cut()
+    await replica.report("created", await replica.select())
+    async with replica.placer.running():
+        replica.connect()
+        await eventually(lambda: replica.fleet.owner_of("channel of issuer"))
+    assert not replica.switch.uses_registry
+    assert len(replica.local.outbox) == 1  # a failover may lose it: it is confirmed again on return
+    await replica.mend()
+    assert len(replica.local.outbox) == 0
+
+
+async def test_a_channel_whose_report_was_lost_is_told_once_more_while_the_registry_is_used(
+    replica: Replica,
+) -> None:
+    placement = await replica.select()
+    replica.local.outbox.keep(confirmed_by(replica.outcome("created", placement), replica.memory.now_ms))
+    async with replica.placer.running():
+        await eventually(lambda: replica.fleet.owner_of("channel of issuer"))
+        await eventually(lambda: len(replica.local.outbox) == 0)
+
+
+# Redis is slow: two replicas agree (R29)
+
+
+async def test_while_redis_is_slow_both_ends_choose_the_same_sfu(replica: Replica) -> None:
+    await replica.fleet.beat(B, sessions=0)
+    await replica.switch.refresh()
+    replica.slow_at = replica.clock.now
+    without = {issuer: replica.without_redis(issuer) for issuer in map(str, range(20))}
+    assert {issuer: (await replica.select(issuer)).address for issuer in without} == without
+    assert set(without.values()) == {A, B}
+
+
+async def test_so_do_they_just_after_redis_was_away_as_another_replica_may_return_later(
+    replica: Replica,
+) -> None:
+    await replica.fleet.beat(B, sessions=0)
+    replica.cut()
+    await replica.select("first")
+    await replica.mend()
+    without = {issuer: replica.without_redis(issuer) for issuer in map(str, range(20))}
+    assert {issuer: (await replica.select(issuer)).address for issuer in without} == without
+
+
+async def test_some_seconds_later_the_load_decides_again(replica: Replica) -> None:
+    replica.slow_at = replica.clock.now
+    replica.clock.now += 13
+    assert {(await replica.select(str(number))).address for number in range(20)} == {A}
+
+
+async def test_a_request_that_waits_for_another_one_follows_it_when_redis_goes_away(replica: Replica) -> None:
+    first = await replica.select("issuer")
+    wait = replica.placer.wait()
+    other = next(each for each in map(str, range(99)) if replica.without_redis(each) != first.address)
+    request = PlacementRequest("second", "issuer", preferred=other)
+    assert await replica.placer.select(request, wait) == Busy(2_500, first.address)
+    replica.cut()
+    assert (await replica.placer.select(request, wait)).address == first.address
+
+
+# How long a request waits for Redis (R10)
+
+
+async def test_a_request_that_has_waited_long_enough_is_placed_without_redis(replica: Replica) -> None:
+    placement = await replica.placer.select(PlacementRequest("request", "issuer"), RegistryWait(0))
+    assert isinstance(placement, Placement)
+    assert placement.is_local
+    assert replica.switch.uses_registry
+
+
+async def test_a_slow_call_gets_what_the_calls_before_it_have_left(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(request: PlacementRequest) -> Placement:
+        await asyncio.Event().wait()
+        raise AssertionError(request)
+
+    monkeypatch.setattr(replica.fleet.registry, "select", hang)
+    placement = await replica.placer.select(PlacementRequest("request", "issuer"), RegistryWait(0.01))
+    assert isinstance(placement, Placement)
+    assert placement.is_local
+
+
+async def test_waiting_for_another_request_is_not_waiting_for_redis(replica: Replica) -> None:
+    await replica.select()
+    wait = RegistryWait(0.3)
+    assert isinstance(await replica.placer.select(PlacementRequest("second", "issuer"), wait), Busy)
+    assert wait.left_s == 0.3
+
+
+async def test_a_report_that_the_request_has_no_time_for_is_put_off(replica: Replica) -> None:
+    report = replica.outcome("created", await replica.select())
+    assert not await replica.placer.record_outcome(report, RegistryWait(0))
+    assert len(replica.local.outbox) == 0
+    assert await replica.placer.record_outcome(report, replica.placer.wait())
     assert await replica.fleet.owner_of("channel of issuer")
 
 
@@ -334,7 +450,7 @@ async def test_calls_that_this_replica_placed_stay_during_an_outage_and_after_it
 
 
 async def test_a_call_that_another_replica_confirmed_stays_too(replica: Replica) -> None:
-    follower = ConfirmationFollower(replica.memory, replica.fleet.registry, lambda: True)
+    follower = ConfirmationFollower(replica.memory, replica.fleet.registry)
     await follower.catch_up()
     await replica.fleet.place("early")
     await follower.catch_up()

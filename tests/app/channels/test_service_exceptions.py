@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.channels.observer import NullObserver
-from app.channels.placer import Placer
+from app.channels.placer import Placer, RegistryWait
 from app.channels.service import Placed
 from app.crypto.tokens import Key
 from app.errors import InvalidField
@@ -66,17 +66,21 @@ class StalledRegistry(Placer):
         self.may_answer = asyncio.Event()
         self.reports: list[ForwardOutcome] = []
 
-    async def select(self, request: PlacementRequest) -> Placement | Busy:
+    def wait(self) -> RegistryWait:
+        """As the real one."""
+        return self._real.wait()
+
+    async def select(self, request: PlacementRequest, wait: RegistryWait | None = None) -> Placement | Busy:
         """Select, and answer later."""
-        answer = await self._real.select(request)
+        answer = await self._real.select(request, wait)
         self.has_selected.set()
         await self.may_answer.wait()
         return answer
 
-    async def record_outcome(self, report: ForwardOutcome) -> None:
+    async def record_outcome(self, report: ForwardOutcome, wait: RegistryWait | None = None) -> bool:
         """Pass on."""
         self.reports.append(report)
-        await self._real.record_outcome(report)
+        return await self._real.record_outcome(report, wait)
 
     def open_key(self, placement: Placement) -> Key:
         """Pass on."""
@@ -135,7 +139,7 @@ async def test_a_defect_while_forwarding_gives_everything_back_and_is_not_hidden
 class DefectiveReports(StalledRegistry):
     """A placer that cannot report."""
 
-    async def record_outcome(self, report: ForwardOutcome) -> None:
+    async def record_outcome(self, report: ForwardOutcome, wait: RegistryWait | None = None) -> bool:
         """Fail in a way that nobody expects."""
         self.reports.append(report)
         raise ZeroDivisionError

@@ -1,6 +1,7 @@
 """SFUs that answer after their share of a request's time."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -8,9 +9,10 @@ from aiohttp import web
 from app.channels.observer import NullObserver
 from app.errors import DeadlineExceeded
 from app.settings.model import FailoverSettings
+from app.upstream.client import Channel, Forwarder
 from tests.app.channels.gateway import Gateway
 from tests.support.waiting import eventually
-from workers.simulator.faults import Delay, Fault, Hang, NoFault, Serve, Status
+from workers.simulator.faults import Delay, Drip, Fault, Hang, NoFault, Serve, Status
 
 PATIENT = FailoverSettings(deadline_ms=2_000)
 """The next SFU is asked after a second."""
@@ -32,6 +34,28 @@ class Held(Fault):
     async def answer(self, request: web.BaseRequest, serve: Serve) -> web.StreamResponse:
         await self._released.wait()
         return await serve()
+
+
+class LateFailure(Held):
+    """A refusal once the test says so."""
+
+    async def answer(self, request: web.BaseRequest, serve: Serve) -> web.StreamResponse:
+        await super().answer(request, serve)
+        return web.Response(status=403)
+
+
+class Listening(Forwarder):
+    """A forwarder that tells which SFUs have answered."""
+
+    def __init__(self, real: Forwarder) -> None:
+        self._real = real
+        self.answered: list[str] = []
+
+    async def create_channel(self, address: str, **options: Any) -> Channel:
+        """Ask the SFU."""
+        channel = await self._real.create_channel(address, **options)
+        self.answered.append(address)
+        return channel
 
 
 class Orphans(NullObserver):
@@ -90,6 +114,50 @@ async def test_an_sfu_that_answers_after_another_one_served_is_counted_and_not_b
     assert again.channel == placed.channel
 
 
+async def test_a_call_stays_on_its_slow_sfu_although_another_one_answers_first(gateway: Gateway) -> None:
+    await gateway.add(2)
+    placed = await gateway.ask()
+    held, orphans = Held(), Orphans()
+    await gateway.sfus[0].set_fault(held)
+    gateway.forwarder = listening = Listening(gateway.forwarder)
+    asking = asyncio.create_task(gateway.replica(PATIENT, observer=orphans).create(gateway.request()))
+    await eventually(lambda: listening.answered == [gateway.sfus[1].address])
+    assert not asking.done()
+    held.release()
+    again = await asking
+    assert again.channel == placed.channel
+    assert orphans.regions == ["eu"]
+    assert await gateway.states() == ["up", "up"]
+    assert (await gateway.ask()).channel == placed.channel
+
+
+@pytest.mark.parametrize("fault", [Hang(), Drip(bytes_per_second=1)], ids=lambda fault: str(fault.fault))
+async def test_a_call_whose_sfu_does_not_answer_in_time_gets_the_channel_of_the_next_one_within_the_deadline(
+    gateway: Gateway, fault: Fault
+) -> None:
+    await gateway.add(2)
+    await gateway.ask()
+    await gateway.sfus[0].set_fault(fault)
+    placed = await gateway.replica(FailoverSettings(deadline_ms=600)).create(gateway.request())
+    assert placed.placement.address == gateway.sfus[1].address
+    assert (await gateway.ask()).channel == placed.channel
+
+
+async def test_a_call_whose_slow_sfu_fails_at_last_gets_the_channel_that_the_next_one_has_made(
+    gateway: Gateway,
+) -> None:
+    await gateway.add(3)
+    await gateway.ask()
+    late = LateFailure()
+    await gateway.sfus[0].set_fault(late)
+    asking = asyncio.create_task(gateway.replica(PATIENT).create(gateway.request()))
+    await eventually(lambda: gateway.created() == 2)
+    late.release()
+    assert (await asking).placement.address == gateway.sfus[1].address
+    assert gateway.tries()[2] == 0
+    assert await gateway.states() == ["misconfigured", "up", "up"]
+
+
 async def test_the_only_sfu_has_all_the_time_there_is(gateway: Gateway) -> None:
     await gateway.add(1)
     await gateway.break_all(Delay(ms=1_300))
@@ -128,12 +196,6 @@ async def test_an_sfu_that_never_answers_is_blamed_when_its_time_is_over_and_ano
 
 async def test_an_sfu_that_fails_after_another_one_served_is_blamed(gateway: Gateway) -> None:
     await gateway.add(2)
-
-    class LateFailure(Held):
-        async def answer(self, request: web.BaseRequest, serve: Serve) -> web.StreamResponse:
-            await super().answer(request, serve)
-            return web.Response(status=403)
-
     late = LateFailure()
     await gateway.sfus[0].set_fault(late)
     await gateway.replica(PATIENT).create(gateway.request())

@@ -58,6 +58,8 @@ def codes(*sfus: SfuStatus) -> list[str]:
         ({"errors": 7, "last_error": KEY_REFUSED}, "sfu_failing", "error"),
         ({"is_shared": True}, "address_shared", "error"),
         ({"heartbeat_age_ms": 26_000}, "sfu_late", "warning"),
+        ({"setup": "forwarded_for_ignored"}, "sfu_setup", "warning"),
+        ({"setup": "clock_off a_code_of_later"}, "sfu_setup", "warning"),
     ],
 )
 def test_an_sfu_in_trouble_has_a_code(changes: dict[str, Any], code: str, severity: Severity) -> None:

@@ -18,6 +18,9 @@ from app.diagnosis.likely import likely_reason
         ("cannot be reached: its name cannot be looked up", "DNS"),
         ("cannot be reached: Connection refused", "port"),
         ("cannot be reached: certificate verify failed", "certificate"),
+        ("cannot be reached: TLS: certificate has expired", "certificate"),
+        ("cannot be reached: TLS: wrong version number", "SFU_ADDRESS"),
+        ("answered 500 to /v1/channel; its clock is 3600 s ahead of the gateway's", "NTP"),
         ("did not answer within 1.25 s: no connection", "firewall"),
         ("did not answer within 1.25 s", "hangs"),
         ("cannot be reached: the connection ended without an answer", "proxy"),
@@ -37,3 +40,8 @@ def test_an_unknown_error_has_none() -> None:
 )
 def test_a_reason_that_says_it_all_wins(reason: str, word: str) -> None:
     assert word in likely_reason("answered 502 to /v1/channel", reason)
+
+
+def test_a_clock_that_is_off_explains_more_than_a_reason() -> None:
+    error = "answered 401 to /v1/channel; its clock is 3600 s ahead of the gateway's"
+    assert "NTP" in likely_reason(error, "misconfigured")

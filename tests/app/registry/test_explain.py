@@ -206,7 +206,7 @@ async def test_a_placement_picks_what_the_explanation_says(
         except (NoSfuAvailable, Overloaded):
             assert not sticky | best
         else:
-            assert placement.address in (sticky or best)  # type: ignore[union-attr]
+            assert placement.address in (sticky or best)
 
 
 async def _placed(fleet: Fleet) -> None:

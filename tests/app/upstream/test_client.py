@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from app.errors import AddressNotAllowed
 from app.upstream.addresses import AddressGuard, IpAddress
 from app.upstream.client import MAX_ANSWER_BYTES, Channel, Forwarder, ForwardError, _channel
+from app.upstream.connection import Answer
 from app.upstream.resolver import GuardedResolver
 from tests.support.ports import free_port
 from tests.support.simulated import KEY, running_sfu, token
@@ -32,6 +33,8 @@ from workers.simulator.faults import (
     Redirect,
     Refuse,
     Status,
+    WrongClock,
+    WrongKey,
 )
 from workers.simulator.listener import Listener
 from workers.simulator.sfu import SfuConfig, SimulatedSfu
@@ -112,15 +115,28 @@ async def test_behind_a_public_url_the_sfu_names_itself_by_it(forwarder: Forward
 
 async def test_the_registered_public_url_wins_over_what_the_sfu_says() -> None:
     """An SFU without PROXY does not know the name by which browsers reach it."""
-    told: list[tuple[str, str, str, str]] = []
-
-    def note(address: str, channel: Channel, client: str) -> None:
-        told.append((address, channel.said_url, client, channel.url))
-
-    async with running_sfu() as (sfu, _), Forwarder(AddressGuard(), on_created=note) as forwarder:
+    async with running_sfu() as (sfu, _), Forwarder(AddressGuard()) as forwarder:
         channel = await ask(forwarder, sfu.address, public_url="https://sfu.example.com")
-        assert channel.url == "https://sfu.example.com"
-        assert told == [(sfu.address, sfu.address, "192.0.2.7", "https://sfu.example.com")]
+        assert (channel.url, channel.said_url) == ("https://sfu.example.com", sfu.address)
+
+
+async def test_a_refusal_by_an_sfu_whose_clock_is_off_says_by_how_much(
+    sfu: SimulatedSfu, forwarder: Forwarder
+) -> None:
+    await sfu.set_fault(WrongClock(seconds_ahead=3_600))
+    with pytest.raises(
+        ForwardError, match=r"answered 500 to /v1/channel; its clock is 3\d\d\d s ahead of the gateway's$"
+    ) as caught:
+        await ask(forwarder, sfu.address)
+    assert abs(caught.value.clock_ahead_s - 3_600) < 10
+
+
+async def test_a_refusal_by_an_sfu_with_the_right_clock_says_nothing_of_clocks(
+    sfu: SimulatedSfu, forwarder: Forwarder
+) -> None:
+    await sfu.set_fault(WrongKey())
+    with pytest.raises(ForwardError, match=r"^answered 500 to /v1/channel$"):
+        await ask(forwarder, sfu.address)
 
 
 # An answer that cannot be used
@@ -167,7 +183,7 @@ async def fails(forwarder: Forwarder, document: object) -> None:
 @given(st.dictionaries(st.sampled_from(["uuid", "url", "x"]), st.text(st.characters()) | st.none()))
 def test_a_channel_that_is_read_can_be_answered(document: dict[str, Any]) -> None:
     try:
-        channel = _channel(json.dumps(document).encode())
+        channel = _channel(Answer(200, json.dumps(document).encode()))
     except ForwardError:
         return
     assert channel.uuid.encode()

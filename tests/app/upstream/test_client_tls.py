@@ -12,6 +12,7 @@ from tests.app.upstream.test_client import TIMEOUT_S, ask
 from tests.support.certificates import tls_pair
 from tests.support.pools import Runner, on_each_loop
 from tests.support.scripted_server import Peer, ScriptedServer, answers_always, scripted_server
+from tests.support.simulated import running_sfu
 from tests.support.waiting import eventually
 
 PATIENCE_S = 5
@@ -24,11 +25,14 @@ def test_by_default_tls_believes_whom_the_system_believes(tmp_path: Path) -> Non
 
 
 async def expect_refusal(serving: ssl.SSLContext, trusted: ssl.SSLContext | None, host: str) -> None:
-    """See a forwarder that believes whom `trusted` says not send a byte to a server."""
+    """See a forwarder that believes whom `trusted` says not send a byte to a server, and want a witness."""
     async with scripted_server(answers_always, tls=serving) as server:
         async with Forwarder(AddressGuard(), tls=trusted) as forwarder:
-            with pytest.raises(ForwardError, match="cannot be reached: SSLCertVerificationError"):
+            with pytest.raises(
+                ForwardError, match=r"cannot be reached: TLS: .*(certificate|mismatch)"
+            ) as caught:
                 await ask(forwarder, f"https://{host}:{server.port}", timeout_s=PATIENCE_S)
+        assert caught.value.blame == "with-witness"
         assert server.requests == []
 
 
@@ -73,6 +77,13 @@ async def test_plain_http_to_a_tls_port_is_an_error(tmp_path: Path) -> None:
     ):
         with pytest.raises(ForwardError, match="cannot be reached"):
             await ask(forwarder, f"http://127.0.0.1:{server.port}", timeout_s=PATIENCE_S)
+
+
+async def test_tls_to_a_plain_port_is_an_error_that_wants_a_witness() -> None:
+    async with running_sfu() as (sfu, _), Forwarder(AddressGuard()) as forwarder:
+        with pytest.raises(ForwardError, match="cannot be reached: TLS: wrong version number") as caught:
+            await ask(forwarder, f"https://127.0.0.1:{sfu.port}", timeout_s=PATIENCE_S)
+    assert caught.value.blame == "with-witness"
 
 
 @on_each_loop

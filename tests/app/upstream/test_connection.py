@@ -101,7 +101,7 @@ def pieces_of_an_answer(draw: st.DrawFn) -> tuple[list[bytes], Answer, bool]:
         text = head + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(draw, body)
     else:
         text = head + b"\r\n" + body
-    return cut(draw, interim + text), (status, body), framing == "close"
+    return cut(draw, interim + text), Answer(status, body, b"today"), framing == "close"
 
 
 # Answers
@@ -207,7 +207,7 @@ async def test_a_second_request_is_not_sent_before_the_first_is_answered(link: L
     assert isinstance(link.ask().exception(), ConnectionDropped)
     assert link.transport.sent == [REQUEST]
     link.receive(answer(b"first"))
-    assert coming.result() == (200, b"first")
+    assert coming.result() == Answer(200, b"first")
 
 
 # What is not to be had
@@ -269,7 +269,7 @@ async def test_a_head_that_arrives_at_once_has_the_same_limit(link: Link, size: 
 async def test_a_head_up_to_the_limit_is_read(link: Link) -> None:
     coming = link.ask()
     link.receive(answer(b"{}", b"X: " + b"x" * (MAX_HEAD_BYTES - 200)))
-    assert coming.result() == (200, b"{}")
+    assert coming.result() == Answer(200, b"{}")
 
 
 BODY = b"x" * MAX_BYTES
@@ -289,7 +289,7 @@ async def test_a_body_has_the_size_that_was_asked_for_and_no_more(head_and_body:
     coming = link.ask()
     link.receive(head_and_body(BODY))
     link.end()
-    assert coming.result() == (200, BODY)
+    assert coming.result() == Answer(200, BODY)
     link = Link()
     coming = link.ask()
     link.receive(head_and_body(BODY + b"x"))
@@ -313,7 +313,7 @@ async def test_a_second_answer_closes_and_is_never_given_to_anyone(link: Link) -
     link.receive(answer(b"first"))
     link.receive(answer(b"second"))
     assert link.transport.is_aborted
-    assert coming.result() == (200, b"first")
+    assert coming.result() == Answer(200, b"first")
     assert isinstance(link.ask().exception(), ConnectionDropped)
 
 

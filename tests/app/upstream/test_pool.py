@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.upstream.addresses import AddressGuard
+from app.upstream.connection import Answer
 from app.upstream.pool import MAX_IDLE_PER_ORIGIN, ConnectionPool
 from tests.support.pools import ANSWER, Runner, ask, ask_at_once, idle, on_each_loop
 from tests.support.scripted_server import Peer, answer, answers_always, scripted_server
@@ -109,7 +110,7 @@ async def test_one_that_ends_with_its_answer_is_closed(pool: ConnectionPool, tex
 
     async with scripted_server(answer_and_wait) as server:
         for _ in range(2):
-            assert await ask(pool, server.address) == (200, b"{}")
+            assert await ask(pool, server.address) == Answer(200, b"{}")
         assert server.accepted == 2
         await eventually(lambda: not server.open)
 
@@ -120,7 +121,7 @@ async def test_a_body_may_end_with_its_connection(pool: ConnectionPool) -> None:
         await peer.send(b"HTTP/1.1 200 OK\r\n\r\n", b"to be ", b"continued")
 
     async with scripted_server(answer_and_close) as server:
-        assert await ask(pool, server.address) == (200, b"to be continued")
+        assert await ask(pool, server.address) == Answer(200, b"to be continued")
 
 
 async def test_an_answer_that_nobody_asked_for_closes_the_idle_connection(pool: ConnectionPool) -> None:
@@ -134,10 +135,10 @@ async def test_an_answer_that_nobody_asked_for_closes_the_idle_connection(pool: 
         await peer.closed()
 
     async with scripted_server(answer_twice) as server:
-        assert await ask(pool, server.address) == (200, b"0")
+        assert await ask(pool, server.address) == Answer(200, b"0")
         say_more.set()
         await eventually(lambda: not server.open)
-        assert await ask(pool, server.address) == (200, b"1")
+        assert await ask(pool, server.address) == Answer(200, b"1")
 
 
 # The end

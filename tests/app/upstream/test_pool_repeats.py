@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.upstream.addresses import AddressGuard
-from app.upstream.connection import ConnectionDropped, MalformedAnswer
+from app.upstream.connection import Answer, ConnectionDropped, MalformedAnswer
 from app.upstream.pool import ConnectionPool
 from tests.support.pools import ANSWER, TIME_LIMIT_S, Runner, ask, ask_at_once, idle, on_each_loop
 from tests.support.scripted_server import Peer, ScriptedServer, answer, answers_always, scripted_server
@@ -138,7 +138,7 @@ async def no_answer_crosses() -> None:
     answered = given_up = 0
 
     async def ask_one(server: ScriptedServer, path: str) -> None:
-        assert await ask(pool, server.address, path, timeout_s=30) == (200, path.encode())
+        assert await ask(pool, server.address, path, timeout_s=30) == Answer(200, path.encode())
 
     async def ask_on(server: ScriptedServer) -> None:
         nonlocal answered, given_up

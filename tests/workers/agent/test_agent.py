@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -30,7 +31,7 @@ from workers.agent.agent import (
 from workers.agent.settings import AgentSettings
 from workers.agent.sfu import ProcessWatch
 from workers.agent.usage import Usage, UsageMeter
-from workers.simulator.faults import Fault, Garbage, Hang, NoFault, Refuse, Status
+from workers.simulator.faults import Fault, Garbage, Hang, NoFault, Refuse, Status, WrongClock
 from workers.simulator.sfu import SfuConfig, SimulatedSfu
 from workers.simulator.tokens import Dialect
 
@@ -300,10 +301,22 @@ async def test_an_sfu_with_another_key_is_not_reported(
 async def test_an_sfu_whose_clock_is_far_ahead_is_told_from_one_with_another_key(
     agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
 ) -> None:
-    sfu.api._clock = Clock(time.time() + 3600)  # noqa: SLF001
+    await sfu.set_fault(WrongClock(seconds_ahead=3600))
     agent = agent_of(sfu, gateway.url)
     assert not await agent.heartbeats.beat()
+    assert re.search(r"the SFU's clock is 3[56]\d\d s ahead of this machine's", agent.heartbeats.failure)
+    sfu.api.fault, sfu.fault = sfu.fault, NoFault()  # without a Date that tells by how much
+    assert not await agent.heartbeats.beat()
     assert "the SFU's clock is more than 390 s ahead" in agent.heartbeats.failure
+
+
+async def test_an_sfu_whose_clock_is_off_by_less_joins_with_a_warning(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    await sfu.set_fault(WrongClock(seconds_ahead=-3600))
+    assert await agent_of(sfu, gateway.url).heartbeats.beat()
+    [warning] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert re.search(r"the SFU's clock is 3[56]\d\d s behind this machine's: run NTP on both", warning)
 
 
 async def test_an_sfu_without_the_route_that_checks_keys_joins(
@@ -318,6 +331,10 @@ async def test_an_sfu_without_the_route_that_checks_keys_joins(
     [
         ({"reachable": False, "keyAccepted": None}, "the gateway cannot reach the SFU at"),
         ({"reachable": True, "keyAccepted": False}, "the gateway reaches another SFU at"),
+        (
+            {"reachable": True, "keyAccepted": False, "clockAheadSeconds": 3600},
+            "its clock is 3600 s ahead of the gateway's: run NTP on both",
+        ),
     ],
 )
 async def test_an_sfu_that_the_gateway_cannot_use_is_not_reported_until_it_can(
@@ -341,14 +358,26 @@ async def test_a_gateway_that_knows_no_checks_is_joined(
     assert await agent_of(sfu, gateway.url).heartbeats.beat()
 
 
-async def test_the_agent_s_own_channel_is_one_and_is_not_reported(
+async def test_an_agent_that_joins_leaves_no_channel_on_the_sfu(
     agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
 ) -> None:
-    for _ in range(2):
-        agent = agent_of(sfu, gateway.url)
-        await beat_twice(agent)
-    assert len(sfu.channels.by_uuid) == 1
-    assert [beat["channels"] for beat in gateway.heartbeats] == [0, 0, 0, 0]
+    await beat_twice(agent_of(sfu, gateway.url))
+    assert sfu.channels.by_uuid == {}
+
+
+async def test_what_the_gateway_sees_to_be_wrong_is_logged_once_until_it_changes(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = agent_of(sfu, gateway.url)
+    said: list[Any] = [["forwarded_for_ignored"]] * 2
+    said += [["forwarded_for_ignored", "clock_off"], [], ["clock_off", "a code of later"], None, 7, [{}]]
+    for warnings in said:
+        gateway.reply = {"nextPingMs": 10_000, "warnings": warnings}
+        assert await agent.heartbeats.beat()
+    lines = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    codes = [line.removeprefix("the gateway has seen ").partition(":")[0] for line in lines]
+    assert codes == ["forwarded_for_ignored", "clock_off", "clock_off"]
+    assert "PROXY=1" in lines[0]
 
 
 @pytest.mark.parametrize(
@@ -360,20 +389,19 @@ async def test_the_agent_s_own_channel_is_one_and_is_not_reported(
         (False, "https://sfu1.example.com", ["public URL", "PROXY"]),
     ],
 )
-async def test_an_sfu_without_proxy_is_warned_about(
-    agent_of: AgentOf,
-    gateway: FakeGateway,
-    caplog: pytest.LogCaptureFixture,
-    is_behind_proxy: bool,
-    public_url: str,
-    warned: list[str],
+async def test_a_check_warns_of_an_sfu_without_proxy(
+    gateway: FakeGateway, is_behind_proxy: bool, public_url: str, warned: list[str]
 ) -> None:
     config = SfuConfig(key=KEY, people=NO_PEOPLE, proxy=is_behind_proxy)
+    lines: list[str] = []
     async with running_sfu(config) as (sfu, _):
         given = {"SFU_PUBLIC_URL": public_url} if public_url else {}
-        assert await agent_of(sfu, gateway.url, **given).heartbeats.beat()
-    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert [warning.partition(":")[0] for warning in warnings] == warned
+        for _ in range(2):
+            lines.clear()
+            assert await check(settings_of(sfu, gateway.url, **given), lines.append)
+        assert len(sfu.channels.by_uuid) == 1
+    warnings = [line for line in lines if line.startswith("warn")]
+    assert [warning.partition("\n")[0].split(maxsplit=1)[1] for warning in warnings] == warned
     assert all("PROXY" in warning for warning in warnings)
 
 
@@ -385,6 +413,7 @@ async def test_a_check_says_everything_at_once_and_registers_nothing(
     assert [line.partition("\n")[0] for line in lines] == [
         "ok    SFU",
         "ok    AUTH_KEY",
+        "ok    clock",
         "ok    public URL",
         "ok    PROXY",
         "ok    gateway",

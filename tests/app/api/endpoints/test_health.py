@@ -11,9 +11,10 @@ from pydantic import SecretStr
 from app.crypto.tokens import Key
 from app.registry.client import close_client, connect, embedded_client
 from app.registry.fleet import Fleet
+from app.registry.placements import ForwardOutcome
 from app.registry.registry import Registry
 from app.registry.sfus import SfuReport, SfuStatus
-from app.settings.model import HealthSettings, RedisSettings, Settings
+from app.settings.model import BalancingSettings, HealthSettings, RedisSettings, Settings, TenantSettings
 from tests.support.apps import running_app
 from tests.support.ports import HOST, free_port
 from tests.support.sfus import UNTROUBLED
@@ -98,6 +99,62 @@ async def test_an_sfu_that_signed_off_stays_listed_as_down() -> None:
     await close_client(store)
     assert [sfu["status"] for sfu in document["sfus"]] == ["down", "up"]
     assert document["status"] == "ok"  # it was meant
+
+
+async def test_an_sfu_whose_attempts_all_fail_is_trouble_though_nobody_is_blamed() -> None:
+    store = embedded_client()
+    registry = Registry.from_settings(store, SETTINGS)
+    await registry.registrations.heartbeat(report(1))
+    seen = []
+    for number in range(3):
+        outcome = ForwardOutcome(
+            f"request {number}", "default", "issuer", "http://sfu1:8070", "unblamed", error="answered 500"
+        )
+        await registry.record_outcome(outcome)
+        async with running_app(SETTINGS, store) as client:
+            document = (await client.get("/v1/health")).json()
+        [sfu] = document["sfus"]
+        seen.append((document["status"], sfu["state"], sfu["errors"], sfu["lastError"]))
+    await close_client(store)
+    assert seen == [
+        ("ok", "selectable", 1, "answered 500"),
+        ("ok", "selectable", 2, "answered 500"),
+        ("degraded", "selectable", 3, "answered 500"),
+    ]
+
+
+async def test_what_is_wrong_with_the_set_up_of_an_sfu_is_shown_without_blame() -> None:
+    store = embedded_client()
+    registry = Registry.from_settings(store, SETTINGS)
+    known = await registry.registrations.heartbeat(report(1))
+    await registry.fleet.note_setup("http://sfu1:8070", known.generation, ["forwarded_for_ignored"])
+    async with running_app(SETTINGS, store) as client:
+        document = (await client.get("/v1/health")).json()
+    await close_client(store)
+    assert (document["status"], document["sfus"][0]["warnings"]) == ("ok", ["forwarded_for_ignored"])
+
+
+@pytest.mark.parametrize(
+    ("allowed", "of_tenant", "warnings"),
+    [
+        ((), ("us-east",), []),
+        (("us-east",), (), ["region_not_allowed"]),
+        (("us-east",), ("us-east",), ["region_not_allowed"]),
+        (("us-east", "eu-west"), ("us-east",), []),
+    ],
+)
+async def test_an_sfu_in_a_region_that_no_tenant_may_use_says_so(
+    allowed: tuple[str, ...], of_tenant: tuple[str, ...], warnings: list[str]
+) -> None:
+    tenant = TenantSettings(name="acme", key=(Key(b"the key of another tenant"),), region_allow=of_tenant)
+    balancing = BalancingSettings(region_allow=allowed)
+    settings = Settings(key=(KEY,), balancing=balancing, tenant=(tenant,))
+    store = embedded_client()
+    await Registry.from_settings(store, settings).registrations.heartbeat(report(1))
+    async with running_app(settings, store) as client:
+        document = (await client.get("/v1/health")).json()
+    await close_client(store)
+    assert document["sfus"][0]["warnings"] == warnings
 
 
 async def test_no_key_is_shown() -> None:
