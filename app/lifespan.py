@@ -21,7 +21,7 @@ from app.auth.tenants import Tenants
 from app.channels.call_memory import CallMemory, ConfirmationFollower
 from app.channels.disconnects import Disconnects
 from app.channels.fallback import SnapshotPlacer
-from app.channels.observer import ObservedRegions, ObservedTenants, Observer
+from app.channels.observer import Observer
 from app.channels.placer import Placer
 from app.channels.service import Channels
 from app.channels.setup_watch import SetupWatch
@@ -118,16 +118,25 @@ async def open_resources(
         stack.push_async_callback(asyncio.to_thread, tracing.close)
         observer = TracedObserver(told, tracing)
     tenants = Tenants.from_settings(settings, time.time)
+    regions = _region_chooser(stack, settings, switch, registry)
     channels = await stack.enter_async_context(
-        Channels(placer, forwarder, settings.failover, observer=observer, on_created=watch_setup.created)
+        Channels(
+            placer,
+            forwarder,
+            settings.failover,
+            regions,
+            observer=observer,
+            on_created=watch_setup.created,
+        )
     )
     return State(
         settings=settings,
         registry=registry,
         registration=Registration(registry, settings, guard, switch, forwarder),
         guard=guard,
-        tenants=ObservedTenants(tenants, observer),
-        regions=ObservedRegions(_region_chooser(stack, settings, switch, registry), observer),
+        tenants=tenants,
+        regions=regions,
+        observer=observer,
         channels=channels,
         disconnects=Disconnects(tenants, registry, forwarder, timeout_s=settings.failover.deadline_ms / 1000),
         feed=feed,

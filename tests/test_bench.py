@@ -5,6 +5,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -26,9 +27,10 @@ from tests.bench.open_loop import (
 )
 from tests.bench.performance_targets import Target
 from tests.bench.registry_watch import failures_in
+from tests.bench.revisions import BUSY, NOTHING, Comparison, Cost, Name, worktree
 from tests.bench.rig import haproxy_config
 from tests.bench.sfu_stand_in import SfuProtocol, address_of
-from tests.bench.throughput import Rate, best_of, mean_of
+from tests.bench.throughput import Rate, mean_of
 from tests.bench.watching import Memory, memory_in
 from tests.support.ports import HOST
 
@@ -55,8 +57,7 @@ class TestPercentiles:
         assert latency_ms(outcome, 0.99) == math.inf
 
     def test_what_the_gateway_adds_is_a_difference(self) -> None:
-        outcomes = {"sfu": Outcome([2.0, 3.0]), "gateway": Outcome([5.0, 9.0])}
-        latencies = Latencies(100, 50, {"sfu": outcomes["sfu"], "gateway": outcomes["gateway"]})
+        latencies = Latencies(100, 50, {"sfu": Outcome([2.0, 3.0]), "new": Outcome([5.0, 9.0])})
         assert latencies.added_ms(1.0) == 6.0
 
 
@@ -79,7 +80,11 @@ class TestSchedule:
 
 
 def _generated(
-    schedule: list[float], *, delay_s: float = 0.0, numbers: Iterator[int] | None = None
+    schedule: list[float],
+    *,
+    delay_s: float = 0.0,
+    numbers: Iterator[int] | None = None,
+    is_new_each: bool = False,
 ) -> Outcome:
     """Ask a stand-in that shares the generator's loop, so that what holds up one holds up both."""
 
@@ -90,7 +95,8 @@ def _generated(
         )
         async with server:
             request = request_bytes(Call("GET", "/v1/channel"), "sfu")
-            return await Generator(server.sockets[0].getsockname(), [request], schedule).run()
+            address = server.sockets[0].getsockname()
+            return await Generator(address, [request], schedule, is_new_each=is_new_each).run()
 
     with asyncio.Runner(loop_factory=precise_loop) as runner:
         return runner.run(run())
@@ -127,6 +133,11 @@ class TestOpenLoop:
         assert len(outcome.latencies_ms) == 2 * LANES
         assert sum(latency >= 200 for latency in outcome.latencies_ms) >= LANES
 
+    def test_each_request_may_have_a_connection_of_its_own(self) -> None:
+        outcome = _generated([SETTLE_S] * (2 * LANES), delay_s=0.1, is_new_each=True)
+        assert len(outcome.latencies_ms) == 2 * LANES
+        assert outcome.failed == 0
+
     def test_a_request_is_valid_http(self) -> None:
         sent = request_bytes(Call("POST", "/v1/sfu", "Bearer x", '{"a":1}'), "host:1")
         assert sent == (
@@ -152,11 +163,25 @@ class TestLoad:
         with pytest.raises(AssertionError):
             read_driven("unable to connect")
 
-    def test_the_best_figure_counts_and_every_failure(self) -> None:
-        assert best_of([Rate(10, 9, 1), Rate(12, 8, 2)]) == Rate(12, 9, 3)
-        assert best_of([Rate(10, 9), Rate(99, 99, 0, store_failures=1)]) == Rate(10, 9)
-        assert best_of([Rate(99, 99, 0, store_failures=1)]).store_failures == 1
+    def test_rounds_of_equal_length_are_averaged_and_every_failure_counts(self) -> None:
         assert mean_of([Rate(10, 9, 1), Rate(12, 8, 2)]) == Rate(11, 8.5, 3)
+
+
+class TestRevisions:
+    def test_costs_are_compared_by_request(self) -> None:
+        costs: dict[tuple[str, Name], Cost] = {
+            (BUSY.name, "former"): Cost(100, 0.1),
+            (BUSY.name, "new"): Cost(200, 0.1),
+            (NOTHING.name, "new"): Cost(1_000, 0.1),
+        }
+        comparison = Comparison("before", costs)
+        assert comparison.ratio(BUSY) == 0.5
+        assert comparison.share(BUSY, NOTHING) == pytest.approx(0.2)
+
+    def test_a_former_revision_is_checked_out_beside_this_one_for_a_while(self, tmp_path: Path) -> None:
+        with worktree("HEAD", tmp_path) as path:
+            assert (path / "app" / "main.py").exists()
+        assert not path.exists()
 
 
 class TestProfile:

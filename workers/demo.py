@@ -1,33 +1,36 @@
-"""The demo: gateway, sweeper and simulated SFUs in one process, on an embedded store."""
+"""The demo: gateway, sweeper and simulated SFUs in one process, on an embedded store or a Redis of its own."""
 
 import asyncio
-import itertools
-import random
 import secrets
-import signal
 import socket
-import time
-from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
-import httpx
 import uvicorn
 from pydantic import SecretStr
 
 from app.crypto.tokens import Key
 from app.logs import configure_logging
 from app.main import create_app
+from app.registry.client import close_client, connect
+from app.registry.registry import Registry
 from app.server.uvicorn_server import guest_server_for
-from app.settings.model import HealthSettings, LogSettings, RegistrationSettings, Settings
-from workers.simulator.fleet import Fleet, FleetConfig
+from app.settings.model import HealthSettings, LogSettings, RedisSettings, RegistrationSettings, Settings
+from app.sweeper import Sweeper, grace_of
+from app.upstream.client import Forwarder
+from workers.own_redis import own_redis
+from workers.simulator.fleet import FleetConfig
+from workers.simulator.odoo import claims_of_call
+from workers.simulator.play import Play, perform
+from workers.simulator.stage import key_help
 
-REGIONS: Final = ("eu-west", "us-east", "ap-southeast")
+REGIONS: Final = ("eu-west", "us-east", "ap-southeast", "sa-east")
 _TOKEN_LIFE_SECONDS: Final = 3600
 _PING_INTERVAL_MS: Final = 2_000
 
 
-def demo_settings(port: int) -> Settings:
+def demo_settings(port: int, redis_url: str = "") -> Settings:
     """Return settings with keys of their own, which end with the process."""
     return Settings(
         bind="127.0.0.1",
@@ -35,7 +38,8 @@ def demo_settings(port: int) -> Settings:
         key=(Key(secrets.token_bytes(32)),),
         admin_token=SecretStr(secrets.token_urlsafe(16)),
         registration=RegistrationSettings(key=(Key(secrets.token_bytes(32)),)),
-        health=HealthSettings(ping_interval_ms=_PING_INTERVAL_MS),
+        health=HealthSettings(ping_interval_ms=_PING_INTERVAL_MS, unhealthy_threshold=12),
+        redis=RedisSettings(url=SecretStr(redis_url) if redis_url else None),
         log=LogSettings(level="warning", format="text"),
     )
 
@@ -43,41 +47,53 @@ def demo_settings(port: int) -> Settings:
 async def run_demo(
     *, sfus: int, port: int, calls_per_minute: float, duration_s: float, say: Callable[[str], object]
 ) -> None:
-    """Run until SIGINT, SIGTERM or, unless it is 0, for `duration_s` seconds.
+    """Run without troubles: see `play_demo`."""
+    await play_demo(Play(sfus, calls_per_minute, duration_s), port, say)
 
-    A simulated Odoo asks for `calls_per_minute` new channels, and each answer is told with `say`.
+
+async def play_demo(play: Play, port: int, say: Callable[[str], object]) -> None:
+    """Run until SIGINT, SIGTERM or, unless it is 0, for a duration.
+
+    A simulated Odoo asks for new channels, and each answer is told with `say`; with troubles, sums are. Troubles get
+    a Redis of their own where there is one, since an embedded store cannot hang.
 
     Raises:
         OSError: the port is taken.
     """
-    settings = demo_settings(port)
-    configure_logging(settings.log.level, settings.log.format)
-    done = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, done.set)
     async with AsyncExitStack() as stack:
+        redis = stack.enter_context(own_redis()) if play.is_troubled else None
+        settings = demo_settings(port, redis.url if redis else "")
+        configure_logging("error" if play.is_troubled else settings.log.level, settings.log.format)
         server = guest_server_for(create_app(settings), settings)
         url = await _start(stack, server)
+        if redis is not None:
+            await stack.enter_async_context(_sweeper(settings))
         config = FleetConfig(
-            count=sfus,
-            regions=REGIONS[:sfus],
+            count=play.sfus,
+            regions=REGIONS[: play.sfus],
             gateway_urls=(url,),
             registration_key=settings.registration.key[0],
             ping_interval_ms=_PING_INTERVAL_MS,
             proxy=True,
         )
-        await stack.enter_async_context(Fleet(config))
-        for line in _welcome(url, sfus, settings):
+        for line in _welcome(url, play, settings):
             say(line)
-        calls = asyncio.create_task(_make_calls(url, settings.key[0], calls_per_minute, say))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(duration_s or None):
-                await done.wait()
-        calls.cancel()
-        with suppress(asyncio.CancelledError):
-            await calls
+        await perform(config, play, settings.key[0], redis, say)
         say("\nStopping: the SFUs sign off, then the gateway ends.")
+
+
+@asynccontextmanager
+async def _sweeper(settings: Settings) -> AsyncIterator[None]:
+    client = connect(settings.redis)
+    try:
+        registry = Registry.from_settings(client, settings).patient()
+        async with (
+            Forwarder(settings.address_guard()) as forwarder,
+            Sweeper(registry, forwarder, grace_s=grace_of(settings)).running(),
+        ):
+            yield
+    finally:
+        await close_client(client)
 
 
 async def _start(stack: AsyncExitStack, server: uvicorn.Server) -> str:
@@ -100,33 +116,21 @@ async def _start(stack: AsyncExitStack, server: uvicorn.Server) -> str:
     return f"http://{host}:{bound_port}"
 
 
-async def _make_calls(url: str, key: Key, per_minute: float, say: Callable[[str], object]) -> None:
-    """Ask for one channel after the other, each for a discussion of its own, as an Odoo would."""
-    if per_minute == 0:
-        return
-    async with httpx.AsyncClient(base_url=url, trust_env=False, verify=False) as client:  # noqa: S501 - http
-        for number in itertools.count(2):
-            await asyncio.sleep(random.expovariate(per_minute / 60))
-            token = key.sign(_claims(number, life_seconds=30))
-            answer = await client.get("/v1/channel", headers={"Authorization": f"Bearer {token}"})
-            document = answer.json()
-            where = document["url"] if answer.is_success else f"nowhere: {document['code']}"
-            say(f"{time.strftime('%H:%M:%S')}  call {number:>4}  ->  {where}")
-
-
-def _claims(number: int, life_seconds: int) -> dict[str, object]:
-    return {"iss": f"https://odoo.example.com:channel:{number}", "exp": int(time.time()) + life_seconds}
-
-
 def _token_of(settings: Settings) -> str:
     """The admin token, to be shown: it was made for this run and ends with it."""
     return settings.admin_token.get_secret_value() if settings.admin_token else ""
 
 
-def _welcome(url: str, sfus: int, settings: Settings) -> list[str]:
-    token = settings.key[0].sign(_claims(1, _TOKEN_LIFE_SECONDS))
+def _looks(url: str) -> list[str]:
+    """What an operator would ask, in another terminal."""
+    questions = ("why", "top", "events --follow", "sfu list --sort state")
+    return ["In another terminal:", "", *(f"  sfu-gateway {each} --gateway {url}" for each in questions), ""]
+
+
+def _welcome(url: str, play: Play, settings: Settings) -> list[str]:
+    token = settings.key[0].sign(claims_of_call(1, _TOKEN_LIFE_SECONDS))
     return [
-        f"Gateway on {url} with {sfus} simulated SFUs in {', '.join(REGIONS[:sfus])}.",
+        f"Gateway on {url} with {play.sfus} simulated SFUs in {', '.join(REGIONS[: play.sfus])}.",
         "",
         "Ask for a channel as Odoo does (again gives the same channel; ?region=us-east gives a hint):",
         "",
@@ -137,6 +141,8 @@ def _welcome(url: str, sfus: int, settings: Settings) -> list[str]:
         f"  curl -s {url}/v1/health",
         f"  {url}/dashboard      (admin token: {_token_of(settings)})",
         "",
+        *(_looks(url) if play.is_troubled else []),
+        *(["Keys:", "", *key_help(), ""] if play.takes_keys else []),
         "Ctrl-C ends it. Meanwhile a simulated Odoo makes calls:",
         "",
     ]

@@ -20,7 +20,9 @@ def verify_channel(request: Request[State]) -> Caller:
     """Return the verified caller of a channel request. Raises as `Tenants.verify`, or `TooManyFailures`."""
     try:
         state: State = request.scope["state"]
-        return state["tenants"].verify(bearer_token(header_of(request.scope, b"authorization")))
+        token = bearer_token(header_of(request.scope, b"authorization"))
+        with state["observer"].phase("verify"):
+            return state["tenants"].verify(token)
     except CredentialsInvalid as error:
         _refuse(request, error)
 

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.diagnosis import trouble as diagnosis
-from app.diagnosis.facts import Facts
-from app.diagnosis.rules import diagnose
-from app.regions.choice import RegionChoice
 from app.regions.table import HintSource
-from app.registry.explain import Candidate, Explained
-from app.registry.sfus import SfuStatus
 
 if TYPE_CHECKING:
+    from app.diagnosis.facts import Facts
+    from app.regions.choice import RegionChoice
     from app.registration.service import Checked, Reply
+    from app.registry.explain import Candidate, Explained
+    from app.registry.sfus import SfuStatus
 
 Breaker = Literal["closed", "open", "half-open"]
 Standing = Literal["up", "draining", "down", "misconfigured"]
@@ -111,7 +110,7 @@ class Moves(Document):
     """Odoo gave no answer in time, or refused."""
 
     @classmethod
-    def of(cls, sfu: SfuStatus) -> "Moves | None":
+    def of(cls, sfu: "SfuStatus") -> "Moves | None":
         """Return how far the moving of its calls is; `None` when it was never ordered."""
         if sfu.moves < 0:
             return None
@@ -160,7 +159,7 @@ class Sfu(Document):
     """How far the moving of its calls is, where an operator has ordered it."""
 
     @classmethod
-    def of(cls, sfu: SfuStatus) -> "Sfu":
+    def of(cls, sfu: "SfuStatus") -> "Sfu":
         """Return an SFU of the registry as the health route shows it."""
         return cls(
             address=sfu.address,
@@ -275,8 +274,10 @@ class Diagnosis(Document):
     """The worst first; empty when nothing is wrong."""
 
     @classmethod
-    def of(cls, facts: Facts, *, age_ms: int = 0) -> "Diagnosis":
+    def of(cls, facts: "Facts", *, age_ms: int = 0) -> "Diagnosis":
         """Return what is wrong by `facts`, whose figures of SFUs are `age_ms` old."""
+        from app.diagnosis.rules import diagnose  # brings the registry along, which a command may not need
+
         troubles = diagnose(facts)
         return cls(
             ok=not troubles,
@@ -328,7 +329,7 @@ class ExplainedSfu(Document):
     """The first region group that it belongs to, from 1; 0 for none."""
 
     @classmethod
-    def of(cls, candidate: Candidate) -> "ExplainedSfu":
+    def of(cls, candidate: "Candidate") -> "ExplainedSfu":
         """Return a candidate as the explain route shows it."""
         sfu = candidate.sfu
         return cls(
@@ -366,7 +367,7 @@ class Explanation(Document):
     """
 
     @classmethod
-    def of(cls, choice: RegionChoice, explained: Explained) -> "Explanation":
+    def of(cls, choice: "RegionChoice", explained: "Explained") -> "Explanation":
         """Return an explanation as the explain route shows it."""
         return cls(
             hint=Hint(**asdict(choice.hint)),

@@ -6,13 +6,15 @@ from app.api.budgets import Budgets
 from app.api.diagnosis_report import DiagnosisReport
 from app.api.failed_logins import FailedLogins
 from app.api.health_report import HealthReport
+from app.auth.tenants import Tenants
 from app.channels.disconnects import Disconnects
-from app.channels.observer import ObservedRegions, ObservedTenants
+from app.channels.observer import Observer
 from app.channels.service import Channels
 from app.dashboard.counters import ChannelCounter
 from app.dashboard.fleet_watch import FleetView
 from app.dashboard.history import History
 from app.events.feed import EventFeed
+from app.regions.choice import RegionChooser
 from app.registration.service import Registration
 from app.registry.availability import RegistryAvailability
 from app.registry.fleet_reader import FleetReader
@@ -29,8 +31,9 @@ class State(TypedDict):
     registry: Registry
     registration: Registration
     guard: AddressGuard
-    tenants: ObservedTenants
-    regions: ObservedRegions
+    tenants: Tenants
+    regions: RegionChooser
+    observer: Observer
     channels: Channels
     disconnects: Disconnects
     feed: EventFeed

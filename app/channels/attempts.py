@@ -13,7 +13,7 @@ from app.errors import (
     ReplicaFault,
     RequestRefusedBySfu,
 )
-from app.registry.placements import Outcome, Placement
+from app.registry.placements import ANYWHERE, Outcome, Placement
 from app.upstream.client import Channel, ForwardError
 
 _WRONG_ADDRESS_OR_KEY: Final = frozenset({401, 403, 404, 405, 410, 421})
@@ -74,9 +74,11 @@ class Attempt:
 class Attempts:
     """What one request has asked so far, and until when it may."""
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float, groups: tuple[tuple[str, ...], ...] = ((ANYWHERE,),)) -> None:
         self.deadline: Final = deadline
         """Seconds of the event loop."""
+        self.groups: Final = groups
+        """`groups` of the placement requests."""
         self.all: list[Attempt] = []
         self.winner: Attempt | None = None
         """The attempt whose channel the caller gets: the first that was served, or the one that has the call."""

@@ -25,6 +25,7 @@ from app.crypto.sealing import UnsealError
 from app.crypto.tokens import SFU_TOKEN_LIFE_SECONDS
 from app.errors import DeadlineExceeded, InvalidField, NoSfuAvailable, Overloaded
 from app.logs import logger
+from app.regions.choice import RegionChooser
 from app.registry.placements import Busy, Placement, PlacementRequest
 from app.settings.model import FailoverSettings
 from app.upstream.client import Channel, Forwarder, ForwardError
@@ -47,11 +48,16 @@ class ChannelRequest:
     id: str
     """Unique: two requests never hold a placement under one id, whatever their callers call them."""
     caller: Caller
-    groups: tuple[tuple[str, ...], ...]
     client: str
     """The address of the caller, as the SFU is to see it."""
     query: str = ""
-    """As it is passed on to the SFU."""
+    """The part of the query that is passed on to the SFU."""
+    region: str | None = None
+    """The hints `region` and `country` of the query, and the region of the path."""
+    country: str | None = None
+    path: str | None = None
+    note: Callable[..., None] = lambda **_: None
+    """Adds fields to the log line of the request."""
 
 
 @dataclass(slots=True)
@@ -71,6 +77,7 @@ class Channels:
         placer: Placer,
         forwarder: Forwarder,
         failover: FailoverSettings,
+        regions: RegionChooser,
         *,
         wall_clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -81,6 +88,7 @@ class Channels:
         self._placer = placer
         self._forwarder = forwarder
         self._failover = failover
+        self._regions = regions
         self._wall_clock = wall_clock
         self._observer = observer or NullObserver()
         self._on_created = on_created
@@ -110,10 +118,10 @@ class Channels:
             TenantLimitReached: the tenant has all the channels it may have.
             InvalidField: the claims cannot be written into a token.
         """
-        loop = asyncio.get_running_loop()
-        attempts = Attempts(loop.time() + self._failover.deadline_ms / 1000)
-        caller = request.caller
-        async with self._gate.passing((caller.tenant.name, caller.issuer), until=attempts.deadline) as turn:
+        loop, caller = asyncio.get_running_loop(), request.caller
+        deadline = loop.time() + self._failover.deadline_ms / 1000
+        attempts = Attempts(deadline, await self._groups_of(request))
+        async with self._gate.passing((caller.tenant.name, caller.issuer), until=deadline) as turn:
             self._budget.deposit()
             placed: asyncio.Future[Placed] = loop.create_future()
             self._keep(loop.create_task(self._answer(placed, request, attempts, turn)), attempts)
@@ -122,6 +130,19 @@ class Channels:
             except asyncio.CancelledError:
                 attempts.abandon()
                 raise
+
+    async def _groups_of(self, request: ChannelRequest) -> tuple[tuple[str, ...], ...]:
+        choice = await self._regions.choose(
+            request.caller.tenant,
+            request.client,
+            region=request.region,
+            country=request.country,
+            path=request.path,
+        )
+        if choice.hint.ignored:
+            self._observer.hint_ignored()
+        request.note(region=choice.hint.region)
+        return choice.groups
 
     async def _answer(
         self, placed: asyncio.Future[Placed], request: ChannelRequest, attempts: Attempts, turn: Turn
@@ -217,7 +238,7 @@ class Channels:
                         issuer=caller.issuer,
                         tenant=caller.tenant.name,
                         attempt=len(attempts.all) + 1,
-                        groups=request.groups,
+                        groups=attempts.groups,
                         exclude=attempts.addresses,
                         lock_ms=int(remaining * 1000) + _LOCK_MARGIN_MS,
                         allow=caller.tenant.region_allow,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -81,10 +80,10 @@ def _known_sfus(ctx: typer.Context) -> list[Sfu]:
     """Return the fleet that the options so far name. A shell that completes shows no errors."""
     options = {name: ctx.params.get(name) for name in ("redis", "gateway", "admin_token", "config")}
     where = Where(**{name: value for name, value in options.items() if value})
-    where = where if where.admin_token else where.with_token(os.environ.get("SFU_GATEWAY_ADMIN_TOKEN", ""))
 
     async def look() -> list[Sfu]:
-        async with asyncio.timeout(_COMPLETION_S), where.open() as source:
+        opening = where.open()  # imports take their time too
+        async with asyncio.timeout(_COMPLETION_S), opening as source:
             return await source.sfus()
 
     try:

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +11,7 @@ import typer
 
 from app import __version__
 from app.cli import doctor, keys, sfus, support_bundle, watching, why
+from app.cli.durations import duration
 from app.cli.exits import Exit, fail, told_in_one_line
 from app.cli.lean_imports import imports_without
 from app.cli.options import Config, examples
@@ -16,6 +19,7 @@ from app.errors import SettingsError
 
 if TYPE_CHECKING:
     from app.crypto.tokens import Key
+    from workers.simulator.play import Play
 
 cli = typer.Typer(
     name="sfu-gateway",
@@ -156,28 +160,110 @@ def _key_option(name: str, text: str) -> "Key":
         fail(f"{name}: {error}", Exit.USAGE)
 
 
-@cli.command(epilog=examples("demo", "demo --sfus 14 --trouble"))
+Sfus = Annotated[int, typer.Option("--sfus", min=1, max=1000, help="How many simulated SFUs.")]
+Calls = Annotated[float, typer.Option("--calls", min=0, max=6000, help="New channels a minute.")]
+PlayTime = Annotated[
+    float,
+    typer.Option(
+        "--duration", parser=duration, metavar="DURATION", help="Time until it ends by itself; 0: never."
+    ),
+]
+Trouble = Annotated[
+    bool, typer.Option("--trouble", help="Keys cause troubles: an SFU breaks, the store hangs, and more.")
+]
+Script = Annotated[
+    str,
+    typer.Option(
+        "--script",
+        help="Troubles by time, as in break@5s,flood:us-east@10s: break, kill, overload, flood, hang, add, mend.",
+    ),
+]
+
+
+@cli.command(
+    epilog=examples(
+        "demo",
+        "demo --trouble",
+        "demo --sfus 14 --calls 120 --script break@1s,kill@2s,overload@3s,flood@4s --duration 2m",
+    )
+)
 def demo(
-    sfus: Annotated[int, typer.Option(min=1, max=1000, help="How many simulated SFUs.")] = 5,
+    sfus: Sfus = 5,
     port: Annotated[
         int, typer.Option(min=0, max=65_535, help="The gateway's port; 0 takes a free one.")
     ] = 8071,
-    calls: Annotated[float, typer.Option(min=0, max=6000, help="New channels a minute.")] = 30,
-    duration: Annotated[float, typer.Option(min=0, help="Seconds until it ends by itself; 0: never.")] = 0,
+    calls: Calls = 30,
+    duration: PlayTime = 0,
+    trouble: Trouble = False,
+    script: Script = "",
 ) -> None:
-    """Run a gateway, a sweeper and simulated SFUs in this process, on an embedded store."""
+    """Run a gateway, a sweeper and simulated SFUs in this process; with troubles, on a Redis of its own."""
     import asyncio
 
+    with _demo_extra():
+        from workers.demo import play_demo
+    play = _play(sfus, calls, duration, script, trouble=trouble)
     try:
-        from workers.demo import run_demo
-    except ModuleNotFoundError as error:
-        fail(f"the demo needs {error.name}: pip install 'sfu-gateway[demo]'", Exit.FAILED)
-    try:
-        asyncio.run(
-            run_demo(sfus=sfus, port=port, calls_per_minute=calls, duration_s=duration, say=typer.echo)
-        )
+        asyncio.run(play_demo(play, port, typer.echo))
     except OSError as error:
-        fail(f"cannot listen on port {port}: {error.strerror}. Choose another with --port.", Exit.FAILED)
+        if error.errno:
+            fail(f"--port: cannot listen on port {port}: {error.strerror}", Exit.FAILED)
+        fail(str(error.strerror), Exit.FAILED)
+
+
+@cli.command(
+    epilog=examples(
+        "simulate --gateway http://localhost:8071 --sfus 20 --regions eu-west,us-east",
+        "simulate --gateway http://localhost:8071 --calls 300 --trouble",
+    )
+)
+def simulate(
+    gateway: Annotated[
+        list[str], typer.Option("--gateway", help="A gateway's base URL; repeat it for more replicas.")
+    ],
+    sfus: Sfus = 5,
+    regions: Annotated[
+        str, typer.Option(help="Regions of the SFUs, comma-separated, dealt out in turn.")
+    ] = "eu-west,us-east",
+    calls: Calls = 60,
+    duration: PlayTime = 0,
+    trouble: Trouble = False,
+    script: Script = "",
+    config: Config = None,
+) -> None:
+    """Let a simulated fleet and a simulated Odoo work with gateways, whose keys are this machine's settings."""
+    import asyncio
+
+    from app.settings.loader import load_settings
+
+    with _demo_extra():
+        from workers.simulator.play import simulate as run
+    with told_in_one_line():
+        settings = load_settings(config)
+    play = _play(sfus, calls, duration, script, trouble=trouble)
+    names = tuple(filter(None, (name.strip() for name in regions.split(","))))
+    asyncio.run(run(play, tuple(gateway), names, settings, typer.echo))
+
+
+@contextmanager
+def _demo_extra() -> Iterator[None]:
+    """Name the extra that an import in the block lacks."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        fail(f"simulated SFUs need {error.name}: pip install 'sfu-gateway[demo]'", Exit.FAILED)
+
+
+def _play(sfus: int, calls: float, duration_s: float, script: str, *, trouble: bool) -> "Play":
+    from workers.simulator.play import Play
+    from workers.simulator.stage import read_script
+
+    if trouble and not sys.stdin.isatty():
+        fail("--trouble: keys need a terminal; give the troubles with --script", Exit.USAGE)
+    try:
+        return Play(sfus, calls, duration_s, tuple(read_script(script)), takes_keys=trouble)
+    except ValueError as error:
+        fail(f"--script: {error}", Exit.USAGE)
 
 
 cli.add_typer(sfus.group, name="sfu")

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Final, ParamSpec, TypeVar
@@ -47,10 +47,6 @@ class Where:
     gateway: str = ""
     admin_token: str = field(default="", repr=False)
     config: Path | None = None
-
-    def with_token(self, token: str) -> Where:
-        """Return the same with another admin token."""
-        return replace(self, admin_token=token)
 
     def open(self) -> AbstractAsyncContextManager[Backend]:
         """Return the source; it is open inside `async with`. Raises as `open_source`."""

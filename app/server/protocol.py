@@ -238,8 +238,9 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self._feed(data)
 
     def on_response_complete(self) -> None:
-        if self._ahead:
-            self.loop.call_soon(self._go_on)
+        if self._ahead:  # a caller that has left is noticed by reading, which comes before the next request
+            self.flow.is_held = False
+            self.loop.call_soon(self.loop.call_soon, self._go_on)
         else:
             self._is_busy = False
         super().on_response_complete()

@@ -44,12 +44,9 @@ def guest_server_for(app: Starlette, settings: Settings) -> uvicorn.Server:
 
 def open_to_strangers(settings: Settings) -> list[str]:
     """Return the routes that answer without a credential, probes left out."""
-    routes = ["/v1/events", "/dashboard", "/metrics", "/openapi.json"]
-    if settings.health.public:
-        routes.insert(0, "/v1/health")
-    if settings.registration.auth == "none":
-        routes.insert(0, "/v1/sfu")
-    return routes
+    heartbeats = ["/v1/sfu"] if settings.registration.auth == "none" else []
+    fleet = ["/v1/health", "/v1/diagnosis", "/v1/events", "/dashboard"] if settings.health.public else []
+    return [*heartbeats, *fleet, "/metrics", "/openapi.json"]
 
 
 class _Server(uvicorn.Server):

@@ -259,7 +259,10 @@ def _readable(accept: str) -> str:
 
 
 class _Timer(AbstractContextManager[None]):
-    """Observes the seconds between entry and exit, however the block ends."""
+    """Observes the seconds between entry and exit, also after an error.
+
+    `contextlib.contextmanager` costs 0.9 us more per phase; a channel request has four.
+    """
 
     __slots__ = ("_observe", "_started")
 

@@ -38,7 +38,7 @@ _decode: Final = decoder()
 _NO_SUCH_NAME: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Channel:
     """What Odoo gets: the channel's id and the base URL of its SFU."""
 

@@ -9,7 +9,7 @@ local function break_tie(index, tier, best, random, request, now, learned)
     return best
   end
   local tied = redis.call('ZCOUNT', index, best.score, best.score)
-  local first = redis.call('ZCOUNT', index, '-inf', '(' .. best.score)
+  local first = best.is_first and 0 or redis.call('ZCOUNT', index, '-inf', '(' .. best.score)
   local rank = string.format('%d', first + math.floor(random * tied))
   local address = redis.call('ZRANGE', index, rank, rank)[1]
   if not address or address == best.address or list_contains(request.exclude, ' ', address) then

@@ -5,7 +5,7 @@
 --- @include "node_state"
 
 -- The `count` best nodes of `index`, which belongs to `tier`: lowest score first, each with its `score` as Redis wrote
--- it and with `is_tied`, unless the next entry is known to score higher.
+-- it, with `is_tied`, unless the next entry is known to score higher, and with `is_first` at the head of the index.
 -- An entry that has expired, unswept, or that belongs elsewhere by its derived state is taken out on sight. Looks at
 -- 256 entries at most: then it returns what it has and true, and the caller asks again, each time with less in the way.
 local function lowest_candidates(index, tier, count, request, now, learned)
@@ -30,6 +30,7 @@ local function lowest_candidates(index, tier, count, request, now, learned)
           node_save(node_read(page[i]), now, learned)
         else
           node.score, node.is_tied = page[i + 1], (page[i + 3] or page[i + 1]) == page[i + 1]
+          node.is_first = rank == 0 and i == 1
           found[#found + 1] = node
           rank = rank + 1
           if #found == count then

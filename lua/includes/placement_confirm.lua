@@ -45,10 +45,12 @@ local function placement_confirm(placement, c, now)
     redis.call('ZREM', key('calls', placement.address), call)
     redis.call('HDEL', name, 'moving_until', 'kept_in')
   end
-  if c.fingerprint ~= '' then
+  if c.fingerprint ~= '' and c.fingerprint ~= placement.key_fingerprint then
     redis.call('HSET', name, 'key_fingerprint', c.fingerprint)
   end
-  redis.call('PEXPIRE', name, policy.affinity_ttl_ms)
+  if placement.confirmed_at > 0 or placement.lock_expires_at == 0 then -- else its lock has just done so
+    redis.call('PEXPIRE', name, policy.affinity_ttl_ms)
+  end
   if c.is_limited then
     redis.call('ZADD', key('tenant', placement.tenant), tostring(now + policy.affinity_ttl_ms), placement.detail)
     redis.call('PEXPIRE', key('tenant', placement.tenant), policy.affinity_ttl_ms)

@@ -13,12 +13,10 @@ local function placement_lock(placement, node, request, record, now)
     redis.call('HSET', name, 'lock_owner', request.name, 'lock_expires_at', expires_at, 'attempt', record)
   else
     redis.call('HSET', name, 'lock_owner', request.name, 'lock_expires_at', expires_at, 'address', node.address,
-      'generation', node.generation, 'caller', request.caller, 'attempt', record)
-    if request.fingerprint ~= '' then
-      redis.call('HSET', name, 'key_fingerprint', request.fingerprint)
-    end
+      'generation', node.generation, 'caller', request.caller, 'attempt', record, 'key_fingerprint',
+      request.fingerprint ~= '' and request.fingerprint or placement.key_fingerprint)
   end
-  if placement.confirmed_at == 0 or now - placement.confirmed_at > policy.affinity_ttl_ms / 2 then -- each confirmation renews it
+  if placement.confirmed_at == 0 or now - placement.confirmed_at > policy.affinity_ttl_ms / 2 then
     redis.call('PEXPIRE', name, policy.affinity_ttl_ms)
   end
   redis.call('ZADD', key('attempts'), expires_at, request.name .. ' ' .. placement.tenant .. ':' .. placement.detail)

@@ -76,7 +76,7 @@ def test_a_replica_says_in_one_line_how_it_has_started(deployment: Deployment) -
     assert line["version"] == __version__
     assert re.fullmatch(r"127\.0\.0\.1:\d+, database 0", line["redis"])
     assert (line["namespace"], line["sfus"]) == ("sfu", 0)
-    assert line["open"] == "/v1/sfu, /v1/events, /dashboard, /metrics, /openapi.json"
+    assert line["open"] == "/v1/sfu, /metrics, /openapi.json"
     assert not [line for line in lines if line["logger"].startswith("uvicorn")]
 
 

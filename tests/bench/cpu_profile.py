@@ -14,10 +14,10 @@ from typing import Final
 import httpx
 
 from tests.bench.http_load import drive_hard
-from tests.bench.latency import IN_FLIGHT, SFUS
 from tests.bench.requests_of import channel_requests
+from tests.bench.revisions import SFUS
 from tests.bench.rig import Rig, Target, sfus
-from tests.bench.throughput import MOST_CHANNELS_PER_S, channel_rate
+from tests.bench.throughput import IN_FLIGHT, MOST_CHANNELS_PER_S, channel_rate
 
 SAMPLES_PER_S: Final = 200
 

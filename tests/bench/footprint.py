@@ -1,14 +1,12 @@
-"""What a replica takes: memory, time to start, and CPU per request as its fleet grows."""
+"""What a replica takes: memory, and CPU per request as its fleet grows."""
 
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tests.bench.latency import IN_FLIGHT
 from tests.bench.rig import Rig, Target, sfus
-from tests.bench.throughput import Rate, channel_rate, mean_of
+from tests.bench.throughput import IN_FLIGHT, Rate, channel_rate, mean_of
 from tests.bench.watching import Memory, cpu_s, memory_of
 
 SMALL: Final = 10
@@ -35,8 +33,6 @@ class Footprint:
     """All of it."""
 
     held: Sequence[Held]
-    start_s: float
-    """Median."""
     rates: dict[str, Rate]
     """Channel requests, by what the fleet is like."""
 
@@ -45,9 +41,8 @@ class Footprint:
         return self.rates[TEN].per_cpu_s / self.rates[fleet].per_cpu_s
 
 
-def measure_footprint(rig: Rig, seconds: int, rounds: int, rest_s: float, starts: int) -> Footprint:
-    """Measure start-up on an empty fleet first, then memory at rest, then cost and memory under load."""
-    start_s = statistics.median(rig.start_s() for _ in range(starts))
+def measure_footprint(rig: Rig, seconds: int, rounds: int, rest_s: float) -> Footprint:
+    """Measure memory at rest, then cost and memory under load."""
     replicas = _replicas(rig)
     before = {fleet: cpu_s(replica.pid) for fleet, replica in replicas.items()}
     time.sleep(rest_s)  # each replica reads its fleet several times
@@ -58,7 +53,7 @@ def measure_footprint(rig: Rig, seconds: int, rounds: int, rest_s: float, starts
     held = [
         Held(size, rest[fleet], busy[fleet], loaded[fleet]) for size, fleet in ((SMALL, TEN), (LARGE, EVEN))
     ]
-    return Footprint(held, start_s, rates)
+    return Footprint(held, rates)
 
 
 def _replicas(rig: Rig) -> dict[str, Target]:

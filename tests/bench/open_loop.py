@@ -1,8 +1,9 @@
-"""Requests at times decided beforehand, answers or not: `python -m tests.bench.open_loop URL FILE RATE SECONDS`.
+"""Requests at times decided beforehand: `python -m tests.bench.open_loop URL FILE RATE SECONDS [--new]`.
 
 A client that waits for each answer before it asks again stops asking while the server stalls, and so leaves the
 stall out of its figures ("coordinated omission"). Here the schedule is a Poisson process made in advance, and a
 request's latency counts from the moment it was due, whether it could be sent then or had to wait for a connection.
+With `--new` each request has a connection of its own, opened when it is due.
 """
 
 import asyncio
@@ -11,9 +12,11 @@ import gc
 import json
 import random
 import selectors
+import subprocess
 import sys
+import tempfile
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final, cast
@@ -89,8 +92,14 @@ class Generator:
     """Sends requests at their times."""
 
     def __init__(
-        self, address: tuple[str, int], requests: Sequence[bytes], schedule: Sequence[float]
+        self,
+        address: tuple[str, int],
+        requests: Sequence[bytes],
+        schedule: Sequence[float],
+        *,
+        is_new_each: bool = False,
     ) -> None:
+        self._is_new_each = is_new_each
         self._address = address
         self._requests = requests
         self._schedule = schedule
@@ -106,7 +115,8 @@ class Generator:
     async def run(self) -> Outcome:
         """Send everything, wait for what is still under way, and say how it went."""
         loop = asyncio.get_running_loop()
-        await asyncio.gather(*(self._connect() for _ in range(LANES)))
+        if not self._is_new_each:
+            await asyncio.gather(*(self._connect() for _ in range(LANES)))
         self._started = loop.time()
         for number, due in enumerate(self._schedule):
             wait = self._started + due - loop.time()
@@ -116,7 +126,10 @@ class Generator:
                 await asyncio.sleep(0)
             self._open += 1
             self._waiting.append(number)
-            self._send()
+            if self._is_new_each:
+                self._start(self._connect_and_send())
+            else:
+                self._send()
         self._all_sent = True
         if self._open:
             with contextlib.suppress(TimeoutError):
@@ -130,6 +143,10 @@ class Generator:
     async def _connect(self) -> None:
         _, lane = await asyncio.get_running_loop().create_connection(lambda: Lane(self), *self._address)
         self._idle.append(lane)
+
+    async def _connect_and_send(self) -> None:
+        await self._connect()
+        self._send()
 
     def _send(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -148,6 +165,9 @@ class Generator:
                 self._outcome.latencies_ms.append(self._since_due(number, now))
             else:
                 self._outcome.failed += 1
+        if self._is_new_each:
+            lane.close()
+            return
         self._idle.append(lane)
         self._send()
 
@@ -160,7 +180,11 @@ class Generator:
         if number is not None:
             self._end_one()
             self._outcome.failed += self._counts(number)
-        task = asyncio.get_running_loop().create_task(self._connect())
+        if not self._is_new_each:
+            self._start(self._connect())
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -188,14 +212,26 @@ def precise_loop() -> asyncio.AbstractEventLoop:
     return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
+def ask(url: str, calls: Sequence[Call], rate: float, seconds: int, *, is_new_each: bool = False) -> Outcome:
+    """Run the generator in a process of its own."""
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory, "calls.tsv")
+        file.write_text("\n".join(map(str, calls)) + "\n")
+        argv = [sys.executable, "-m", "tests.bench.open_loop", url, str(file), str(rate), str(seconds)]
+        argv += ["--new"] if is_new_each else []
+        said = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    return Outcome(**json.loads(said))
+
+
 def main() -> None:
     """Send, and print the outcome as JSON."""
-    url, file, rate, seconds = sys.argv[1:]
+    url, file, rate, seconds, *options = sys.argv[1:]
     parts = urlsplit(url)
     address = (parts.hostname or "", parts.port or 80)
     calls = [Call(*line.split("\t")) for line in Path(file).read_text().splitlines()]
     requests = [request_bytes(call, parts.netloc) for call in calls]
-    generator = Generator(address, requests, schedule_of(float(rate), float(seconds)))
+    schedule = schedule_of(float(rate), float(seconds))
+    generator = Generator(address, requests, schedule, is_new_each="--new" in options)
     gc.disable()  # its pauses would look like the server's
     with asyncio.Runner(loop_factory=precise_loop) as runner:
         outcome = runner.run(generator.run())

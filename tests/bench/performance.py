@@ -1,13 +1,13 @@
-"""The whole gateway against a no-op, a stock client and HAProxy: `python -m tests.bench.performance [--quick]`.
+"""This revision against a former one: `python -m tests.bench.performance [--quick] [--former REVISION]`.
 
 Everything in one run on one machine, so that its ratios mean something where the figures do not. Brings
-docs/performance.md up to date.
+docs/performance.md up to date, in about ten minutes.
 """
 
+import argparse
 import platform
 import re
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,15 +19,14 @@ from tests.bench.cpu_profile import measure_profile
 from tests.bench.footprint import measure_footprint
 from tests.bench.http_load import has_wrk
 from tests.bench.latency import Latencies, latency_ms, measure_latency
-from tests.bench.options import is_quick
-from tests.bench.performance_tables import KINDS, WAYS, Figures, tables
+from tests.bench.performance_tables import WAYS, Figures, tables
 from tests.bench.performance_targets import target_table, targets
 from tests.bench.plots import Labels, draw_groups, draw_lines
+from tests.bench.revisions import FORMER, LOADS, Comparison, Name, compare, worktree
 from tests.bench.rig import haproxy_version, rig_around_redis
 from tests.bench.scale_out import ScaleOut, measure_scale_out
 from tests.bench.servers import installed_servers
 from tests.bench.sfu_stand_in import allow_many_sockets
-from tests.bench.throughput import Load, Rates, measure_rates
 from tests.bench.write_up import publish, say
 
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
@@ -37,10 +36,10 @@ PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 class Plan:
     """How much is measured, and for how long."""
 
-    loads: Sequence[Load]
-    rate_s: int
-    """Seconds of each kind of request and round."""
-    rate_rounds: int
+    cost_s: int
+    """Seconds of each load, revision and round."""
+    cost_rounds: int
+    starts: int
     latency_s: int
     latency_rounds: int
     profile_s: int
@@ -48,63 +47,57 @@ class Plan:
     fleet_rounds: int
     rest_s: float
     """For so long a replica is left alone before its memory at rest is read."""
-    starts: int
     scale_s: int
     store_rounds: int
     store_calls: int
 
 
 FULL: Final = Plan(
-    loads=[Load(in_flight, sfus) for in_flight in (64, 512) for sfus in (5, 200)],
-    rate_s=3,
-    rate_rounds=2,
-    latency_s=20,
+    cost_s=3,
+    cost_rounds=4,
+    starts=3,
+    latency_s=10,
     latency_rounds=2,
-    profile_s=15,
-    fleet_s=4,
-    fleet_rounds=3,
-    rest_s=20,
-    starts=5,
-    scale_s=6,
-    store_rounds=3,
-    store_calls=5_000,
+    profile_s=10,
+    fleet_s=3,
+    fleet_rounds=2,
+    rest_s=10,
+    scale_s=5,
+    store_rounds=5,
+    store_calls=3_000,
 )
 QUICK: Final = Plan(
-    loads=[Load(64, 5)],
-    rate_s=1,
-    rate_rounds=1,
+    cost_s=1,
+    cost_rounds=1,
+    starts=1,
     latency_s=2,
     latency_rounds=1,
     profile_s=2,
     fleet_s=1,
     fleet_rounds=1,
-    rest_s=3,
-    starts=1,
+    rest_s=2,
     scale_s=1,
     store_rounds=1,
     store_calls=1_000,
 )
 
 
-def measure(plan: Plan, directory: Path) -> Figures:
+def measure(plan: Plan, directory: Path, revision: str) -> Figures:
     """Measure everything, each part around a Redis of its own."""
-    rates: dict[Load, Rates] = {}
-    for load in plan.loads:
-        say(f"Measuring rates: {load.in_flight} in flight, {load.sfus} SFUs")
-        with rig_around_redis(directory) as rig:
-            rates[load] = measure_rates(rig, load, plan.rate_s, plan.rate_rounds)
-    say("Measuring latency")
-    with rig_around_redis(directory) as rig:
-        latencies = measure_latency(rig, plan.latency_s, plan.latency_rounds)
+    with worktree(revision, directory) as former:
+        say(f"Measuring CPU per request beside {revision}")
+        comparison = compare(revision, directory, former, plan.cost_s, plan.cost_rounds, plan.starts)
+        say("Measuring latency")
+        latencies = measure_latency(directory, former, plan.latency_s, plan.latency_rounds)
     say("Measuring where the time goes")
     with rig_around_redis(directory) as rig:
         profile = measure_profile(rig, plan.profile_s)
-    say("Measuring memory, start and fleets")
+    say("Measuring memory and fleets")
     with rig_around_redis(directory) as rig:
-        footprint = measure_footprint(rig, plan.fleet_s, plan.fleet_rounds, plan.rest_s, plan.starts)
+        footprint = measure_footprint(rig, plan.fleet_s, plan.fleet_rounds, plan.rest_s)
     say("Measuring replicas on one Redis")
     scale_out = measure_scale_out(directory, plan.scale_s, plan.store_rounds, plan.store_calls)
-    return Figures(machine(), rates, latencies, profile, footprint, scale_out)
+    return Figures(machine(), comparison, latencies, profile, footprint, scale_out)
 
 
 def machine() -> str:
@@ -130,17 +123,20 @@ def _processor() -> str:
 
 def draw(figures: Figures) -> None:
     """Write the plots."""
-    _draw_rates(figures.rates)
+    _draw_costs(figures.comparison)
     _draw_latency(figures.latencies)
     _draw_scale(figures.scale_out)
 
 
-def _draw_rates(by_load: dict[Load, Rates]) -> None:
-    groups = [f"{load.in_flight} in flight,\n{load.sfus} SFUs" for load in by_load]
-    kinds = [kind for kind in KINDS if all(kind in rates for rates in by_load.values())]
-    bars = {KINDS[kind]: [rates[kind].per_cpu_s for rates in by_load.values()] for kind in kinds}
-    labels = Labels("What one process answers", "requests per second of its own CPU")
-    draw_groups("performance-rates", labels, groups, bars)
+def _draw_costs(comparison: Comparison) -> None:
+    groups = [asked.name.replace(", ", ",\n") for asked in LOADS]
+    names: tuple[Name, ...] = ("former", "new")
+    bars: dict[str, list[float]] = {
+        name: [comparison.costs[asked.name, name].replica_us for asked in LOADS] for name in names
+    }
+    draw_groups(
+        "performance-rates", Labels("What one request takes", "us of the replica's CPU"), groups, bars
+    )
 
 
 def _draw_latency(latencies: Latencies) -> None:
@@ -171,12 +167,23 @@ def _draw_scale(scale_out: ScaleOut) -> None:
     draw_lines("performance-scale", labels, curves, marker="o")
 
 
+def parsed() -> argparse.Namespace:
+    """Return what the command line says."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument(
+        "--quick", action="store_true", help="two minutes instead of ten; docs stay as they are"
+    )
+    parser.add_argument("--former", default=FORMER, help="the revision to compare with")
+    return parser.parse_args()
+
+
 def main() -> None:
     """Measure, print, and bring docs/performance.md up to date."""
-    quick = is_quick()
+    options = parsed()
+    quick = options.quick
     allow_many_sockets()
     with tempfile.TemporaryDirectory() as directory:
-        figures = measure(QUICK if quick else FULL, Path(directory))
+        figures = measure(QUICK if quick else FULL, Path(directory), options.former)
     for name, text in {**tables(figures), "perf-target": target_table(targets(figures))}.items():
         say(f"{name}\n{text}")
         if not quick:

@@ -1,28 +1,27 @@
 """The tables of docs/performance.md from one run's figures."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from tests.bench.cpu_profile import Profile
 from tests.bench.footprint import Footprint
-from tests.bench.latency import SHARES, Latencies, Way, latency_ms, percentile
+from tests.bench.latency import SFU_ANSWER_MS, SHARES, Latencies, Way, latency_ms, percentile
+from tests.bench.revisions import ALONE, BUSY, LOADS, NOTHING, STEADY, Comparison
 from tests.bench.scale_out import ScaleOut
-from tests.bench.throughput import Kind, Load, Rates
 from tests.bench.write_up import table
 
-KINDS: Final[dict[Kind, str]] = {
-    "noop": "no-op route",
-    "heartbeat": "heartbeat",
-    "channel": "channel request",
-    "httpx": "channel, stock httpx",
-    "haproxy": "HAProxy",
-}
 LOST: Final = " \\*"
 """Marks a figure that is not what it seems: Redis did not serve the replica, which went on without it."""
 
-WAYS: Final[dict[Way, str]] = {"sfu": "SFU, asked directly", "haproxy": "HAProxy", "gateway": "gateway"}
+WAYS: Final[dict[Way, str]] = {
+    "sfu": "SFU, asked directly",
+    "haproxy": "HAProxy alone before the SFUs",
+    "former": "the former revision",
+    "new": "this revision",
+    "connections": "this revision, a new connection each",
+    "proxied": "this revision, through the shipped HAProxy",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class Figures:
     """Everything that was measured in one run."""
 
     machine: str
-    rates: dict[Load, Rates]
+    comparison: Comparison
     latencies: Latencies
     profile: Profile
     footprint: Footprint
@@ -41,9 +40,8 @@ def tables(figures: Figures) -> dict[str, str]:
     """Return each section's text by its name."""
     return {
         "perf-machine": figures.machine,
-        "perf-ratios": _ratios(figures.rates),
-        "perf-rates": _rates(figures.rates),
-        "perf-clock": _clock(figures.rates),
+        "perf-verdict": verdict(figures),
+        "perf-costs": _costs(figures.comparison),
         "perf-latency": _latency(figures.latencies),
         "perf-profile": _profile(figures.profile),
         "perf-phases": _phases(figures.profile),
@@ -54,62 +52,60 @@ def tables(figures: Figures) -> dict[str, str]:
     }
 
 
-def ratio(rates: Rates, kind: Kind, to: Kind) -> float | None:
-    """Return what `kind` does per second of CPU over what `to` does; `None` where one was not measured."""
-    if kind not in rates or to not in rates:
-        return None
-    return rates[kind].per_cpu_s / rates[to].per_cpu_s if rates[to].per_cpu_s else math.inf
-
-
-def _name(load: Load) -> str:
-    return f"{load.in_flight} in flight, {load.sfus} SFUs"
-
-
-def _ratios(by_load: dict[Load, Rates]) -> str:
-    pairs: Sequence[tuple[Kind, Kind]] = (
-        ("channel", "noop"),
-        ("heartbeat", "noop"),
-        ("channel", "httpx"),
-        ("channel", "haproxy"),
+def verdict(figures: Figures) -> str:
+    """Return what an operator wants to know, in five sentences."""
+    comparison, latencies = figures.comparison, figures.latencies
+    store = max(each.per_store_cpu_s for each in figures.scale_out.scaled)
+    per_core = 1e6 / comparison.costs[BUSY.name, "new"].replica_us
+    waits = [latency_ms(latencies.by_way["new"], share) for share in (0.5, 0.99)]
+    way: Way = "proxied" if "proxied" in latencies.by_way else "new"
+    proxied = [latency_ms(latencies.by_way[way], share) for share in (0.5, 0.99)]
+    return (
+        f"A replica with a core to itself creates {_round(per_core)} channels a second; half of that, "
+        f"{_round(per_core / 2)}, is a good load for it. At half of its peak a call waits {_ms(waits[0])} ms for its "
+        f"answer (p50) and {_ms(waits[1])} ms at p99, {SFU_ANSWER_MS:g} ms of them for the SFU; through the shipped "
+        f"HAProxy {_ms(proxied[0])} and {_ms(proxied[1])} ms. Add a replica when one core is more than half busy "
+        f"over a minute, and always run two. One Redis core carries {_round(store)} channels a second, the work of "
+        f"{store / per_core:.0f} replicas; a second namespace on another Redis carries as many again. A channel "
+        "request "
+        f"takes {comparison.ratio(BUSY):.2f} times the CPU of the former revision with 32 in flight, "
+        f"{comparison.ratio(ALONE):.2f} times with one and {comparison.ratio(STEADY):.2f} times at 200 a second."
     )
-    header = ["by CPU", *(f"{KINDS[kind]} / {KINDS[to]}" for kind, to in pairs)]
-    rows = [
-        [_name(load), *(_shown(ratio(rates, kind, to)) for kind, to in pairs)]
-        for load, rates in by_load.items()
+
+
+def _round(per_s: float) -> str:
+    return f"{round(per_s, -2):,.0f}" if per_s >= 1_000 else f"{round(per_s, -1):,.0f}"
+
+
+def _costs(comparison: Comparison) -> str:
+    rows = []
+    for asked in LOADS:
+        former, new = (comparison.costs[asked.name, name] for name in ("former", "new"))
+        lost = LOST if former.store_failures or new.store_failures else ""
+        rows.append(
+            [
+                asked.name,
+                f"{former.replica_us:,.0f}",
+                f"{new.replica_us:,.0f}{lost}",
+                f"{new.replica_us / former.replica_us:.2f} x",
+                *(f"{cost.store_us:,.0f}" if asked is not NOTHING else "" for cost in (former, new)),
+                f"{former.failed + new.failed:,}",
+            ]
+        )
+    header = [
+        "us of CPU for one request",
+        "replica, former",
+        "replica, new",
+        "new to former",
+        "Redis, former",
+        "Redis, new",
+        "failed",
     ]
-    return table(header, rows)
-
-
-def _shown(value: float | None) -> str:
-    if value is None:
-        return "not installed"
-    if math.isinf(value):
-        return "none at all"
-    return f"{value:.1f} x" if value >= 10 else f"{value:.3f} x"
-
-
-def _rates(by_load: dict[Load, Rates]) -> str:
-    rows = [[_name(load), *(_by_cpu(rates, kind) for kind in KINDS)] for load, rates in by_load.items()]
-    return table(["per second of its own CPU", *KINDS.values()], rows)
-
-
-def _by_cpu(rates: Rates, kind: Kind) -> str:
-    if kind not in rates:
-        return ""
-    return f"{rates[kind].per_cpu_s:,.0f}{LOST if rates[kind].store_failures else ''}"
-
-
-def _clock(by_load: dict[Load, Rates]) -> str:
-    rows = [[_name(load), *(_clocked(rates, kind) for kind in KINDS)] for load, rates in by_load.items()]
-    return table(["per second by the clock (failed)", *KINDS.values()], rows)
-
-
-def _clocked(rates: Rates, kind: Kind) -> str:
-    if kind not in rates:
-        return ""
-    rate = rates[kind]
-    failed = f" ({rate.failed:,})" if rate.failed else ""
-    return f"{rate.per_s:,.0f}{failed}{LOST if rate.store_failures else ''}"
+    memory = ", ".join(
+        f"{name} {_mb(comparison.memory[name].most)} at most, ready {comparison.start_s[name]:.2f} s after its start"
+        for name in ("former", "new")
+    )
+    return f"{table(header, rows)}\n\nFormer revision: `{comparison.revision}`. Under this load: {memory}."
 
 
 def _latency(latencies: Latencies) -> str:
@@ -124,7 +120,7 @@ def _latency(latencies: Latencies) -> str:
         ]
         for way, outcome in latencies.by_way.items()
     ]
-    added = ["gateway less the SFU", *(_ms(latencies.added_ms(share)) for share in SHARES), "", "", ""]
+    added = ["this revision less the SFU", *(_ms(latencies.added_ms(share)) for share in SHARES), "", "", ""]
     text = (
         f"Peak of the replica by the clock: {latencies.peak_per_s:,.0f} channel requests per second. "
         f"All were asked for {latencies.per_s:,.0f} per second."
@@ -176,7 +172,7 @@ def _memory(footprint: Footprint) -> str:
         for held in footprint.held
     ]
     header = ["SFUs", "at rest", "at rest, most so far", "under load, most so far", "at rest, of one core"]
-    return f"{table(header, rows)}\n\nReady {footprint.start_s:.2f} s after its start (median)."
+    return table(header, rows)
 
 
 def _mb(size: int) -> str:

@@ -1,5 +1,6 @@
 """The requests that benchmarks send to a replica, made and signed before anything is measured."""
 
+import base64
 import itertools
 import json
 import time
@@ -19,11 +20,22 @@ _ISSUERS: Final[Iterator[int]] = itertools.count()
 
 
 def channel_requests(count: int) -> list[Call]:
-    """Return channel requests of issuers that nobody has heard of, each one a new placement."""
+    """Return channel requests of issuers that nobody has heard of, each one a new placement.
+
+    The claims are Odoo's from 18.0 on, the key of the channel among them.
+    """
     expires = int(time.time()) + _TOKEN_LIFE_S
     numbers = itertools.islice(_ISSUERS, count)
-    issuers = (f"https://odoo.example.com:channel:{number}" for number in numbers)
-    tokens = (_KEY.sign({"iss": issuer, "exp": expires}) for issuer in issuers)
+    tokens = (
+        _KEY.sign(
+            {
+                "iss": f"https://odoo.example.com:channel:{number}",
+                "exp": expires,
+                "key": base64.b64encode(number.to_bytes(32, "big")).decode(),
+            }
+        )
+        for number in numbers
+    )
     return [Call("GET", "/v1/channel", f"jwt {token}") for token in tokens]
 
 

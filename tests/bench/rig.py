@@ -31,8 +31,8 @@ SFU_KEY: Final = "a2V5IG9mIG9uZSBTRlUsIG5vdCBvZiBhbnkgb3RoZXI="
 MAX_SESSIONS: Final = 1_000_000_000
 """So many that no run fills an SFU: nothing is measured but the work of placing."""
 
+ROOT: Final = Path(__file__).resolve().parents[2]
 GATEWAY: Final = ("-m", "app", "serve")
-HTTPX_VARIANT: Final = ("-m", "tests.bench.httpx_variant", "serve")
 
 _THRESHOLD_S: Final = 86_400
 _HEARTBEATS_PER_S: Final = 1_000_000
@@ -57,8 +57,8 @@ class Rig:
         self._stack = stack
         self._started = 0
 
-    def replica(self, namespace: str = "sfu", program: Sequence[str] = GATEWAY, **settings: str) -> Target:
-        """Start a gateway; other `settings` than the benchmarks' usual ones as `redis__timeout_ms="2000"`."""
+    def replica(self, namespace: str = "sfu", *, tree: Path = ROOT, **settings: str) -> Target:
+        """Start the gateway of a source `tree`; further `settings` as `redis__timeout_ms="2000"`."""
         port = free_port()
         environment = {
             "SFU_GATEWAY_KEY": GATEWAY_KEY,
@@ -70,24 +70,26 @@ class Rig:
             "SFU_GATEWAY_REDIS__NAMESPACE": namespace,
             "SFU_GATEWAY_BIND": HOST,
             "SFU_GATEWAY_PORT": str(port),
+            "PYTHONPATH": str(tree),
         } | {f"SFU_GATEWAY_{name.upper()}": value for name, value in settings.items()}
         url = f"http://{HOST}:{port}"
         process = Process(
-            [sys.executable, *program],
+            [sys.executable, *GATEWAY],
             log=self._log("replica"),
             env=environment,
+            cwd=tree,
             ready=answers(f"{url}/readyz"),
             ready_seconds=30,
         )
         return Target(self._stack.enter_context(process).pid, url, is_gateway=True)
 
-    def start_s(self) -> float:
+    def start_s(self, *, tree: Path = ROOT) -> float:
         """Return the seconds from a replica's start until it says that it is ready; it is ended then."""
         with contextlib.ExitStack() as stack:
             rig = Rig(self.store, self.directory / f"start-{time.monotonic_ns()}", stack)
             rig.directory.mkdir()
             began = time.monotonic()
-            rig.replica()
+            rig.replica(tree=tree)
             return time.monotonic() - began
 
     def stand_in(self, delay_ms: float = 0) -> int:
@@ -100,6 +102,10 @@ class Rig:
         )
         self._stack.enter_context(process)
         return port
+
+    def run(self, process: Process) -> None:
+        """Run a process until the end of the rig."""
+        self._stack.enter_context(process)
 
     def haproxy(self, addresses: Sequence[str]) -> Target | None:
         """Start HAProxy in front of SFUs, on one thread; `None` where it is not installed."""

@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.http_load import drive_hard
-from tests.bench.latency import IN_FLIGHT, SFUS
 from tests.bench.registry_watch import await_registry, store_failures
 from tests.bench.requests_of import channel_requests
+from tests.bench.revisions import SFUS
 from tests.bench.rig import Rig, Target, rig_around_redis, sfus
 from tests.bench.script_calls import Fleet
-from tests.bench.servers import running_server
+from tests.bench.servers import calls_per_cpu_s, running_server
 from tests.bench.sizing import store_rates
 from tests.bench.sizing_tables import StoreRates
-from tests.bench.throughput import MOST_CHANNELS_PER_S, channel_rate
+from tests.bench.throughput import IN_FLIGHT, MOST_CHANNELS_PER_S, channel_rate
 from tests.bench.watching import cpu_s
 from tests.bench.wire import NEW, OK, send_all
+from tests.support.engines import RedisServer
 
-REPLICAS: Final = (1, 2, 4)
+REPLICAS: Final = (1, 2)
 _CLIENTS: Final = 2
 """Connections to each server: while one is between batches, the other keeps the server busy."""
 
@@ -61,6 +62,8 @@ class ScaleOut:
     scaled: Sequence[Scaled]
     store: StoreRates
     saturated: Sequence[Saturated]
+    selects_per_s: float
+    """New placements alone per second of Redis' CPU."""
 
 
 def measure_scale_out(directory: Path, seconds: int, rounds: int, calls: int) -> ScaleOut:
@@ -73,7 +76,16 @@ def measure_scale_out(directory: Path, seconds: int, rounds: int, calls: int) ->
         scaled = [_scaled(rig, replicas[:count], seconds) for count in REPLICAS]
     with running_server("redis") as server:
         store = store_rates(server, rounds, calls)
-    return ScaleOut(scaled, store, [saturated(count, calls) for count in (1, 2)])
+        selects = max(new_placements_per_s(server, number, calls) for number in range(rounds))
+    return ScaleOut(scaled, store, [saturated(count, calls) for count in (1, 2)], selects)
+
+
+def new_placements_per_s(server: RedisServer, number: int, calls: int) -> float:
+    """Return how many new placements `server` does per second of its CPU; `number` tells rounds apart."""
+    fleet = Fleet(1_000, seed=number)
+    send_all(server.port, fleet.registrations(), OK)
+    shares = [[f"alone-{number}-{client}-{index}" for index in range(calls)] for client in range(_CLIENTS)]
+    return calls_per_cpu_s(server, [fleet.calls("new", issuers, "first") for issuers in shares], NEW)
 
 
 def _scaled(rig: Rig, replicas: Sequence[Target], seconds: int) -> Scaled:

@@ -6,14 +6,13 @@ machine does touches all of them alike: their ratios mean something where the mi
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 from tests.bench.options import is_quick
 from tests.bench.plots import Labels, draw_lines
 from tests.bench.script_calls import KINDS, Fleet, Kind
-from tests.bench.servers import info, installed_servers, running_server
+from tests.bench.servers import calls_per_cpu_s, info, installed_servers, running_server
 from tests.bench.wire import NEW, OK, PING, PONG, STICKY, send_all
 from tests.bench.write_up import publish, say, table
 from tests.support.engines import RedisServer
@@ -132,28 +131,11 @@ def _throughput_round(server: RedisServer, number: int, calls: int) -> dict[str,
     reports = [fleet.calls("report", issuers, "first") for issuers in shares]
     sticky = [fleet.calls("sticky", issuers, "second") for issuers in shares]
     return {
-        "ping": _rate(server, [[PING] * calls] * _CLIENTS, PONG),
-        "new": _rate(server, new, NEW),
-        "report": _rate(server, reports, OK),
-        "sticky": _rate(server, sticky, STICKY),
+        "ping": calls_per_cpu_s(server, [[PING] * calls] * _CLIENTS, PONG),
+        "new": calls_per_cpu_s(server, new, NEW),
+        "report": calls_per_cpu_s(server, reports, OK),
+        "sticky": calls_per_cpu_s(server, sticky, STICKY),
     }
-
-
-def _rate(server: RedisServer, shares: Sequence[Sequence[bytes]], marker: bytes) -> float:
-    """Calls per second of CPU time over as many connections as there are shares.
-
-    Threads do: between system calls a client only copies bytes and counts markers.
-    """
-    with ThreadPoolExecutor(len(shares)) as threads:
-        before = _cpu_seconds(server)
-        list(threads.map(lambda share: send_all(server.port, share, marker), shares))
-        took = _cpu_seconds(server) - before
-    return sum(map(len, shares)) / took
-
-
-def _cpu_seconds(server: RedisServer) -> float:
-    figures = info(server, "cpu")
-    return float(figures["used_cpu_user"]) + float(figures["used_cpu_sys"])
 
 
 def cost_table(measured: Sequence[Costs]) -> str:

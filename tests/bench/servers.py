@@ -1,7 +1,8 @@
 """Redis and Valkey servers of a benchmark's own."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -9,6 +10,7 @@ from typing import Any, cast
 from app.registry.policy import Policy
 from app.registry.shipped_scripts import shipped_scripts
 from tests.bench.script_calls import POLICY
+from tests.bench.wire import send_all
 from tests.support.engines import EngineMissing, RedisServer, ServerName, find_binary
 
 
@@ -50,3 +52,20 @@ def _version(server: RedisServer) -> str:
     if "valkey_version" in facts:
         return f"Valkey {facts['valkey_version']}"
     return f"Redis {facts['redis_version']}"
+
+
+def calls_per_cpu_s(server: RedisServer, shares: Sequence[Sequence[bytes]], marker: bytes) -> float:
+    """Return calls per second of CPU time over as many connections as there are shares.
+
+    Threads do: between system calls a client only copies bytes and counts markers.
+    """
+    with ThreadPoolExecutor(len(shares)) as threads:
+        before = _cpu_seconds(server)
+        list(threads.map(lambda share: send_all(server.port, share, marker), shares))
+        took = _cpu_seconds(server) - before
+    return sum(map(len, shares)) / took
+
+
+def _cpu_seconds(server: RedisServer) -> float:
+    figures = info(server, "cpu")
+    return float(figures["used_cpu_user"]) + float(figures["used_cpu_sys"])

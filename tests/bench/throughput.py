@@ -1,45 +1,18 @@
-"""Requests of all kinds as fast as they are answered, a replica against what else could stand in its place."""
+"""Channel requests as fast as a replica answers them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from tests.bench.http_load import Call, drive_hard
 from tests.bench.registry_watch import await_registry, store_failures
-from tests.bench.requests_of import NOOP, channel_requests, heartbeats
-from tests.bench.rig import HTTPX_VARIANT, Rig, Target, sfus
+from tests.bench.requests_of import channel_requests
+from tests.bench.rig import Target
 from tests.bench.watching import cpu_s
-
-Kind: TypeAlias = Literal["noop", "heartbeat", "channel", "httpx", "haproxy"]
-
-IN_TURN: Final[tuple[Kind, ...]] = (
-    "noop",
-    "heartbeat",
-    "channel",
-    "httpx",
-    "haproxy",
-    "channel",
-    "heartbeat",
-    "noop",
-)
-"""There and back: what slowly changes about the machine touches all alike."""
 
 MOST_CHANNELS_PER_S: Final = 7_000
 """More than a replica creates. Tokens are made for so many, so that no issuer comes twice."""
-PATIENT: Final = {"redis__timeout_ms": "2000"}
-"""With hundreds in flight on a slow core a reply may be 250 ms old before its turn comes; the replica would take
-Redis for lost and place channels from its snapshot, which is something else than what is to be measured."""
-
-_MOST_HTTPX_PER_S: Final = 1_500
-_WARM_UP_S: Final = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """How a replica is asked."""
-
-    in_flight: int
-    sfus: int
+IN_FLIGHT: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +29,6 @@ class Rate:
     """How often Redis did not serve the replica; from then on it placed channels without it."""
 
 
-Rates: TypeAlias = dict[Kind, Rate]
-
-
-def best_of(rates: Sequence[Rate]) -> Rate:
-    """Return the best figure of some rounds: what else a machine does only ever slows it down.
-
-    Rounds in which Redis was lost are out, unless there are no others.
-    """
-    whole = [rate for rate in rates if rate.store_failures == 0] or rates
-    return Rate(
-        max(rate.per_cpu_s for rate in whole),
-        max(rate.per_s for rate in whole),
-        sum(rate.failed for rate in rates),
-        min(rate.store_failures for rate in rates),
-    )
-
-
 def mean_of(rates: Sequence[Rate]) -> Rate:
     """Return the average of some rounds of equal length: what a replica does beside, it does in some of them."""
     return Rate(
@@ -81,43 +37,6 @@ def mean_of(rates: Sequence[Rate]) -> Rate:
         sum(rate.failed for rate in rates),
         sum(rate.store_failures for rate in rates),
     )
-
-
-def measure_rates(rig: Rig, load: Load, seconds: int, rounds: int) -> Rates:
-    """Measure all kinds in turn, each on a namespace of its own below one Redis."""
-    addresses = sfus(load.sfus, rig.stand_in())
-    names = {kind: f"{kind}-{load.in_flight}-{load.sfus}" for kind in ("channel", "httpx")}
-    for name in names.values():
-        rig.register(name, addresses)
-    gateway = rig.replica(names["channel"], **PATIENT)
-    variant = rig.replica(names["httpx"], HTTPX_VARIANT, **PATIENT)
-    targets: dict[Kind, Target | None] = {
-        "noop": gateway,
-        "heartbeat": gateway,
-        "channel": gateway,
-        "httpx": variant,
-        "haproxy": rig.haproxy(addresses),
-    }
-    known = heartbeats(addresses)
-    taken: dict[Kind, list[Rate]] = {kind: [] for kind, target in targets.items() if target}
-    for kind, target in targets.items():
-        if target:
-            rate_of(target, _calls(kind, _WARM_UP_S, known), _WARM_UP_S, load.in_flight)
-    for kind in IN_TURN * rounds:
-        if target := targets[kind]:
-            taken[kind].append(rate_of(target, _calls(kind, seconds, known), seconds, load.in_flight))
-    return {kind: best_of(rates) for kind, rates in taken.items()}
-
-
-def _calls(kind: Kind, seconds: int, known: Sequence[Call]) -> Sequence[Call]:
-    if kind == "noop":
-        return NOOP
-    if kind == "heartbeat":
-        return known
-    if kind == "haproxy":  # knows no issuers
-        return [Call("GET", "/v1/channel")]
-    per_s = MOST_CHANNELS_PER_S if kind == "channel" else _MOST_HTTPX_PER_S
-    return channel_requests(per_s * seconds)
 
 
 def rate_of(target: Target, calls: Sequence[Call], seconds: int, in_flight: int) -> Rate:

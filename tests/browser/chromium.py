@@ -58,6 +58,15 @@ class Visit:
         """Return the locator of a tile's figure."""
         return self.page.locator(f"[data-tile={name}] .figure")
 
+    async def change_data(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Let the page get what `change` makes of its data, from the next read on."""
+
+        async def answer(route: Route) -> None:
+            truth = await route.fetch()
+            await route.fulfill(response=truth, json=change(await truth.json()))
+
+        await self.page.route("**/v1/dashboard/data", answer)
+
     async def confirm(self, token: str | None = None) -> None:
         """Answer the question that is being asked, with the admin token where it is wanted."""
         if token is not None:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 from playwright.async_api import Browser, expect
@@ -133,11 +132,7 @@ async def test_figures_that_the_gateway_cannot_renew_are_not_live(
 ) -> None:
     seen = await open_dashboard("/noop")
 
-    async def age(route: Any) -> None:
-        truth = await route.fetch()
-        await route.fulfill(response=truth, json=await truth.json() | {"fleetAgeMs": 60_000})
-
-    await seen.page.route("**/v1/dashboard/data", age)
+    await seen.change_data(lambda document: document | {"fleetAgeMs": 60_000})
     await seen.page.goto(f"{replica.url}/dashboard")
     await _is_stale(seen)
     await expect(seen.page.locator("#banner")).to_contain_text("no newer figures from Redis")

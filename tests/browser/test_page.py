@@ -1,7 +1,6 @@
 """What an operator sees and does. No page may err on its console or reach for another host: see `conftest`."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -146,19 +145,11 @@ async def test_operators_actions_are_shut_where_no_token_is_set(
     open_dashboard: Opener, replica: Replica, fleet: RunningFleet
 ) -> None:
     seen = await open_dashboard("/noop")
-    await _change_data(seen, lambda document: document | {"admin": False})
+    await seen.change_data(lambda document: document | {"admin": False})
     await seen.page.goto(f"{replica.url}/dashboard")
     await seen.row(fleet.addresses[0]).click()
     await expect(seen.page.locator("#drawer footer")).to_contain_text("SFU_GATEWAY_ADMIN_TOKEN")
     await expect(seen.page.locator("#drawer footer button:enabled")).to_have_count(0)
-
-
-async def _change_data(seen: Visit, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    async def answer(route: Route) -> None:
-        truth = await route.fetch()
-        await route.fulfill(response=truth, json=change(await truth.json()))
-
-    await seen.page.route("**/v1/dashboard/data", answer)
 
 
 async def test_the_explain_panel_ranks_and_reasons(
@@ -170,6 +161,7 @@ async def test_the_explain_panel_ranks_and_reasons(
     await seen.page.press("#explain-form [name=region]", "Enter")
     await seen.confirm(ADMIN_TOKEN)
     result = seen.page.locator("#explain-result")
+    await expect(result.locator(".answer")).to_contain_text(f"The call goes to {fleet.addresses[3]}: ")
     await expect(result).to_contain_text("Preferred region: us-east")
     rows = seen.page.locator(".candidates li")
     await expect(rows).to_have_count(4)
@@ -177,6 +169,31 @@ async def test_the_explain_panel_ranks_and_reasons(
     await expect(rows.first).to_contain_text(fleet.addresses[3].removeprefix("http://"))
     await expect(result).to_contain_text("Other region")
     await expect(result).to_contain_text("Drained")
+
+
+async def test_the_explain_panel_names_one_winner_for_a_call_that_has_its_sfu(
+    open_dashboard: Opener, replica: Replica, fleet: RunningFleet
+) -> None:
+    issuer = "https://odoo.example:channel:7"
+    home = replica.ask(issuer).json()["url"]
+    seen = await open_dashboard()
+    await seen.page.fill("#explain-form [name=issuer]", issuer)
+    await seen.page.press("#explain-form [name=issuer]", "Enter")
+    await seen.confirm(ADMIN_TOKEN)
+    await expect(seen.page.locator("#explain-result .answer")).to_have_text(f"{home} keeps its call here.")
+    first = seen.page.locator(".candidates li").first
+    await expect(first).to_contain_text(home.removeprefix("http://"))
+    await expect(first).to_contain_text("Keeps its call here")
+    await expect(seen.page.locator(".candidates [data-verdict=chosen]")).to_have_count(0)
+
+    for address in fleet.addresses:
+        fleet.control(address, "figures", {"channels": 9, "sessions": 9, "cpuUsage": 0.97})
+        await expect(seen.row(address)).to_have_attribute("data-tone", "warn")
+    await seen.page.fill("#explain-form [name=issuer]", "")
+    await seen.page.click("#explain-form button")
+    await expect(seen.page.locator("#explain-result .answer")).to_have_text(
+        "No SFU takes the call: 4 overloaded."
+    )
 
 
 async def test_the_drawer_shows_the_history(
@@ -285,7 +302,7 @@ async def test_a_thousand_sfus_change_in_place_and_fill_no_page(
         return document | {"sfus": sfus}
 
     seen = await open_dashboard("/noop")
-    await _change_data(seen, multiply)
+    await seen.change_data(multiply)
     await seen.page.goto(f"{replica.url}/dashboard")
     await expect(seen.page.locator("#fleet-count")).to_have_text("1,000 SFUs in 4 regions")
     await expect(seen.page.locator("[aria-expanded=true]")).to_have_count(1)

@@ -104,7 +104,7 @@ def test_the_list_is_filtered_and_sorted(operator: Operator, replica: Replica) -
     replica.admin("drain", address=OTHER)
     eventually_sync(lambda: replica.status_of(OTHER) == "draining")
     assert addresses(operator.json("sfu", "list", "--state", "draining,drained")) == [OTHER]
-    assert addresses(operator.json("sfu", "list", "--state", "lost")) == []
+    assert addresses(operator.json("sfu", "list", "--state", "lost,signed-off")) == []
     done = operator.run("sfu", "list", "--region", "nowhere")
     assert (done.returncode, done.stdout) == (Exit.REFUSED, "")
     assert done.stderr == "--region: no SFU is in nowhere; regions with SFUs: eu-west, us-east\n"

@@ -3,19 +3,24 @@
 import asyncio
 import logging
 import re
+import shutil
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 import structlog
 
 from tests.support.ports import HOST, free_port
+from tests.support.processes import Process, answers
 from tests.support.simulated import NO_CERTIFICATES
 from tests.support.waiting import eventually
 from workers.demo import REGIONS, demo_settings, run_demo
+from workers.own_redis import BINARIES
 
 
 @pytest.fixture(autouse=True)
@@ -76,8 +81,8 @@ async def test_the_commands_it_shows_work() -> None:
 
 
 async def test_its_sfus_are_spread_over_regions_and_report() -> None:
-    async with running(sfus=4) as (_, client):
-        await eventually(lambda: _selectable(client, 4))
+    async with running(sfus=5) as (_, client):
+        await eventually(lambda: _selectable(client, 5))
         sfus = (await client.get("/v1/health")).json()["sfus"]
         assert sorted(sfu["region"] for sfu in sfus) == sorted([*REGIONS, REGIONS[0]])
 
@@ -110,6 +115,67 @@ def test_every_demo_has_keys_of_its_own() -> None:
     one, other = demo_settings(0), demo_settings(0)
     assert (one.key, one.registration.key) != (other.key, other.registration.key)
     assert one.bind == HOST
+
+
+@pytest.mark.skipif(not any(map(shutil.which, BINARIES)), reason="no redis-server here")
+async def test_troubles_are_seen_in_the_fleet_and_the_store(tmp_path: Path) -> None:
+    port = free_port()
+    script = "break:eu-west@0s,overload:us-east@0s,add:sa-east@0s"
+    command = [sys.executable, "-m", "app", "demo", "--port", str(port), "--sfus", "4", "--calls", "600"]
+    with Process(
+        [*command, "--script", script],
+        log=tmp_path / "demo.log",
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+        ready=answers(f"http://{HOST}:{port}/readyz"),
+        ready_seconds=30,
+    ) as process:
+        async with httpx.AsyncClient(
+            base_url=f"http://{HOST}:{port}", trust_env=False, verify=NO_CERTIFICATES
+        ) as client:
+
+            async def states() -> dict[str, set[str]]:
+                sfus = (await client.get("/v1/health")).json()["sfus"]
+                regions = {sfu["region"] for sfu in sfus}
+                return {name: {s["state"] for s in sfus if s["region"] == name} for name in regions}
+
+            async def is_troubled() -> bool:
+                found = await states()
+                return (
+                    "ejected" in found.get("eu-west", ())
+                    and "overloaded" in found.get("us-east", ())
+                    and len((await client.get("/v1/health")).json()["sfus"]) == 5
+                )
+
+            await eventually(is_troubled, timeout_seconds=30)
+        assert process.terminate() == 0
+    assert "breaks: it answers 500 to every call" in process.output
+    assert "joins" in process.output
+    assert "calls placed on" in process.output
+    assert "Traceback" not in process.output
+
+
+@pytest.mark.skipif(not any(map(shutil.which, BINARIES)), reason="no redis-server here")
+async def test_a_hung_store_is_survived_and_ends_with_the_demo(tmp_path: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "app", "demo", "--port", str(port), "--sfus", "2", "--calls", "0"]
+    with Process(
+        [*command, "--script", "hang@3s"],
+        log=tmp_path / "demo.log",
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+        ready=answers(f"http://{HOST}:{port}/readyz"),
+        ready_seconds=30,
+    ) as process:
+        async with httpx.AsyncClient(
+            base_url=f"http://{HOST}:{port}", trust_env=False, verify=NO_CERTIFICATES
+        ) as client:
+
+            async def is_away() -> bool:
+                return bool((await client.get("/readyz")).json().get("mode") == "snapshot")
+
+            await eventually(is_away, timeout_seconds=30)
+        assert process.terminate() == 0
+    assert "the store hangs" in process.output
+    assert "Traceback" not in process.output
 
 
 async def _selectable(client: httpx.AsyncClient, count: int) -> bool:

@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from types import TracebackType
 from typing import Any, Final, Self
@@ -80,11 +80,12 @@ class Fleet:
         self._clock = clock
         self._post = post
         self._resources = contextlib.AsyncExitStack()
+        self._shared_link: GatewayLink | None = None
 
     async def __aenter__(self) -> Self:
         """Listen everywhere, then send the first heartbeats. Raises `OSError` when a port is taken."""
         async with contextlib.AsyncExitStack() as started:
-            link = await self._link(started)
+            link = self._shared_link = await self._link(started)
             started.push_async_callback(self._stop)
             self.sfus = [
                 SimulatedSfu(sfu, random=self._random(index), clock=self._clock, link=link)
@@ -105,6 +106,26 @@ class Fleet:
     ) -> None:
         """Sign all off at the same time, and close what they shared."""
         await self._resources.aclose()
+
+    async def add(self, region: str) -> SimulatedSfu:
+        """Let one more SFU join, with a key and a port of its own."""
+        one = replace(self.config, count=1, regions=(region,), keys=(), base_port=0)
+        sfu = SimulatedSfu(
+            sfu_configs(one)[0],
+            random=self._random(len(self.sfus)),
+            clock=self._clock,
+            link=self._shared_link,
+        )
+        await sfu.start()
+        self.sfus.append(sfu)
+        return sfu
+
+    def fill(self, channels: int) -> None:
+        """Begin with calls: each SFU has up to so many channels, whose people come now."""
+        for index, sfu in enumerate(self.sfus):
+            dice = self._random(index)
+            for number in range(dice.randint(channels // 4, channels)):
+                sfu.channels.create("127.0.0.1", f"https://odoo.example.com:channel:{index}.{number}")
 
     async def _stop(self) -> None:
         await asyncio.gather(*(sfu.stop() for sfu in self.sfus))

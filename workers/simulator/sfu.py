@@ -171,6 +171,11 @@ class SimulatedSfu:
         """Report these figures instead of the real ones; `None` ends that. `/v1/stats` stays true."""
         self._fixed = figures
 
+    @property
+    def has_fixed_figures(self) -> bool:
+        """Whether it reports what it was told to."""
+        return self._fixed is not None
+
     def figures(self) -> Figures:
         """Return what a heartbeat of this moment reports."""
         return self._fixed or self.channels.figures()

@@ -1,6 +1,7 @@
 """`GET /v1/channel` and `GET /r/{region}/v1/channel`: Odoo asks for a call channel."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -29,22 +30,17 @@ async def create_channel(request: Request[State]) -> Response:
 
 async def _placed(request: Request[State], state: State, caller: Caller) -> Response:
     query: Mapping[str, str] = request.query_params if request.scope["query_string"] else {}
-    client = client_of(request.scope, state["settings"].trust_proxy)
-    choice = await state["regions"].choose(
-        caller.tenant,
-        client,
-        region=query.get("region"),
-        country=query.get("country"),
-        path=request.path_params.get("region"),
-    )
-    note(request.scope, tenant=caller.tenant.name, issuer=pseudonym(caller.issuer), region=choice.hint.region)
+    note(request.scope, tenant=caller.tenant.name, issuer=pseudonym(caller.issuer))
     placed = await state["channels"].create(
         ChannelRequest(
             id=unique_id(request_id_of(request.scope)),
             caller=caller,
-            groups=choice.groups,
-            client=client,
+            client=client_of(request.scope, state["settings"].trust_proxy),
             query=query_without(request.scope["query_string"], _HINTS),
+            region=query.get("region"),
+            country=query.get("country"),
+            path=request.path_params.get("region"),
+            note=partial(note, request.scope),
         )
     )
     note(request.scope, sfu=placed.placement.address, reason=placed.placement.reason, tries=placed.attempts)

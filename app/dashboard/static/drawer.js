@@ -18,7 +18,7 @@ import { isEjectedForTime, isLiving, look, meaning, missedHeartbeats, overloaded
 
 const HISTORY_MS = 20_000;
 const LEAST_MINUTES = 5;
-const EVENTS_SHOWN = 20;
+const EVENTS_SHOWN = 8;
 const FACTS = [
   "Region",
   "Last error",
@@ -96,8 +96,8 @@ export class Drawer {
         this.#meaning,
         this.#loadLine(),
         this.#factList,
-        this.#plotList(),
         el("section", { className: "own-events" }, el("h3", {}, "Events of the last hour"), this.#events),
+        this.#plotList(),
       ),
       el("footer", {}, this.#drain, this.#move, this.#resume, this.#forget, this.#closed),
     );

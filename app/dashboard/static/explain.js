@@ -11,6 +11,7 @@ import { verdictLook } from "./states.js";
 /** @typedef {import("./types.js").Explanation} Explanation */
 
 const SHOWN = 50;
+const WINNERS = new Set(["chosen", "sticky", "last-resort"]);
 
 export class ExplainPanel {
   #form = /** @type {HTMLFormElement} */ (byId("explain-form"));
@@ -67,9 +68,12 @@ export class ExplainPanel {
 
   /** @param {Explanation} explanation */
   #render(explanation) {
-    const { candidates } = explanation;
-    const parts = [el("p", { className: "hint" }, hintText(explanation))];
-    if (candidates.length === 0) parts.push(el("p", { className: "error" }, "No SFU is known."));
+    const { answer, candidates } = explanation;
+    const hasWinner = candidates.some(({ verdict }) => WINNERS.has(verdict));
+    const parts = [
+      el("p", { className: "answer", dataset: { tone: hasWinner ? "ok" : "bad" } }, answer),
+      el("p", { className: "hint" }, hintText(explanation)),
+    ];
     const items = candidates.slice(0, SHOWN).map((candidate) => this.#item(candidate));
     const list = el("ol", { className: "candidates" }, ...items);
     this.#result.replaceChildren(...parts, list);
@@ -79,20 +83,17 @@ export class ExplainPanel {
   /** @param {Candidate} candidate */
   #item(candidate) {
     const { tone, label } = verdictLook(candidate.verdict);
+    const hadCall = candidate.hasCall && candidate.verdict !== "sticky";
     const open = addressButton(candidate.address);
     open.addEventListener("click", () => this.onOpen(candidate.address));
-    const score = el(
-      "span",
-      { className: "score" },
-      candidate.verdict === "down" ? "" : load(candidate.score),
-    );
+    const score = el("span", { className: "score" }, load(candidate.score));
     const { sessions, cpu, memory, promised } = candidate.terms;
     const measured = `${load(sessions)} sessions + ${load(cpu)} CPU + ${load(memory)} memory`;
     score.title = `${measured} + ${load(promised)} CPU and memory for people who are still joining`;
     return el(
       "li",
       { dataset: { tone, verdict: candidate.verdict } },
-      el("span", { className: "who" }, open, candidate.region),
+      el("span", { className: "who" }, open, candidate.region + (hadCall ? ", had the call" : "")),
       score,
       el("span", { className: "verdict" }, shape(tone), label),
     );

@@ -104,6 +104,7 @@
  * @property {string} address
  * @property {string} region
  * @property {string} verdict
+ * @property {boolean} hasCall whether the issuer's call is, or was, there
  * @property {number} score
  * @property {{sessions: number, cpu: number, memory: number, promised: number}} terms
  * @property {number} group the region group it belongs to, from 1; 0 for none
@@ -111,7 +112,8 @@
  * @typedef {object} Explanation `GET /v1/admin/explain`
  * @property {{region: string | null, source: string | null, country: string | null, ignored: boolean}} hint
  * @property {string[][]} groups
- * @property {Candidate[]} candidates
+ * @property {string} answer where the call goes
+ * @property {Candidate[]} candidates the winner first, or else those that refuse the call
  */
 
 export {};

@@ -10,6 +10,8 @@ from app.channels.fallback import SnapshotPlacer
 from app.channels.placer import Placer
 from app.channels.service import ChannelRequest, Channels, Placed
 from app.crypto.tokens import Key
+from app.regions.choice import RegionChooser
+from app.regions.table import RegionTable
 from app.registry.availability import RegistryAvailability
 from app.settings.model import FailoverSettings
 from app.upstream.client import Forwarder
@@ -19,6 +21,13 @@ from workers.simulator.faults import Fault
 from workers.simulator.sfu import SfuConfig, SimulatedSfu
 
 GATEWAY_KEY = Key(b"the key that Odoo and the gateway share")
+
+
+async def _is_unknown(_: str) -> bool:
+    return False
+
+
+ANY_REGION = RegionChooser(RegionTable.load(), "any", frozenset, _is_unknown)
 
 
 @dataclass(slots=True)
@@ -57,7 +66,9 @@ class Gateway:
         self, failover: FailoverSettings | None = None, placer: Placer | None = None, **others: Any
     ) -> Channels:
         """A replica's channels; its placer, its clocks and its observer may be the test's."""
-        channels = Channels(placer or self.placer(), self.forwarder, failover or FailoverSettings(), **others)
+        channels = Channels(
+            placer or self.placer(), self.forwarder, failover or FailoverSettings(), ANY_REGION, **others
+        )
         self.stack.push_async_exit(channels)
         return channels
 
@@ -65,7 +76,7 @@ class Gateway:
         """A request that the gateway has verified."""
         tenants = Tenants((tenant or Tenant("default", (GATEWAY_KEY,)),), clock=lambda: 0)
         caller = tenants.verify(GATEWAY_KEY.sign({"iss": issuer, "exp": 30} | claims))
-        return ChannelRequest(f"request {next(self.ids)}", caller, (("*",),), "192.0.2.7")
+        return ChannelRequest(f"request {next(self.ids)}", caller, "192.0.2.7")
 
     async def ask(self, issuer: str = "issuer") -> Placed:
         """One request at a replica of its own."""

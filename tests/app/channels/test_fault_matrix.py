@@ -1,10 +1,11 @@
 """Every fault of one SFU, wherever it stands: no call is refused that a healthy SFU would have taken."""
 
+from dataclasses import replace
 from typing import Final
 
 import pytest
 
-from app.channels.service import ChannelRequest, Placed
+from app.channels.service import Placed
 from app.crypto.tokens import Key
 from app.errors import ChannelNotPlaced
 from app.settings.model import FailoverSettings
@@ -67,11 +68,9 @@ FAULTS: Final[dict[str, Fault]] = {
 faults = pytest.mark.parametrize("name", FAULTS)
 
 
-async def ask(gateway: Gateway, issuer: str = "issuer", *groups: tuple[str, ...]) -> Placed:
+async def ask(gateway: Gateway, issuer: str = "issuer", region: str | None = None) -> Placed:
     """One request at a replica of its own."""
-    known = gateway.request(issuer)
-    request = ChannelRequest(known.id, known.caller, groups or (("*",),), known.client)
-    return await gateway.replica(BRISK).create(request)
+    return await gateway.replica(BRISK).create(replace(gateway.request(issuer), region=region))
 
 
 def blamed(name: str) -> str:
@@ -107,7 +106,7 @@ async def test_alone_in_its_region_it_is_blamed_and_another_region_serves(
     await gateway.add(1, region="us")
     await gateway.add(1)
     await gateway.sfus[0].set_fault(FAULTS[name])
-    placed = await ask(gateway, "issuer", ("us",), ("*",))
+    placed = await ask(gateway, "issuer", region="us")
     assert placed.placement.address == gateway.sfus[1].address
     await is_blamed(gateway, name)
 

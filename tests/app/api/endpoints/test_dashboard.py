@@ -121,11 +121,6 @@ async def test_a_runbook_is_one_section_as_plain_text(replica: httpx.AsyncClient
     assert answer.text.count("## ") == 1
 
 
-async def test_all_runbooks_stand_in_for_one_that_is_missing(replica: httpx.AsyncClient) -> None:
-    answer = await replica.get("/dashboard/runbooks/nothing")
-    assert answer.text.startswith("# Runbooks\n")
-
-
 # Its data
 
 
