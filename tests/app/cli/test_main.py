@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import typer
@@ -20,7 +20,6 @@ from app.api.openapi import openapi_document
 from app.api.routes import ROUTES
 from app.cli.exits import MEANINGS, CommandError, Exit
 from app.cli.main import cli
-from app.cli.sfus import STATES
 from app.cli.sources.source import settings_for
 from app.crypto.tokens import Key
 from app.registry.examination import (
@@ -35,7 +34,6 @@ from app.registry.examination import (
     version,
 )
 from app.registry.registry import Registry
-from app.registry.sfus import State
 from app.settings.model import Settings
 from docs.renderers.cli import command_page
 from tests.support.engines import RedisServer
@@ -132,10 +130,6 @@ def test_a_duration_that_is_none_is_named(words: list[str]) -> None:
     assert done.exit_code == Exit.USAGE
     assert f"'{words[-1]}' is no duration" in done.stderr
     assert words[-2] in done.stderr
-
-
-def test_the_states_are_those_of_the_registry() -> None:
-    assert set(STATES) == set(get_args(State))
 
 
 def test_a_state_that_is_none_is_named_with_those_there_are() -> None:
