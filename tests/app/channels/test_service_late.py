@@ -126,7 +126,7 @@ async def test_a_call_stays_on_its_slow_sfu_although_another_one_answers_first(g
     held.release()
     again = await asking
     assert again.channel == placed.channel
-    assert orphans.regions == ["eu"]
+    await eventually(lambda: orphans.regions == ["eu"])
     assert await gateway.states() == ["up", "up"]
     assert (await gateway.ask()).channel == placed.channel
 
