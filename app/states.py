@@ -23,6 +23,9 @@ unreachable.
 
 STATES: Final[tuple[State, ...]] = get_args(State)
 
+GONE: Final = frozenset[State]({"expired", "signed-off", "lost"})
+"""States of SFUs that are not registered any more, or silent."""
+
 REASONS: Final[Mapping[State, tuple[str, ...]]] = {
     "half-open": ("failed", "misconfigured"),
     "full": ("sessions",),
@@ -33,3 +36,8 @@ REASONS: Final[Mapping[State, tuple[str, ...]]] = {
     "lost": ("expired", "unreachable"),
 }
 """Why an SFU is in its state; the other states have no reason."""
+
+
+def is_gone(state: str, status: str) -> bool:
+    """Return whether an SFU is not registered any more, or silent; a gateway of an older version tells no `state`."""
+    return state in GONE if state else status == "down"

@@ -14,7 +14,7 @@ from app.cli.addresses import Address, Region, find_sfu
 from app.cli.durations import duration
 from app.cli.exits import CommandError, Exit
 from app.cli.options import AsJson, Count, Interval, Where, asking, examples
-from app.states import STATES
+from app.states import STATES, is_gone
 
 if TYPE_CHECKING:
     from app.api.schemas import Sfu
@@ -32,7 +32,7 @@ _SORTS: Final[dict[Order, Callable[[Sfu], tuple[object, ...]]]] = {
     "region": lambda sfu: (sfu.region, sfu.address),
     "address": lambda sfu: (sfu.address,),
     "state": lambda sfu: (sfu.state or sfu.status, -sfu.load),
-    "load": lambda sfu: (sfu.status == "down", -sfu.load),
+    "load": lambda sfu: (is_gone(sfu.state, sfu.status), -sfu.load),
     "sessions": lambda sfu: (-sfu.sessions,),
     "channels": lambda sfu: (-sfu.channels,),
     "cpu": lambda sfu: (-sfu.cpuUsage,),
@@ -183,7 +183,7 @@ def drain(
 
 
 async def wait_until_empty(source: Backend, address: str) -> None:
-    """Wait until nobody is left on an SFU, or until it is down; say when the figures change."""
+    """Wait until nobody is left on an SFU, or until it is gone; say when the figures change."""
     said = ""
     while True:
         sfu = await find_sfu(source, address)
@@ -191,8 +191,9 @@ async def wait_until_empty(source: Backend, address: str) -> None:
         if text != said:
             typer.echo(text)
             said = text
-        if sfu.status == "down" or (sfu.sessions == 0 and not (sfu.moves and sfu.moves.left)):
-            typer.echo(f"{address} is {'down' if sfu.status == 'down' else 'empty'}.")
+        gone = is_gone(sfu.state, sfu.status)
+        if gone or (sfu.sessions == 0 and not (sfu.moves and sfu.moves.left)):
+            typer.echo(f"{address} is {(sfu.state or 'down') if gone else 'empty'}.")
             return
         await asyncio.sleep(_LOOK_AGAIN_S)
 

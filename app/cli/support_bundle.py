@@ -51,7 +51,7 @@ def support_bundle(
         float, typer.Option(parser=duration, metavar="DURATION", help="How old the oldest event may be.")
     ] = 86_400,
 ) -> None:
-    """Collect doctor, SFUs, events, masked settings and versions in one archive. It holds no secret."""
+    """Collect diagnosis, doctor, SFUs, events, masked settings and versions in one archive. It holds no secret."""
     with told_in_one_line():
         settings = _settings(where)
         parts = asyncio.run(_parts(where, settings, since))
@@ -77,6 +77,7 @@ async def _parts(where: Where, settings: Settings, since_s: float) -> dict[str, 
     """Return the files by name. One that cannot be had says why, and does not keep the others out."""
     after = f"{int((time.time() - since_s) * 1000)}-0"
     asked: dict[str, Callable[[], Awaitable[str]]] = {
+        "diagnosis.json": lambda: _diagnosis(where),
         "sfus.json": lambda: _sfus(where),
         "events.jsonl": lambda: _events(where, after),
     }
@@ -90,6 +91,11 @@ async def _parts(where: Where, settings: Settings, since_s: float) -> dict[str, 
         except Exception as error:  # noqa: BLE001 - whatever is wrong is what the bundle is for
             parts[name] = _json({"error": f"{type(error).__name__}: {error}"})
     return parts
+
+
+async def _diagnosis(where: Where) -> str:
+    async with where.open() as source:
+        return _json((await source.diagnosis()).model_dump())
 
 
 async def _sfus(where: Where) -> str:

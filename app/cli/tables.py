@@ -16,6 +16,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from app.states import is_gone
+
 if TYPE_CHECKING:
     from app.api.schemas import ExplainedSfu, Sfu
     from app.events.event import Event
@@ -205,11 +207,11 @@ def _verdict_of(candidate: ExplainedSfu) -> str:
 
 def totals(sfus: Sequence[Sfu]) -> str:
     """Return the fleet in one line."""
-    alive = [sfu for sfu in sfus if sfu.status != "down"]
-    open_breakers = sum(sfu.breaker == "open" for sfu in alive)
+    alive = [sfu for sfu in sfus if not is_gone(sfu.state, sfu.status)]
+    ejected = sum(sfu.state in ("ejected", "half-open") for sfu in alive)
     return (
         f"{len(alive)} of {len(sfus)} SFUs alive, {sum(sfu.status == 'draining' for sfu in alive)} draining, "
-        f"{open_breakers} open breakers, {sum(sfu.channels for sfu in alive)} channels, "
+        f"{ejected} ejected, {sum(sfu.channels for sfu in alive)} channels, "
         f"{sum(sfu.sessions for sfu in alive)} sessions"
     )
 

@@ -13,6 +13,7 @@ import typer
 from app.cli.addresses import complete_region
 from app.cli.durations import duration
 from app.cli.options import AsJson, Count, Interval, Where, asking
+from app.states import is_gone
 
 if TYPE_CHECKING:
     from app.api.schemas import Hint
@@ -105,7 +106,7 @@ def top(
 
         async def look(width: int | None) -> list[str]:
             sfus = await source.sfus()
-            loaded = sorted(sfus, key=lambda sfu: (sfu.status == "down", -sfu.load))[:most]
+            loaded = sorted(sfus, key=lambda sfu: (is_gone(sfu.state, sfu.status), -sfu.load))[:most]
             return [totals(sfus), *sfu_table(loaded, width)]
 
         await show_again_and_again(look, interval_s=interval, count=count)

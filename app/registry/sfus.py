@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from app.crypto.tokens import Key
-from app.states import State
+from app.states import GONE, State
 
 Status = Literal["up", "draining", "failed", "misconfigured", "down"]
 
@@ -121,7 +121,7 @@ class SfuStatus:
     @property
     def is_living(self) -> bool:
         """Whether it is registered and not silent."""
-        return self.state not in ("signed-off", "lost", "expired")
+        return self.state not in GONE
 
     @property
     def is_selectable(self) -> bool:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import typer
@@ -133,10 +133,6 @@ def test_a_duration_that_is_none_is_named(words: list[str]) -> None:
     assert done.exit_code == Exit.USAGE
     assert f"'{words[-1]}' is no duration" in done.stderr
     assert words[-2] in done.stderr
-
-
-def test_the_states_are_those_of_the_registry() -> None:
-    assert set(STATES) == set(get_args(State))
 
 
 def test_a_state_that_is_none_is_named_with_those_there_are() -> None:

@@ -97,7 +97,10 @@ def replica(url: str, tmp_path: Path) -> Iterator[Replica]:
 def test_it_has_everything_and_no_secret(replica: Replica, url: str, tmp_path: Path) -> None:
     done, files = bundle(tmp_path, REDIS__URL=url)
     assert done.returncode == Exit.OK, done.stderr
-    assert files.keys() == {"versions.json", "settings.json", "sfus.json", "events.jsonl", "doctor.json"}
+    assert files.keys() == {
+        "versions.json", "settings.json", "diagnosis.json", "sfus.json", "events.jsonl", "doctor.json",
+    }  # fmt: skip
+    assert "troubles" in json.loads(files["diagnosis.json"])
     everything = "\n".join([done.stdout, done.stderr, *files.values()])
     for secret in secrets():
         assert secret not in everything, secret

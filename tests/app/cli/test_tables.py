@@ -113,8 +113,11 @@ def test_what_an_sfu_says_never_steers_the_terminal() -> None:
 
 
 def test_totals_count_the_living() -> None:
-    fleet = [sfu(), sfu(status="draining", breaker="open"), sfu(status="down", sessions=99)]
-    assert totals(fleet) == "2 of 3 SFUs alive, 1 draining, 1 open breakers, 4 channels, 20 sessions"
+    ejected = sfu(status="down", state="ejected", reason="failed")
+    lost = sfu(status="down", state="lost", sessions=99)
+    of_an_older_gateway = sfu(status="down", state="", sessions=99)
+    fleet = [sfu(), sfu(status="draining"), ejected, lost, of_an_older_gateway]
+    assert totals(fleet) == "3 of 5 SFUs alive, 1 draining, 1 ejected, 6 channels, 30 sessions"
 
 
 _SHOW = """
