@@ -38,6 +38,10 @@ Answer = TypeVar("Answer")
 _TRIES: Final = 4
 """A lost reply is asked for again, while Redis answers others; scripts know a repeated request by its id."""
 
+_LAST_TRY: Final = 0.1
+"""Of the time of a call, for the request that found Redis away: only its own reply may be lost, and another request
+may have placed the issuer."""
+
 _AT_ONCE: Final = 100
 """Confirmations that are done with together; repeated ones change nothing."""
 
@@ -79,8 +83,9 @@ class Placer:
     async def select(self, request: PlacementRequest, wait: RegistryWait | None = None) -> Placement | Busy:
         """Pick an SFU. Raises as `Registry.select` does, but never `RegistryUnavailable`."""
         wait = wait or self.wait()
+        was_lost = False
         for _ in range(_TRIES):
-            if not self._switch.uses_registry or wait.left_s <= 0:
+            if not self._may_ask(wait, was_lost=was_lost):
                 break
             if self._switch.is_shaky:
                 request = replace(request, preferred=self._local.preferred(request))
@@ -88,8 +93,9 @@ class Placer:
             try:
                 answer = await self._call(self._registry.select(request), wait)
             except RegistryUnavailable:
-                continue
+                was_lost = True
             except NoneSelectable as refusal:
+                was_lost = False
                 await self._look_for_loss(refusal)
                 if self._switch.uses_registry:
                     raise
@@ -100,6 +106,12 @@ class Placer:
                     self._note(request, answer)
                 return answer
         return self._local.select(request, wait.lock_owner_asks)
+
+    def _may_ask(self, wait: RegistryWait, *, was_lost: bool) -> bool:
+        """Whether the request may ask the registry; with Redis away, for a moment if its own last reply was lost."""
+        if not self._switch.uses_registry:
+            wait.left_s = min(wait.left_s, _LAST_TRY * self._timeout_s if was_lost else 0)
+        return wait.left_s > 0
 
     async def _call(self, work: Awaitable[Answer], wait: RegistryWait) -> Answer:
         """Return what the registry answers within the time that is left. Raises `RegistryUnavailable`, as `work`."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -17,10 +17,15 @@ if TYPE_CHECKING:
 _COLOURS: Final = {"OK": "green", "WARNING": "yellow", "ERROR": "red"}
 
 
-def doctor(as_json: AsJson = False, redis: RedisUrl = "", config: Config = None) -> None:
+Gateway = Annotated[str, typer.Option("--gateway", help="Base URL of a gateway: its clock is compared, too.")]
+
+
+def doctor(
+    as_json: AsJson = False, redis: RedisUrl = "", gateway: Gateway = "", config: Config = None
+) -> None:
     """Examine Redis: version, latency, persistence, eviction, scripts, orphans, clocks. Exits by severity."""
     with told_in_one_line():
-        findings = asyncio.run(findings_of(settings_for(redis, config)))
+        findings = asyncio.run(findings_of(settings_for(redis, config), gateway))
     if as_json:
         typer.echo(json.dumps([document_of(finding) for finding in findings]))
     else:
@@ -28,16 +33,17 @@ def doctor(as_json: AsJson = False, redis: RedisUrl = "", config: Config = None)
     raise typer.Exit(max(finding.severity for finding in findings))
 
 
-async def findings_of(settings: "Settings") -> "list[Finding]":
-    """Return what each check found, with the Redis of `settings`."""
+async def findings_of(settings: "Settings", gateway: str = "") -> "list[Finding]":
+    """Return what each check found, with the Redis of `settings` and the `gateway` at that base URL, if any."""
     from app.registry.client import close_client, connect
-    from app.registry.examination import Patient, examine
+    from app.registry.examination import Patient, examine, gateway_clock
     from app.registry.registry import Registry
 
     client = connect(settings.redis)
     try:
         registry = Registry.from_settings(client, settings)
-        return [finding async for finding in examine(Patient(client, registry, settings))]
+        findings = [finding async for finding in examine(Patient(client, registry, settings))]
+        return [*findings, await gateway_clock(gateway)] if gateway else findings
     finally:
         await close_client(client)
 

@@ -31,9 +31,6 @@ Mode = Literal["registry", "away", "returning"]
 
 _PROBE_PAUSE_S: Final = 0.25
 _READ_PAUSE_S: Final = 1.0
-_PAUSE_PER_READ: Final = 20
-"""A large fleet takes long to read, so it is read less often: reading takes at most a twentieth of the time."""
-
 _SHAKY_S: Final = 5.0
 
 _INTERVAL_MARGIN: Final = 1.2
@@ -218,11 +215,12 @@ class RegistryAvailability:
 def pause_after(took_s: float, *, is_away: bool, is_settled: bool) -> float:
     """Return the seconds until the next reading, given that the last one took `took_s`.
 
-    The time of a reading while Redis was away is that of the timeout and says nothing about the size of the fleet.
+    A settled replica reads what changed, which is cheap for any fleet: the time of a reading says how slow Redis is.
+    While the registry fills, readings are whole, and take at most half of the time.
     """
-    if is_away:
-        return _PROBE_PAUSE_S
-    return max(_READ_PAUSE_S if is_settled else _PROBE_PAUSE_S, took_s * _PAUSE_PER_READ)
+    if is_settled:
+        return _READ_PAUSE_S
+    return _PROBE_PAUSE_S if is_away else max(_PROBE_PAUSE_S, took_s)
 
 
 def _merged(initial: Snapshot, fresh: Snapshot) -> Snapshot:

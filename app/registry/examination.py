@@ -21,6 +21,9 @@ from app.registry.scripts import RedisClient
 from app.registry.shipped_scripts import shipped_scripts
 from app.registry.trouble import trouble_of, where
 from app.settings.model import Settings
+from app.upstream.addresses import AddressGuard
+from app.upstream.client import Forwarder, ForwardError
+from app.upstream.clocks import seconds_of
 
 OLDEST_REDIS: Final = (6, 2)
 SLOW_MS: Final = 10.0
@@ -28,6 +31,7 @@ SKEW_WARNING_S: Final = 2.0
 SKEW_ERROR_S: Final = 20.0
 """Odoo's tokens live 30 s; a gateway whose clock is off by most of that refuses good ones."""
 
+_GATEWAY_TIMEOUT_S: Final = 5.0
 _PINGS: Final = 20
 _FULL: Final = 0.9
 
@@ -243,14 +247,29 @@ async def clock_skew(patient: Patient) -> Finding:
     before = patient.clock()
     seconds, microseconds = await patient.ask("TIME")
     skew = patient.clock() / 2 + before / 2 - int(seconds) - int(microseconds) / 1e6
-    found = f"this machine is {abs(skew):.2f} s {'ahead of' if skew >= 0 else 'behind'} Redis"
-    if abs(skew) > SKEW_ERROR_S:
-        return Finding(
-            "clock skew", Severity.ERROR, found, "run NTP on both: tokens expire too early or late"
-        )
-    if abs(skew) > SKEW_WARNING_S:
-        return Finding("clock skew", Severity.WARNING, found, "run NTP on both")
-    return Finding("clock skew", Severity.OK, found)
+    return _skew("clock skew", skew, "Redis")
+
+
+async def gateway_clock(url: str, clock: Callable[[], float] = time.time) -> Finding:
+    """Compare with the `Date` of a gateway's answer, which has no parts of seconds."""
+    try:
+        async with Forwarder(AddressGuard(allow_link_local=True)) as client:
+            answer = await client.request("GET", url.rstrip("/"), "/livez", _GATEWAY_TIMEOUT_S)
+    except ForwardError as error:
+        return Finding("gateway clock", Severity.WARNING, f"{url} {error}", "give --gateway its base URL")
+    said = seconds_of(answer.date)
+    if said is None:
+        return Finding("gateway clock", Severity.WARNING, f"{url} sends no Date", "ask a replica itself")
+    return _skew("gateway clock", clock() - said - 0.5, "the gateway")
+
+
+def _skew(check: str, ahead_s: float, other: str) -> Finding:
+    found = f"this machine is {abs(ahead_s):.2f} s {'ahead of' if ahead_s >= 0 else 'behind'} {other}"
+    if abs(ahead_s) > SKEW_ERROR_S:
+        return Finding(check, Severity.ERROR, found, "run NTP on both: tokens expire too early or late")
+    if abs(ahead_s) > SKEW_WARNING_S:
+        return Finding(check, Severity.WARNING, found, "run NTP on both")
+    return Finding(check, Severity.OK, found)
 
 
 _CHEAP: Final[Sequence[Check]] = (version, persistence, eviction, memory)

@@ -103,7 +103,7 @@ class Policy:
             calls_kept=CALLS_KEPT,
             failure_threshold=breaker.failure_threshold,
             open_ms=breaker.open_ms,
-            max_open_ms=max(breaker.open_ms, breaker.max_open_ms),
+            max_open_ms=breaker.max_open_ms,
             probe_ahead_ms=PROBE_AHEAD_MS,
             heartbeat_every_ms=1000 / settings.registration.max_per_second,
             heartbeat_burst=settings.registration.burst,

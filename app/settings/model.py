@@ -31,6 +31,9 @@ from app.upstream.addresses import PRIVATE_NETWORKS, AddressGuard, IpNetwork, li
 
 ENV_PREFIX: Final = "SFU_GATEWAY_"
 
+ODOO_TIMEOUT_MS: Final = 3_000
+"""Odoo waits this long for a channel."""
+
 DEFAULT_REGION: Final = "default"
 """The region of an SFU that names none."""
 
@@ -455,28 +458,47 @@ class Settings(BaseSettings):
         if _has_twins([sfu.address for sfu in self.static_sfus]):
             raise ValueError("sfu, nodes: the addresses of static SFUs must differ from each other")
         self._check_tenants()
-        if self.affinity.ttl * 1000 < self.failover.deadline_ms:
-            raise ValueError("affinity.ttl: must not be shorter than failover.deadline_ms")
-        if self.ops.port is not None and self.ops.port == self.port:
-            raise ValueError("ops.port: must differ from port")
+        self._check_pairs()
         for key in self.sealing.keys:
             if len(key.secret) not in (16, 24, 32):
                 raise ValueError("sealing.keys: a key must have 16, 24 or 32 bytes")
         return self
 
+    def _check_pairs(self) -> None:
+        """No setting makes another one useless."""
+        if self.affinity.ttl * 1000 < self.failover.deadline_ms:
+            raise ValueError("affinity.ttl: must not be shorter than failover.deadline_ms")
+        if self.ops.port is not None and self.ops.port == self.port:
+            raise ValueError("ops.port: must differ from port")
+        if self.ops.bind is not None and self.ops.port is None:
+            raise ValueError("ops.bind: has no effect without ops.port")
+        if self.breaker.open_ms > self.breaker.max_open_ms:
+            raise ValueError("breaker.open_ms: must not be longer than breaker.max_open_ms")
+        if self.registration.max_per_second * self.next_ping_ms < 1000:
+            raise ValueError("registration.max_per_second: refuses SFUs that keep health.ping_interval_ms")
+        weights = self.balancing.weights
+        if self.balancing.strategy == "load" and not weights.sessions + weights.cpu + weights.memory:
+            raise ValueError("balancing.weights: one of them must be above 0 for the strategy load")
+
     def _check_tenants(self) -> None:
-        """Every key belongs to one tenant, and every tenant has a region that its channels may be placed in."""
+        """Every key belongs to one tenant, and every tenant and every static SFU has a region that is allowed."""
         owners = {key.secret: DEFAULT_TENANT for key in self.key}
+        everywhere = set(self.balancing.region_allow)
         for tenant in self.tenant:
             for key in tenant.key:
                 owner = owners.setdefault(key.secret, tenant.name)
                 if owner != tenant.name:
                     raise ValueError(f"tenant {tenant.name}: has a key of tenant {owner}: give each its own")
-            allowed = set(self.balancing.region_allow)
-            if allowed and tenant.region_allow and not allowed & set(tenant.region_allow):
+            if everywhere and tenant.region_allow and not everywhere & set(tenant.region_allow):
                 raise ValueError(
                     f"tenant {tenant.name}: region_allow and balancing.region_allow have no region in common"
                 )
+            for allowed in (everywhere, set(tenant.region_allow)):
+                if tenant.region and allowed and tenant.region not in allowed:
+                    raise ValueError(f"tenant {tenant.name}: region_allow leaves out its own region")
+        for sfu in self.static_sfus:
+            if everywhere and sfu.region not in everywhere:
+                raise ValueError(f"sfu, nodes: balancing.region_allow leaves out the region of {sfu.address}")
 
     @property
     def static_sfus(self) -> tuple[StaticSfuSettings, ...]:
@@ -526,6 +548,17 @@ class Settings(BaseSettings):
         """What is allowed and probably not meant, one sentence each."""
         if self.registration.auth == "none":
             yield "registration.auth is none: whoever reaches this port can register an SFU and receive calls"
+        if not self.health.public and self.admin_token is None:
+            yield "health.public is off and there is no admin_token: nobody can read /v1/health"
+        if self.failover.deadline_ms >= ODOO_TIMEOUT_MS:
+            yield "failover.deadline_ms: Odoo hangs up after 3 s"
+        if self.redis.timeout_ms >= self.failover.deadline_ms:
+            yield "redis.timeout_ms is not below failover.deadline_ms: a Redis that hangs takes the whole request"
+        channel_keys = {
+            key.secret for keys in (self.key, *(each.key for each in self.tenant)) for key in keys
+        }
+        if any(key.secret in channel_keys for key in self.registration.key):
+            yield "registration.key is also a key of channel requests: who asks for calls can register SFUs"
         named = [("key", self.key), ("registration.key", self.registration.key)]
         named += [(f"tenant {tenant.name}: key", tenant.key) for tenant in self.tenant]
         for name, keys in named:

@@ -11,13 +11,18 @@ _IMF_FIXDATE: Final = "%a, %d %b %Y %H:%M:%S GMT"
 """RFC 9110, section 5.6.7."""
 
 
+def seconds_of(date: bytes) -> int | None:
+    """Return a `Date` in seconds since the epoch; `None` when it is none."""
+    try:
+        return calendar.timegm(time.strptime(date.decode("ascii"), _IMF_FIXDATE))
+    except (ValueError, OverflowError):
+        return None
+
+
 def clock_ahead_s(date: bytes, now: float) -> int:
     """Return by how many seconds the sender of `date` is ahead of `now`; 0 for little, or without a date."""
-    try:
-        said = calendar.timegm(time.strptime(date.decode("ascii"), _IMF_FIXDATE))
-    except (ValueError, OverflowError):
-        return 0
-    ahead = round(said - now)
+    said = seconds_of(date)
+    ahead = 0 if said is None else round(said - now)
     return ahead if abs(ahead) >= SHOWN_FROM_SECONDS else 0
 
 

@@ -399,6 +399,24 @@ async def test_a_request_that_waits_for_another_one_follows_it_when_redis_goes_a
     assert (await replica.placer.select(request, wait)).address == first.address
 
 
+async def test_a_request_whose_reply_was_the_only_one_to_get_lost_finds_its_call(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = next(each for each in map(str, range(99)) if replica.without_redis(each) == B)
+    await replica.fleet.place(other, id="earlier")
+    select, replies = replica.fleet.registry.select, iter([RegistryUnavailable("lost")])
+
+    async def lose_the_first(request: PlacementRequest) -> Placement | Busy:
+        for error in replies:
+            raise error
+        return await select(request)
+
+    monkeypatch.setattr(replica.fleet.registry, "select", lose_the_first)
+    assert (await replica.select(other)).address == A
+    assert replica.switch.mode == "away"
+    assert (await replica.select("next")).is_local
+
+
 # How long a request waits for Redis (R10)
 
 

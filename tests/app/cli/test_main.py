@@ -29,6 +29,7 @@ from app.registry.examination import (
     Severity,
     clock_skew,
     examine,
+    gateway_clock,
     latency,
     memory,
     version,
@@ -37,8 +38,9 @@ from app.registry.registry import Registry
 from app.settings.model import Settings
 from docs.renderers.cli import command_page
 from tests.support.engines import RedisServer
-from tests.support.ports import HOST
+from tests.support.ports import HOST, free_port
 from tests.support.proxy import FaultProxy, Faults
+from tests.support.simulated import running_sfu
 
 DOCS = Path(__file__).parents[3] / "docs" / "cli.md"
 KEY = "cmVwbGFjZSBtZSwgSSBhbSBpbiB0aGUgbWFudWFsIDE="
@@ -310,6 +312,29 @@ async def test_the_version_is_that_of_the_engine(request: pytest.FixtureRequest,
         finding = await version(who)
     assert finding.severity == Severity.OK
     assert finding.found.startswith(engine_name)
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "severity", "word"),
+    [
+        (0.0, Severity.OK, "the gateway"),
+        (10.0, Severity.WARNING, "ahead of"),
+        (-60.0, Severity.ERROR, "behind"),
+    ],
+)
+async def test_a_clock_that_differs_from_the_gateways_is_found(
+    ahead_s: float, severity: Severity, word: str
+) -> None:
+    async with running_sfu() as (server, _):  # any server that sends a Date
+        finding = await gateway_clock(server.address, lambda: time.time() + ahead_s)
+    assert (finding.check, finding.severity) == ("gateway clock", severity)
+    assert word in finding.found
+
+
+async def test_a_gateway_whose_clock_cannot_be_asked_is_a_warning() -> None:
+    finding = await gateway_clock(f"http://{HOST}:{free_port()}")
+    assert finding.severity == Severity.WARNING
+    assert "connection refused" in finding.found
 
 
 async def test_the_doctor_goes_on_when_redis_stops_answering(own_server: RedisServer) -> None:

@@ -15,6 +15,7 @@ from app.settings.model import (
     HealthSettings,
     OpsSettings,
     OverloadSettings,
+    RedisSettings,
     RegistrationSettings,
     SealingSettings,
     Settings,
@@ -192,7 +193,10 @@ def test_a_sealing_key_has_a_size_of_aes(size: int) -> None:
     [(30, 10_000, 10_000), (30, 2_000, 2_000), (3, 10_000, 1_000), (0.3, 10_000, 100), (0.001, 10_000, 1)],
 )
 def test_two_heartbeats_may_get_lost(threshold: float, interval: int, told: int) -> None:
-    settings = Settings(health=HealthSettings(unhealthy_threshold=threshold, ping_interval_ms=interval))
+    settings = Settings(
+        health=HealthSettings(unhealthy_threshold=threshold, ping_interval_ms=interval),
+        registration=RegistrationSettings(max_per_second=1_000),
+    )
     assert settings.next_ping_ms == told
 
 
@@ -206,7 +210,7 @@ def test_what_is_allowed_and_unwise_is_a_warning() -> None:
     settings = Settings(
         key=(LONG, Key(b"brief")),
         registration=RegistrationSettings(key=(short,), auth="none"),
-        tenant=(TenantSettings(name="other", key=(short,)),),
+        tenant=(TenantSettings(name="other", key=(Key(b"small"),)),),
     )
     heads = [warning.partition(" has ")[0].partition(" is none")[0] for warning in settings.warnings()]
     assert heads == ["registration.auth", "key", "registration.key", "tenant other: key"]
@@ -286,8 +290,71 @@ def test_networks_are_read_from_text_with_commas() -> None:
             "affinity.ttl: must not be shorter",
             id="a placement ends before its request",
         ),
+        pytest.param(
+            {
+                "balancing": BalancingSettings(region_allow=("eu",)),
+                "tenant": (TenantSettings(name="other", key=(LONG,), region="us"),),
+            },
+            "tenant other: region_allow leaves out its own region",
+            id="a tenant prefers a region that nobody may use",
+        ),
+        pytest.param(
+            {"tenant": (TenantSettings(name="other", key=(LONG,), region="us", region_allow=("eu",)),)},
+            "tenant other: region_allow leaves out its own region",
+            id="a tenant prefers a region that it may not use",
+        ),
+        pytest.param(
+            {
+                "balancing": BalancingSettings(region_allow=("eu",)),
+                "sfu": (StaticSfuSettings(address="http://sfu1:8070", key=LONG),),
+            },
+            "balancing.region_allow leaves out the region of http://sfu1:8070",
+            id="a static SFU gets no calls",
+        ),
+        pytest.param(
+            {"breaker": BreakerSettings(open_ms=300_001)},
+            "breaker.open_ms: must not be longer than breaker.max_open_ms",
+            id="the first ejection is longer than the longest",
+        ),
+        pytest.param(
+            {"registration": RegistrationSettings(max_per_second=0.09)},
+            "registration.max_per_second: refuses SFUs that keep health.ping_interval_ms",
+            id="heartbeats are refused as soon as they come in time",
+        ),
+        pytest.param(
+            {"ops": OpsSettings(bind="127.0.0.1")}, "ops.bind: has no effect", id="an address without a port"
+        ),
+        pytest.param(
+            {"balancing": BalancingSettings(weights=WeightsSettings(sessions=0, cpu=0, memory=0))},
+            "balancing.weights: one of them must be above 0",
+            id="nothing counts",
+        ),
     ],
 )
 def test_settings_that_cannot_work_together_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Settings(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "warning"),
+    [
+        ({"health": HealthSettings(public=False)}, "nobody can read /v1/health"),
+        ({"failover": FailoverSettings(deadline_ms=3_000)}, "Odoo hangs up after 3 s"),
+        ({"redis": RedisSettings(timeout_ms=2_500)}, "redis.timeout_ms is not below failover.deadline_ms"),
+        (
+            {
+                "registration": RegistrationSettings(key=(LONG,)),
+                "tenant": (TenantSettings(name="a", key=(LONG,)),),
+            },
+            "who asks for calls can register SFUs",
+        ),
+    ],
+)
+def test_settings_that_are_probably_not_meant_are_warned_of(values: dict[str, Any], warning: str) -> None:
+    [said] = Settings(**values).warnings()
+    assert warning in said
+
+
+def test_the_defaults_are_not_warned_of() -> None:
+    assert list(Settings(key=(LONG,)).warnings()) == []
