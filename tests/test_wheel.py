@@ -49,4 +49,6 @@ def test_the_wheel_serves_from_an_empty_environment(tmp_path: Path) -> None:
     )
     with process:
         health = httpx.get(f"http://{HOST}:{port}/v1/health", trust_env=False)
+        runbook = httpx.get(f"http://{HOST}:{port}/dashboard/runbooks/mass_expiry", trust_env=False)
+    assert runbook.text.startswith("## mass_expiry\n")
     assert health.json() == {"status": "down", "mode": "registry", "selectable": 0, "sfus": []}

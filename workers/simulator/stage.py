@@ -4,6 +4,7 @@ A key causes one, or a script of them: `break@5s,flood:us-east@10s,mend@40s`.
 """
 
 import asyncio
+import os
 import re
 import sys
 import termios
@@ -213,7 +214,12 @@ def keyboard(pressed: Callable[[str], object]) -> Iterator[None]:
     before = termios.tcgetattr(descriptor)
     loop = asyncio.get_running_loop()
     tty.setcbreak(descriptor)
-    loop.add_reader(descriptor, lambda: pressed(sys.stdin.read(1)))
+
+    def read() -> None:
+        for key in os.read(descriptor, 64).decode(errors="ignore"):
+            pressed(key)
+
+    loop.add_reader(descriptor, read)
     try:
         yield
     finally:

@@ -5,36 +5,20 @@ import { fetchHistory } from "./api.js";
 import { Bar } from "./bar.js";
 import { copyButton } from "./copy.js";
 import { byId, el, setShape, setText, shape } from "./dom.js";
+import { Facts } from "./facts.js";
 import { eventItem } from "./feed.js";
-import { count, dateAndTime, duration, load, percent, plural } from "./format.js";
+import { count, duration, load } from "./format.js";
 import { Plot } from "./plot.js";
-import { isEjectedForTime, isLiving, look, meaning, missedHeartbeats, overloadedBy } from "./states.js";
+import { isLiving, look, meaning } from "./states.js";
 
 /** @typedef {import("./types.js").Sfu} Sfu */
 /** @typedef {import("./types.js").FleetData} FleetData */
 /** @typedef {import("./types.js").FleetEvent} FleetEvent */
-/** @typedef {import("./types.js").Moves} Moves */
 /** @typedef {import("./types.js").Series} Series */
 
 const HISTORY_MS = 20_000;
 const LEAST_MINUTES = 5;
 const EVENTS_SHOWN = 8;
-const FACTS = [
-  "Region",
-  "Last error",
-  "Load",
-  "Sessions",
-  "Channels",
-  "CPU, memory",
-  "Heartbeat",
-  "Ejection",
-  "Address",
-  "Drain deadline",
-  "Calls",
-  "Gone since",
-  "Registered",
-  "Public URL",
-];
 const NARROW = matchMedia("(max-width: 760px)");
 
 export class Drawer {
@@ -58,10 +42,8 @@ export class Drawer {
     sessions: new Plot("Sessions", count),
     channels: new Plot("Channels", count),
   };
-  /** @type {Map<string, HTMLElement>} */
-  #facts = new Map(FACTS.map((name) => [name, el("dd")]));
+  #facts = new Facts();
   #axisStart = el("span");
-  #factList = el("dl", { className: "facts" });
   #events = el("ol", { className: "feed" });
   #drain = el("button", { type: "button" }, "Drain");
   #move = el("button", { type: "button", hidden: true }, "Move calls");
@@ -95,14 +77,12 @@ export class Drawer {
         state,
         this.#meaning,
         this.#loadLine(),
-        this.#factList,
+        this.#facts.element,
         el("section", { className: "own-events" }, el("h3", {}, "Events of the last hour"), this.#events),
         this.#plotList(),
       ),
       el("footer", {}, this.#drain, this.#move, this.#resume, this.#forget, this.#closed),
     );
-    for (const [name, value] of this.#facts)
-      this.#factList.append(el("div", { hidden: true }, el("dt", {}, name), value));
     this.#dialog.addEventListener("close", () => this.#closing());
     this.#dialog.addEventListener("keydown", (event) => {
       if (event.key === "Escape") this.close();
@@ -186,6 +166,7 @@ export class Drawer {
     this.#forget.disabled = !data.admin || !sfu;
     if (sfu) this.#showSfu(sfu, data);
     else this.#showUnknown();
+    this.#facts.show(sfu, data.limits, data.fleetAgeMs);
     this.#showEvents();
     if (performance.now() >= this.#historyDue) this.#loadHistory();
     this.#showHistory(sfu, data.at);
@@ -201,25 +182,6 @@ export class Drawer {
     setText(this.#label, label);
     setText(this.#meaning, meaning(sfu, data.limits));
     this.#bar.show(sfu.load, sfu.reservedLoad, data.limits.maxLoad);
-    const [sessions, cpu, memory] = sfu.terms;
-    this.#fact("Region", sfu.region);
-    this.#fact(
-      "Load",
-      `${load(sfu.load)} = ${load(sessions)} sessions + ${load(cpu)} CPU + ${load(memory)} memory`,
-    );
-    this.#fact(
-      "Sessions",
-      `${count(sfu.sessions)} of ${count(sfu.maxSessions)}, ${sfu.reserved.toFixed(1)} reserved`,
-    );
-    this.#fact("Channels", count(sfu.channels));
-    this.#fact("CPU, memory", usageText(sfu, data.limits));
-    this.#fact("Last error", lastErrorText(sfu));
-    this.#fact("Address", sfu.sharedAddress ? "Two processes report under it in turn: one name hides two SFUs." : "");
-    this.#fact("Drain deadline", sfu.drainUntil ? dateAndTime(sfu.drainUntil) : "");
-    this.#fact("Calls", sfu.moves ? movesText(sfu.moves) : "");
-    this.#fact("Gone since", sfu.downAt ? dateAndTime(sfu.downAt) : "");
-    this.#fact("Registered", sfu.registeredAt ? dateAndTime(sfu.registeredAt) : "");
-    this.#fact("Public URL", sfu.publicUrl);
   }
 
   #askMove() {
@@ -236,7 +198,6 @@ export class Drawer {
       "The registry does not know this SFU. It was forgotten, or has been down for too long.",
     );
     this.#bar.show(0, 0, 1);
-    for (const name of this.#facts.keys()) this.#fact(name, "");
   }
 
   /**
@@ -245,15 +206,8 @@ export class Drawer {
    * @param {number} ageMs of the data
    */
   tick(ageMs) {
-    const data = this.#data;
-    const sfu = this.#dialog.open && data?.sfus.find((each) => each.address === this.#address);
-    if (!data || !sfu) return;
-    const { limits } = data;
-    const missed = isLiving(sfu) ? missedHeartbeats(sfu, limits) : 0;
-    this.#fact("Heartbeat", `${duration(sfu.heartbeatAgeMs + ageMs)} ago${missed ? `, ${missed} missed` : ""}`);
-    const left = duration(sfu.ejectedForMs - ageMs);
-    const times = `ejected ${plural(sfu.ejections, "time")} of late`;
-    this.#fact("Ejection", isEjectedForTime(sfu, limits) ? `for another ${left}, ${times}` : "");
+    const sfu = this.#data?.sfus.find((each) => each.address === this.#address);
+    if (this.#dialog.open && this.#data) this.#facts.show(sfu, this.#data.limits, ageMs);
   }
 
   #showEvents() {
@@ -262,17 +216,6 @@ export class Drawer {
     if (this.#events.dataset.newest === `${this.#address} ${newest}`) return;
     this.#events.dataset.newest = `${this.#address} ${newest}`;
     this.#events.replaceChildren(...events.map((event) => eventItem(event)));
-  }
-
-  /**
-   * @param {string} name
-   * @param {string} text empty: leave it out
-   */
-  #fact(name, text) {
-    const value = this.#facts.get(name);
-    if (!value?.parentElement) throw new Error(`no fact is named ${name}`);
-    setText(value, text);
-    value.parentElement.hidden = text === "";
   }
 
   async #loadHistory() {
@@ -308,28 +251,6 @@ export class Drawer {
     drawn("sessions", 1);
     drawn("channels", 1);
   }
-}
-
-/** @param {Moves} moves */
-function movesText({ moved, left, kept, failed }) {
-  return `${count(moved)} moved, ${count(left)} left, ${count(kept)} kept, ${count(failed)} failed`;
-}
-
-/**
- * @param {Sfu} sfu
- * @param {import("./types.js").Limits} limits
- */
-function usageText(sfu, limits) {
-  const cause = overloadedBy(sfu);
-  const cpu = percent(sfu.cpu) + (cause === "cpu" ? ` (limit ${percent(limits.maxCpu)})` : "");
-  return `${cpu}, ${percent(sfu.memory)}${cause === "memory" ? ` (limit ${percent(limits.maxMemory)})` : ""}`;
-}
-
-/** @param {Sfu} sfu */
-function lastErrorText(sfu) {
-  if (!sfu.lastError) return "";
-  const times = sfu.errors ? `, ${plural(sfu.errors, "error")} since its last success` : ", it has succeeded since";
-  return `It ${sfu.lastError}, ${duration(sfu.lastErrorAgoMs)} ago${times}.`;
 }
 
 /**

@@ -2,13 +2,13 @@
 
 import { fetchFleet, token } from "./api.js";
 import { ask } from "./ask.js";
+import { showBanner, showConnection } from "./connection.js";
 import { DiagnosisPanel } from "./diagnosis.js";
 import { byId, setText } from "./dom.js";
 import { Drawer } from "./drawer.js";
 import { ExplainPanel } from "./explain.js";
 import { Feed } from "./feed.js";
 import { FleetView } from "./fleet.js";
-import { duration, plural, timeOfDay } from "./format.js";
 import { offerKeys } from "./help.js";
 import { EventStream, Poller } from "./live.js";
 import { eventLook, look } from "./states.js";
@@ -16,19 +16,12 @@ import { chooseTheme } from "./theme.js";
 import { Tiles } from "./tiles.js";
 
 /** @typedef {import("./api.js").Problem} Problem */
+/** @typedef {import("./connection.js").Connection} Connection */
 /** @typedef {import("./types.js").FleetData} FleetData */
 /** @typedef {import("./types.js").Diagnosis} Diagnosis */
-/** @typedef {import("./types.js").Tone} Tone */
 
 const REPLAY_MS = 3_600_000;
 const NEWS_MS = 5_000;
-
-/**
- * How much of the page is true at this moment. `live` only where the newest answer came in time and its figures are
- * what Redis says.
- *
- * @typedef {"connecting" | "locked" | "paused" | "stale" | "away" | "no-events" | "live"} Connection
- */
 
 class Page {
   #tiles = new Tiles();
@@ -124,8 +117,8 @@ class Page {
     document.body.classList.toggle("is-stale", isStale);
     document.body.classList.toggle("is-locked", this.#connection === "locked");
     this.#feed.showState(this.#isStreaming && !isStale ? "live, last hour" : "reconnecting");
-    this.#showConnection();
-    this.#showBanner();
+    showConnection(this.#connection, this.#data, this.#poller.ageMs);
+    showBanner(this.#connection, this.#data, this.#poller, this.#problem);
     if (isStale !== (before === "stale")) announce(isStale ? "The page is stale." : "The page is live again.");
     if (!this.#data || isStale) return;
     const ageMs = this.#poller.ageMs + this.#data.fleetAgeMs;
@@ -147,60 +140,6 @@ class Page {
     if (this.#data.mode !== "registry") return "away";
     if (ageMs + this.#data.fleetAgeMs > staleAfterMs) return "stale";
     return this.#isStreaming ? "live" : "no-events";
-  }
-
-  #showConnection() {
-    const badge = byId("connection");
-    const [tone, text] = this.#connectionText();
-    badge.dataset.tone = tone;
-    setText(/** @type {Node} */ (badge.lastElementChild), text);
-  }
-
-  /** @returns {[Tone, string]} */
-  #connectionText() {
-    const ageMs = this.#poller.ageMs + (this.#data?.fleetAgeMs ?? 0);
-    switch (this.#connection) {
-      case "connecting":
-        return ["warn", "Connecting"];
-      case "locked":
-        return ["warn", "Locked"];
-      case "paused":
-        return ["off", "Paused"];
-      case "stale":
-        return ["bad", this.#data ? `Stale, ${duration(ageMs)}` : "No answer"];
-      case "away":
-        return ["warn", `Without Redis, ${duration(ageMs)}`];
-      case "no-events":
-        return ["warn", "Reconnecting"];
-      case "live":
-        return ["ok", "Live"];
-    }
-  }
-
-  #showBanner() {
-    const banner = byId("banner");
-    const text = this.#bannerText();
-    banner.hidden = text === "";
-    setText(banner, text);
-  }
-
-  #bannerText() {
-    const data = this.#data;
-    if (this.#connection === "stale") {
-      const isAnswering = data && this.#poller.ageMs < this.#poller.staleAfterMs / 2;
-      const why =
-        this.#problem?.message ??
-        (isAnswering ? "The gateway has no newer figures from Redis." : "The gateway does not answer in time.");
-      if (!data) return `${why} Trying again.`;
-      const ageMs = this.#poller.ageMs + data.fleetAgeMs;
-      return `Not live: this was true at ${timeOfDay(Date.now() - ageMs)}. ${why} Trying again.`;
-    }
-    if (!data || this.#connection !== "away") return "";
-    const seen = `Figures are from ${timeOfDay(data.at - data.fleetAgeMs)}.`;
-    const known = plural(data.snapshotSize, "SFU");
-    return data.mode === "away"
-      ? `Redis is away. Channels are placed from the snapshot of ${known}; heartbeats are refused. ${seen}`
-      : `Redis is returning. Channels are placed from the snapshot until the SFUs have reported. ${seen}`;
   }
 }
 

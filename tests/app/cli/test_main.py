@@ -217,6 +217,21 @@ def test_a_light_command_loads_neither_server_nor_clients() -> None:
     assert loaded.split() == []
 
 
+def test_a_command_that_asks_a_gateway_loads_no_registry() -> None:
+    """Each of these is a tenth of a second of CPU or more, which every look at the fleet would cost."""
+    unused = {
+        "app.registry.registry", "app.settings.model", "fakeredis", "opentelemetry", "pydantic_settings", "redis",
+        "rich", "starlette", "structlog",
+    }  # fmt: skip
+    code = (
+        "import sys; from app.cli.main import cli\n"
+        "try: cli(['sfu', 'list', '--gateway', '127.0.0.1:9'])\n"
+        f"except SystemExit: print(*({unused} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout.split(), "does not answer" in done.stderr) == ([], True)
+
+
 _SERVE_AND_SAY_WHAT_WAS_LOADED = """
 import asyncio, sys, uvicorn
 
