@@ -140,8 +140,8 @@ def _verdict(
     candidate: Candidate, request: PlacementRequest, decision: Decision, draw: frozenset[str]
 ) -> str:
     sfu = candidate.sfu
-    if sfu.address == decision.winner and decision.reason in ("sticky", "last-resort"):
-        return decision.reason
+    if sfu.address == decision.winner:  # its score may have changed since the decision
+        return decision.reason if decision.reason in ("sticky", "last-resort") else "chosen"
     if sfu.address in request.exclude:
         return "tried"
     if not sfu.is_selectable:
@@ -151,5 +151,5 @@ def _verdict(
     if decision.reason == "sticky":
         return "not-the-calls"
     if sfu.address in draw:
-        return "chosen" if sfu.address == decision.winner else "tied"
+        return "tied"
     return "other-region" if candidate.group > decision.group else "higher-score"

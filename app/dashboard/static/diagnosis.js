@@ -10,7 +10,8 @@ import { count, duration, plural } from "./format.js";
 /** @typedef {import("./types.js").Trouble} Trouble */
 /** @typedef {import("./types.js").Tone} Tone */
 
-const SHOWN = 5;
+/** As many as leave room for the fleet. */
+const SHOWN = matchMedia("(max-width: 760px)").matches ? 2 : 5;
 
 export class DiagnosisPanel {
   #root = byId("diagnosis");

@@ -46,6 +46,10 @@ def test_the_winner_is_chosen_and_comes_first() -> None:
     assert verdicts(fleet, B) == "b chosen, c higher-score, a higher-score"
 
 
+def test_the_winner_is_chosen_also_when_its_score_has_risen_since() -> None:
+    assert verdicts([sfu(A, 0.2), sfu(B, 0.1), sfu(C, 0.3)], A) == "a chosen, b tied, c higher-score"
+
+
 def test_one_of_equals_is_chosen() -> None:
     assert verdicts([sfu(A, 0.1), sfu(B, 0.1), sfu(C, 0.2)], B) == "b chosen, a tied, c higher-score"
 
