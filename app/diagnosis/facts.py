@@ -52,11 +52,10 @@ class FleetReport:
 
     @property
     def summary(self) -> str:
-        """Return the fleet in one line."""
-        return (
-            f"{self.selectable} of {plural(self.living, 'SFU')} selectable, "
-            f"{plural(self.calls, 'call')}, {plural(self.people, 'person', 'people')}"
-        )
+        """Return the fleet in one line. Without Redis a replica knows the people, and not the calls."""
+        calls = f"{plural(self.calls, 'call')}, " if self.calls or not self.people else ""
+        people = plural(self.people, "person", "people")
+        return f"{self.selectable} of {plural(self.living, 'SFU')} selectable, {calls}{people}"
 
 
 def plural(count: int, one: str, many: str = "") -> str:
