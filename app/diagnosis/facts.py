@@ -1,4 +1,4 @@
-"""What a diagnosis is made of, read by whoever asks: a replica, or the command line from Redis."""
+"""The facts of a diagnosis. A replica reads them, or the command line from Redis."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -85,7 +85,7 @@ class Facts:
 
     bounds: Bounds
     fleet: FleetReport | None = None
-    """What the SFUs show, now or as they were seen last; `None` where nobody has seen them."""
+    """The state of the SFUs, present or last known; `None` when it is unknown."""
     signs: Signs | None = None
     """`None` while Redis is away."""
     findings: Sequence[Finding] = ()
