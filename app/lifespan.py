@@ -204,7 +204,7 @@ def _placing(
     statics = static_reports(settings.static_sfus, settings.balancing.max_sessions)
     switch = RegistryAvailability(
         read,
-        heartbeat_interval_s=settings.next_ping_ms / 1000,
+        grace_s=settings.health.unhealthy_threshold,
         on_return=on_return,
         answered_at=lambda: registry.answered_at,
         slow_at=lambda: registry.slow_at,

@@ -5,7 +5,7 @@
 
 In the mode `away` no request waits for Redis: the snapshot places channels, and heartbeats are refused at once.
 In the mode `returning` heartbeats are accepted again, so that the registry fills. The snapshot still places channels,
-until every SFU of the snapshot is registered or 1.2 heartbeat intervals have passed.
+until every SFU of the snapshot is registered, or so long that an SFU that has not reported by then is down.
 """
 
 import asyncio
@@ -33,9 +33,6 @@ _PROBE_PAUSE_S: Final = 0.25
 _READ_PAUSE_S: Final = 1.0
 _SHAKY_S: Final = 5.0
 
-_INTERVAL_MARGIN: Final = 1.2
-"""SFUs add jitter to the interval, and back off after a refusal."""
-
 
 class RegistryAvailability:
     """Keeps the snapshot fresh and decides between it and the registry."""
@@ -44,7 +41,7 @@ class RegistryAvailability:
         self,
         read: Callable[[], Awaitable[Snapshot]],
         *,
-        heartbeat_interval_s: float,
+        grace_s: float,
         on_return: Callable[[], Awaitable[None]],
         answered_at: Callable[[], float],
         slow_at: Callable[[], float] = lambda: -math.inf,
@@ -53,14 +50,16 @@ class RegistryAvailability:
         on_snapshot: Callable[[], Awaitable[None]] | None = None,
         initial: Snapshot = EMPTY_SNAPSHOT,
     ) -> None:
-        """`answered_at` and `slow_at` say when Redis last answered a request, and when it was last slow in that.
+        """`grace_s` is how long an SFU may be silent after a return before its calls may move.
+
+        `answered_at` and `slow_at` say when Redis last answered a request, and when it was last slow in that.
 
         `on_failure` is called for each call that Redis did not serve, `on_snapshot` for each new snapshot.
 
         The `initial` snapshot, of static SFUs, serves until Redis has been read.
         """
         self._read = read
-        self._grace_s = heartbeat_interval_s * _INTERVAL_MARGIN
+        self._grace_s = grace_s
         self._on_return = on_return
         self._answered_at = answered_at
         self._slow_at = slow_at
@@ -99,7 +98,7 @@ class RegistryAvailability:
     @property
     def is_shaky(self) -> bool:
         """Whether Redis was slow or away a moment ago, so that another replica may place without it now."""
-        return self.now() - max(self._slow_at(), self._left_at) < max(_SHAKY_S, self._grace_s)
+        return self.now() - max(self._slow_at(), self._left_at) < _SHAKY_S
 
     async def call(self, work: Awaitable[Answer]) -> Answer:
         """Return what `work`, a call to the registry, returns; note when Redis did not serve it. Raises as `work`."""

@@ -56,7 +56,7 @@ class Gateway:
         registry = self.fleet.registry
         switch = RegistryAvailability(
             registry.snapshots.read,
-            heartbeat_interval_s=10,
+            grace_s=12,
             on_return=_nothing_to_do,
             answered_at=lambda: registry.answered_at,
         )

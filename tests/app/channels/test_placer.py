@@ -45,7 +45,7 @@ class Replica:
         registry = self.fleet.registry
         self.switch = RegistryAvailability(
             registry.snapshots.read,
-            heartbeat_interval_s=10,
+            grace_s=12,
             on_return=self._tell,
             answered_at=lambda: self.answered_at,
             slow_at=lambda: self.slow_at,

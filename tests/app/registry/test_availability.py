@@ -53,7 +53,7 @@ class Store:
     def __post_init__(self) -> None:
         self.switch = RegistryAvailability(
             self.read,
-            heartbeat_interval_s=10,
+            grace_s=12,
             on_return=self.on_return,
             answered_at=lambda: self.answered_at,
             clock=self.clock,
