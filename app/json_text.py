@@ -13,19 +13,25 @@ _DECODER: Final = json.JSONDecoder()
 
 
 def encoder(
-    *, ensure_ascii: bool = True, allow_nan: bool = True, default: Callable[[Any], Any] | None = None
+    *,
+    ensure_ascii: bool = True,
+    allow_nan: bool = True,
+    default: Callable[[Any], Any] | None = None,
+    separators: tuple[str, str] = (",", ":"),
 ) -> Callable[[Any], str]:
-    """Return a function that writes values as compact JSON text, as `json.JSONEncoder` with these options does.
+    """Return a function that writes values as JSON text, as `json.JSONEncoder` with these options does.
 
     A value that contains itself is a `RecursionError`.
     """
     slow = json.JSONEncoder(
-        ensure_ascii=ensure_ascii, allow_nan=allow_nan, default=default, separators=(",", ":")
+        ensure_ascii=ensure_ascii, allow_nan=allow_nan, default=default, separators=separators
     )
     if c_make_encoder is None:
         return slow.encode
     text_of = encode_basestring_ascii if ensure_ascii else encode_basestring
-    encode = c_make_encoder(None, slow.default, text_of, None, ":", ",", False, False, allow_nan)
+    encode = c_make_encoder(
+        None, slow.default, text_of, None, separators[1], separators[0], False, False, allow_nan
+    )
     return lambda value: "".join(encode(value, 0))
 
 

@@ -79,7 +79,7 @@ class _Lines:
 def _renderer(*, is_text: bool) -> Processor:
     if is_text:
         return structlog.dev.ConsoleRenderer(colors=False)
-    encode = encoder(default=repr)
+    encode = encoder(default=repr, separators=(", ", ": "))
     return lambda _lines, _level, event: encode(event)
 
 

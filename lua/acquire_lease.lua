@@ -1,7 +1,6 @@
 --- @include "key"
 
--- Takes or renews the lease of the active sweeper. It only saves work: every transition is decided by a
--- script of its own.
+-- Takes or renews the lease of the active sweeper. The lease only saves work: a script decides each transition.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  the sweeper's name

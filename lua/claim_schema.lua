@@ -1,7 +1,7 @@
 --- @include "key"
 
--- Says which layout of the data this process writes, and asks whether it may work with what is there. A
--- schema is set where there is none and raised where ours is newer; it never goes back by itself.
+-- Checks whether a process can work with the layout of the data, and stores the layout that it writes. The script sets
+-- a missing schema and raises an older one; it never lowers it.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  the schema that the caller writes, a whole number from 1
@@ -9,8 +9,8 @@
 -- ARGV[3]  the newest one
 --
 -- Returns  {'ok', schema that was found, '' for none}
---          {'newer', schema that was found}: unknown to the caller; nothing was changed
---          {'older', schema that was found}: no longer known to the caller; nothing was changed
+--          {'newer', schema that was found}: unknown to the caller; nothing has changed
+--          {'older', schema that was found}: no longer known to the caller; nothing has changed
 local ours, oldest, newest = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local text = redis.call('HGET', key('fleet'), 'schema') or ''
 local found = text == '' and ours or tonumber(text)

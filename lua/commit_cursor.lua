@@ -1,14 +1,14 @@
 --- @include "key"
 
--- Remembers the last event that was dealt with, when the caller still has the lease: a sweeper that was paused
--- cannot set a successor back.
+-- Stores the last event that a reader has processed, if the caller still has the lease: a sweeper that was paused
+-- cannot move the cursor of its successor back.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  the sweeper's name
 -- ARGV[2]  stream id
--- ARGV[3]  whose cursor: 'outbox_cursor' (published) or 'rescue_cursor' (its calls are rescued or given up)
+-- ARGV[3]  which cursor: 'outbox_cursor' (published) or 'rescue_cursor' (its calls are rescued or given up)
 --
--- Returns  1 when it was remembered, else 0
+-- Returns  1 when it was stored, else 0
 if redis.call('GET', key('sweeper')) ~= ARGV[1] then
   return 0
 end

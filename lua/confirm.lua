@@ -10,8 +10,8 @@
 -- Confirms channels that replicas made without Redis, a few at a time: each issuer keeps its SFU, and the SFU's load
 -- counts the channel.
 --
--- Guarantees: as placement_confirm; a channel on an SFU that is gone, or that has registered anew since, is skipped. One
--- whose people have had time to join reserves nothing: heartbeats count them.
+-- Guarantees: as placement_confirm; a channel on an SFU that is gone, or that has registered anew since, is skipped. A
+-- channel whose people have had time to join reserves nothing, because heartbeats count them.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock
@@ -19,7 +19,7 @@
 --          generation (0: unknown), uuid, when it was confirmed (ms of Redis' clock), the caller's address, whether the
 --          tenant has a limit 0|1
 --
--- Returns  for each channel {won 0|1, tenant and address of whoever has its uuid instead, '', ''}
+-- Returns  for each channel {won 0|1, tenant and address of the owner of its uuid, '', ''}
 local now = clock(ARGV[1])
 local learned = learned_read(now)
 

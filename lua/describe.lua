@@ -5,7 +5,7 @@
 --- @include "node_state"
 --- @include "policy"
 
--- Describes SFUs, living and lost, for people: health, listings, explanations. Changes nothing. Not for a
+-- Describes SFUs, living and lost, for operators: health, listings, explanations. Changes nothing. Not for a
 -- request path: the caller passes a page of addresses.
 --
 -- KEYS[1]  the namespace's prefix

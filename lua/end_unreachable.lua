@@ -4,7 +4,7 @@
 --- @include "node_health"
 --- @include "node_read"
 
--- Ends the registration of an SFU that no longer answers, long before its health deadline.
+-- Ends the registration of an SFU that no longer answers, before its health deadline.
 --
 -- Guarantees: only the registration that was probed, and only when it has not reported since the probes began to fail;
 -- never while most of the fleet seems to be gone.

@@ -9,9 +9,9 @@
 -- Ends the registrations whose health deadline has passed, and forgets SFUs that have been down for longer than
 -- they stay listed. A few at a time: the sweeper asks until none is due.
 --
--- Guarantees: never early; one `down` event per registration whoever asks. When more than half of a fleet of at
--- least five is silent (no report for two thirds of the threshold), the network or Redis is the suspect: expiry is
--- suspended for one more threshold, and one `mass-expiry` event says so.
+-- Guarantees: never early; one `down` event per registration, whichever sweeper asks. When more than half of a fleet
+-- of at least five is silent (no report for two thirds of the threshold), the network or Redis is the likely cause:
+-- expiry is suspended for one more threshold, and one `mass-expiry` event is written.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock

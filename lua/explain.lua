@@ -5,7 +5,7 @@
 --- @include "placement_read"
 --- @include "select_node"
 
--- What select would do with a request, without doing it: the same decisions by the same functions.
+-- Returns the decision of select for a request, made by the same functions, and changes only stale index entries.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock

@@ -3,8 +3,8 @@
 --- @include "loss_is_mass"
 --- @include "placement_read"
 
--- Which of the named calls an event about their SFU still concerns: their placement points to that address and to the
--- registration that ended, or an earlier one. A call that has moved, or that the same order has kept, is left out.
+-- Returns the named calls that an event about their SFU still concerns: their placement points to that address and to
+-- the registration that ended, or an earlier one. A call that has moved, or that the same order has kept, is left out.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock

@@ -5,9 +5,10 @@
 --- @include "node_read"
 --- @include "policy"
 
--- Which SFUs may be dead: their heartbeat is late (policy.late_ms), or they are ejected because a forward failed. None
--- while most of the fleet is. An SFU that has been ejected for policy.ejected_after_ms (0: never) is to lose its calls: one
--- `moving` event per ejection. A few at a time, the longest silent first.
+-- Returns SFUs that may be dead: their heartbeat is late (policy.late_ms), or they are ejected because a forward failed.
+-- Returns none while that holds for most of the fleet. The calls of an SFU that has been ejected for
+-- policy.ejected_after_ms (0: never) have to move: one `moving` event per ejection. A few at a time, the longest silent
+-- first.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock

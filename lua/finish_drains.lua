@@ -4,7 +4,7 @@
 --- @include "node_read"
 --- @include "node_save"
 
--- Says, once each, which drain deadlines have passed: calls are not kept there any more. A few at a time.
+-- Writes one event for each drain deadline that has passed: these SFUs no longer keep their calls. A few at a time.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock

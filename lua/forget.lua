@@ -4,8 +4,8 @@
 --- @include "node_end"
 --- @include "node_read"
 
--- Removes every trace of an SFU: its registration, its drain, its failures, its calls. One that still sends heartbeats
--- comes back as new.
+-- Removes every trace of an SFU: its registration, its drain, its failures, its calls. An SFU that still
+-- sends heartbeats registers as new.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock

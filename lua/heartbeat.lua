@@ -31,7 +31,7 @@
 -- ARGV[15]  random id of the reporting process, '' for unknown
 --
 -- Returns  {'ok', draining 0|1, generation, new 0|1, what replicas have seen to be wrong with its set-up}
---          {'leased', sealed key of the holder}
+--          {'leased', sealed key of the registered SFU}
 --          {'limited', ms to wait}
 local now = clock(ARGV[1])
 local address = ARGV[2]

@@ -1,6 +1,6 @@
 --- @include "key"
 
--- Notes what a replica has seen to be wrong with the set-up of an SFU, for people. It serves all the same.
+-- Notes a defect in the set-up of an SFU that a replica has seen, for operators. The SFU serves all the same.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, not used

@@ -15,7 +15,7 @@
 --- @include "reservation_return"
 
 -- Records how forwarding one attempt of a channel request to an SFU ended.
--- Guarantees: an attempt counts once; a created channel is confirmed, whatever became of the request's lock; any other
+-- Guarantees: an attempt counts once; a created channel is confirmed, also without the request's lock; any other
 -- result returns the attempt's reservation and unpins no confirmed placement; failures count against the SFU for all
 -- replicas, a success clears them; a half-open permit ends with its owner's outcome.
 --
@@ -29,8 +29,8 @@
 -- ARGV[13] the caller's address    ARGV[14] whether the tenant has a limit, 0|1
 -- ARGV[15] random in [0, 1)
 --
--- Returns  {'ok', whether the channel is the issuer's 0|1, tenant and address of whoever has its uuid instead, '', ''}
---          {'repeated', 0, '', ''}  it has been counted; at most the lock has ended
+-- Returns  {'ok', whether the channel is the issuer's 0|1, tenant and address of the owner of its uuid, '', ''}
+--          {'repeated', 0, '', ''}  it was counted before; at most the lock ends
 local now = clock(ARGV[1])
 local id, name, address, generation, result = ARGV[2], ARGV[2] .. ':' .. ARGV[3], ARGV[7], tonumber(ARGV[8]), ARGV[9]
 local is_final = ARGV[10] == '1'

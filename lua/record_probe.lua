@@ -6,8 +6,8 @@
 --- @include "node_save"
 --- @include "node_set"
 
--- Records the outcome of a probe of an ejected SFU: answered, it is half-open and one request at a time goes through;
--- silent, it is ejected again, for longer.
+-- Records the outcome of a probe of an ejected SFU. An SFU that answered is half-open: it gets one request at a time.
+-- An SFU that did not answer is ejected again, for longer.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock
@@ -16,7 +16,7 @@
 -- ARGV[4]  random in [0, 1)
 --
 -- Returns  {'ok', the SFU's state}
---          {'ok', 'gone'}  it is not registered: nothing to probe
+--          {'ok', 'gone'}  it is not registered
 local now = clock(ARGV[1])
 local node = node_read(ARGV[2])
 

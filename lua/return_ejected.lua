@@ -7,8 +7,8 @@
 --- @include "policy"
 --- @include "returning_take"
 
--- Brings SFUs back whose ejection or half-open permit is over, and hands out those to probe whose ejection ends within
--- policy.probe_ahead_ms, each to one sweeper: one that dies with it frees it after `lease` ms. A few at a time.
+-- Brings SFUs back whose ejection or half-open permit is over. Returns SFUs to probe, whose ejection ends within
+-- policy.probe_ahead_ms, each to one sweeper for `lease` ms. A few at a time.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock

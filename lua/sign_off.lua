@@ -4,10 +4,10 @@
 --- @include "node_health"
 --- @include "node_read"
 
--- Removes an SFU at once: it says that it is going (roadmap, phase 1, status "down"), or its agent says that it is gone.
+-- Removes an SFU at once: it signs off (roadmap, phase 1, status "down"), or its agent reports that it is gone.
 --
--- Guarantees: only the holder of the address can sign it off; one `down` event however often it is said. What agents say
--- is not believed while most of the fleet seems to be gone.
+-- Guarantees: only the registered key can sign an address off; one `down` event, also for repeated calls. Reports of agents
+-- do not count while most of the fleet seems to be gone.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock
@@ -17,7 +17,7 @@
 -- ARGV[5]  whether the SFU is gone already, 0|1: the reason is `unreachable`
 --
 -- Returns  {'ok', removed 0|1}
---          {'leased', sealed key of the holder}
+--          {'leased', sealed key of the registered SFU}
 local now = clock(ARGV[1])
 local node = node_read(ARGV[2])
 

@@ -118,7 +118,7 @@ def _json(body: bytes) -> Any:
 class Heartbeats:
     """Reports one SFU. `report` returns the payload without `status` and is asked anew for each heartbeat.
 
-    For whoever watches: `interval_ms` is the shorter one of the SFU's own interval and what the gateway asked for,
+    For observers: `interval_ms` is the shorter one of the SFU's own interval and what the gateway asked for,
     `is_told_to_drain` what the gateway said last, `taken_at` when it last took a heartbeat (seconds of the clock),
     `taken_count` and `failed_count` how many were taken and not, `failure` why the last one was not.
     """

@@ -94,7 +94,7 @@ class DiagnosisReport:
         )
 
     async def _ask_redis(self) -> tuple[Signs | None, Trouble | None]:
-        """Return what Redis says, or why it does not serve. Nobody waits for a Redis that is known to be away."""
+        """Return the answer of Redis, or why it does not serve. A Redis that is known to be away is not asked."""
         switch = self._switch
         if switch.mode != "away":
             try:

@@ -24,7 +24,7 @@ DIRECT_ROUTES: Final = (
     _GetRoute("/v1/channel", channel.create_channel),
     Route("/v1/sfu", sfu.take_heartbeat, methods=["POST"]),
 )
-"""Those that are asked for most (`app.api.middleware.direct_routes`)."""
+"""The routes with the most requests (`app.api.middleware.direct_routes`)."""
 
 PUBLIC_ROUTES: Final = (
     *DIRECT_ROUTES,

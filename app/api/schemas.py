@@ -51,7 +51,7 @@ class Checks(Document):
     reachable: bool
     """Whether something answers at its address."""
     keyAccepted: bool | None  # noqa: N815
-    """Whether its key is the one that was sent; null when the answer does not say."""
+    """Whether the SFU accepts the key that it sent; null when its answer does not tell."""
     clockAheadSeconds: int | None = None  # noqa: N815
     """By how much the SFU's clock is ahead of the gateway's, where it refuses the key and that may be the cause."""
 
@@ -96,7 +96,7 @@ class Disconnected(Document):
     failed: list[str]
     """Addresses of SFUs that could not be told."""
     unknownChannels: int  # noqa: N815
-    """Channels that nobody has."""
+    """Channels without a known owner."""
 
 
 class Moves(Document):
@@ -145,7 +145,7 @@ class Sfu(Document):
     `memory` or `load`; of `draining` and `drained`: `operator` or `sfu`; of `lost`: `expired` or
     `unreachable`."""
     errors: int = 0
-    """Attempts since its last success that created no channel, whoever was to blame."""
+    """Attempts without a channel since the last success, also those for which the SFU is not to blame."""
     lastError: str = ""  # noqa: N815
     """What the last of them met, free of secrets."""
     lastErrorAt: int = 0  # noqa: N815

@@ -83,7 +83,7 @@ class CallMemory:
         return is_other and self.of(tenant, issuer, owner) is not None
 
     def all(self) -> list[ConfirmedPlacement]:
-        """Return every call that is sticky now, the one that was confirmed first before the others."""
+        """Return every call that is sticky now, by the time of its confirmation."""
         oldest = self._now_ms() - self._ttl_ms
         return [self.dated(call) for call in self._calls.values() if call.confirmed_at > oldest]
 

@@ -53,7 +53,7 @@ class Disconnected:
     sfus: int
     """SFUs that were told."""
     failed: tuple[str, ...]
-    """Addresses of those that could not be told."""
+    """Addresses of the SFUs that did not take the disconnect."""
     unknown: int
     """Channels that no SFU has, or that another tenant has; ignored, as an SFU ignores them."""
 

@@ -271,7 +271,7 @@ def _tables_of(nodes: Iterable[SnapshotNode]) -> tuple[PlacementTable, Placement
 def _room_of(
     node: SnapshotNode, *, is_down: bool, is_full: bool
 ) -> Literal["open", "full", "last-resort"] | None:
-    """Which table a node belongs to; `None` for one that keeps its calls and takes no others."""
+    """Return the table that a node belongs to; `None` for a node that keeps its calls and takes no others."""
     if node.eligibility == "sticky-only":
         return None
     if is_full:

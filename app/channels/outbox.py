@@ -14,7 +14,7 @@ _AT_ONCE: Final = 100
 
 
 class Outbox:
-    """Keeps the newest call of each issuer. Those that were kept last stay."""
+    """Keeps the newest call of each issuer. When it is full, the oldest calls go."""
 
     def __init__(self) -> None:
         self._calls: OrderedDict[CallName, ConfirmedPlacement] = OrderedDict()

@@ -69,7 +69,7 @@ class Placer:
         timeout_s: float = 0.25,
         patient: Registry | None = None,
     ) -> None:
-        """`timeout_s` is the longest time of one call to the registry, `patient` is for work that nobody awaits."""
+        """`timeout_s` is the longest time of one call to the registry, `patient` is for background work."""
         self._registry = registry
         self._local = local
         self._switch = switch

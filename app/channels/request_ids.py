@@ -1,4 +1,4 @@
-"""The two ids of a channel request: one for people, and one that no other request has."""
+"""The two ids of a channel request: the logged one, and a unique one."""
 
 import os
 

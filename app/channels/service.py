@@ -20,7 +20,7 @@ from app.channels.outcomes import Outcomes
 from app.channels.placer import Placer
 from app.channels.request_ids import logged_id
 from app.channels.retry_budget import RetryBudget
-from app.channels.single_flight import SingleFlight, Turn
+from app.channels.single_flight import SingleFlight, Slot
 from app.crypto.sealing import UnsealError
 from app.crypto.tokens import SFU_TOKEN_LIFE_SECONDS
 from app.errors import DeadlineExceeded, InvalidField, NoSfuAvailable, Overloaded
@@ -121,10 +121,10 @@ class Channels:
         loop, caller = asyncio.get_running_loop(), request.caller
         deadline = loop.time() + self._failover.deadline_ms / 1000
         attempts = Attempts(deadline, await self._groups_of(request))
-        async with self._gate.passing((caller.tenant.name, caller.issuer), until=deadline) as turn:
+        async with self._gate.passing((caller.tenant.name, caller.issuer), until=deadline) as slot:
             self._budget.deposit()
             placed: asyncio.Future[Placed] = loop.create_future()
-            self._keep(loop.create_task(self._answer(placed, request, attempts, turn)), attempts)
+            self._keep(loop.create_task(self._answer(placed, request, attempts, slot)), attempts)
             try:
                 return await placed
             except asyncio.CancelledError:
@@ -145,11 +145,11 @@ class Channels:
         return choice.groups
 
     async def _answer(
-        self, placed: asyncio.Future[Placed], request: ChannelRequest, attempts: Attempts, turn: Turn
+        self, placed: asyncio.Future[Placed], request: ChannelRequest, attempts: Attempts, slot: Slot
     ) -> None:
         """Place a channel apart from the caller, who may leave: `asyncio.shield` with less work per request."""
         try:
-            await self._place(placed, request, attempts, turn)
+            await self._place(placed, request, attempts, slot)
         except BaseException as error:
             if not placed.done():
                 placed.set_exception(error)
@@ -163,7 +163,7 @@ class Channels:
         task.add_done_callback(self._tasks.pop)
 
     async def _place(
-        self, placed: asyncio.Future[Placed], request: ChannelRequest, attempts: Attempts, turn: Turn
+        self, placed: asyncio.Future[Placed], request: ChannelRequest, attempts: Attempts, slot: Slot
     ) -> None:
         caller = request.caller
         outcomes = Outcomes(
@@ -178,7 +178,7 @@ class Channels:
             is_limited=caller.tenant.max_placements is not None,
         )
         try:
-            await self._ask_around(request, attempts, outcomes, turn)
+            await self._ask_around(request, attempts, outcomes, slot)
             winner = attempts.winner
             if winner is not None and winner.channel is not None and not placed.done():
                 placed.set_result(Placed(winner.channel, winner.placement, len(attempts.all)))
@@ -191,7 +191,7 @@ class Channels:
             raise attempts.why_not_placed()
 
     async def _ask_around(
-        self, request: ChannelRequest, attempts: Attempts, outcomes: Outcomes, turn: Turn
+        self, request: ChannelRequest, attempts: Attempts, outcomes: Outcomes, slot: Slot
     ) -> None:
         """Ask one SFU after the other until one serves the request, or none is left, or the time is over."""
         ask = functools.partial(self._ask, request)
@@ -205,7 +205,7 @@ class Channels:
                     self._budget.put_back()
                 break
             if not attempt.placement.is_locked:
-                turn.let_others_pass()
+                slot.let_others_pass()
             await outcomes.report_certain()
             if attempts.is_over():  # an earlier attempt was served meanwhile
                 return

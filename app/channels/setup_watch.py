@@ -26,7 +26,7 @@ from app.upstream.stats import read_stats
 log = logger(__name__)
 
 AGAIN_SECONDS: Final = 600.0
-"""An SFU is looked at again after this long: somebody may have changed its settings."""
+"""An SFU is checked again after this time, because its settings may have changed."""
 
 MAX_LOOKS: Final = 4
 """Looks that are under way at once; a channel of another SFU comes soon enough."""

@@ -1,6 +1,6 @@
-"""One at a time per name, inside this replica.
+"""One request at a time per name, inside this replica.
 
-Requests of one issuer queue here, so that a replica has one of them in Redis' queue and not a hundred.
+Requests of one issuer wait here, so that a replica sends Redis one of them at a time, not a hundred.
 """
 
 import asyncio
@@ -10,8 +10,8 @@ from typing import Self
 from app.errors import DeadlineExceeded
 
 
-class Turn:
-    """One request's turn at the gate: an asynchronous context manager."""
+class Slot:
+    """The place of one request in the queue of its name: an asynchronous context manager."""
 
     __slots__ = ("_gate", "_holds", "_lock", "_name", "_until")
 
@@ -44,35 +44,34 @@ class Turn:
         self._gate.leave(self._name)
 
     def let_others_pass(self) -> None:
-        """Open the gate early, for the rest of this turn. Doing so again is harmless."""
+        """Release the lock early. A repeated call does nothing."""
         if self._holds:
             self._holds = False
             self._lock.release()
 
 
 class SingleFlight:
-    """A lock per name that exists while somebody wants it."""
+    """A lock per name. It exists while a request needs it."""
 
     def __init__(self) -> None:
-        """Start with nobody waiting."""
         self._locks: dict[Hashable, tuple[asyncio.Lock, int]] = {}
 
-    def passing(self, name: Hashable, *, until: float) -> Turn:
-        """Return a context that waits for `name`'s turn; it ends with the block, or lets others pass before.
+    def passing(self, name: Hashable, *, until: float) -> Slot:
+        """Return a context that waits for the lock of `name`, and releases it at the end of the block or before.
 
         Entering it raises:
-            DeadlineExceeded: the turn did not come until `until`, a time of the event loop.
+            DeadlineExceeded: the lock was not free until `until`, a time of the event loop.
         """
-        return Turn(self, name, until)
+        return Slot(self, name, until)
 
     def enter(self, name: Hashable) -> tuple[asyncio.Lock, bool]:
-        """Count one more who wants `name`; return its lock, and whether nobody else does."""
+        """Count one more request for `name`. Return its lock, and whether no other request needs it."""
         lock, wanted = self._locks.get(name) or (asyncio.Lock(), 0)
         self._locks[name] = (lock, wanted + 1)
         return lock, wanted == 0
 
     def leave(self, name: Hashable) -> None:
-        """Count one less."""
+        """Count one request less."""
         lock, wanted = self._locks[name]
         if wanted == 1:
             del self._locks[name]

@@ -92,8 +92,9 @@ def _who(trouble: Trouble) -> Iterator[str]:
     yield (subject.name if subject.kind == "sfu" else f"{subject.kind} {subject.name}".strip()) + region
     if trouble.sinceMs is not None:
         yield f"for {_duration(trouble.sinceMs)}"
-    if trouble.calls or trouble.people:
+    if trouble.calls:
         yield f"{trouble.calls} {'call' if trouble.calls == 1 else 'calls'}"
+    if trouble.people:
         yield f"{trouble.people} {'person' if trouble.people == 1 else 'people'}"
 
 

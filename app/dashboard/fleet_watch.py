@@ -57,7 +57,7 @@ class FleetView(Generic[T]):
         self._fresh_until = self._seen_at
 
     async def look(self) -> Sighting[T]:
-        """Return the fleet of this second, or the last one that was seen. Never raises."""
+        """Return the fleet of this second, or the last known one. Never raises."""
         async with self._one_at_a_time:
             is_due = self._clock() >= self._fresh_until or self._situation() != self._read_in
             if self._is_believed() and is_due:

@@ -80,7 +80,7 @@ class History:
                 row.write(place, sfu)
 
     async def finish(self) -> None:
-        """Drop steps that are over an hour old, and whoever has not been sampled since."""
+        """Drop steps older than an hour, and SFUs without a newer sample."""
         oldest = self._step() - SAMPLES + 1
         while self._rows and self._rows[0].step < oldest:
             self._rows.popleft()
@@ -106,7 +106,7 @@ class History:
         return self._places[address]
 
     def of(self, address: str) -> Series:
-        """Return one SFU's last hour; nothing but `None` for one that has not been sampled."""
+        """Return one SFU's last hour; only `None` for an SFU without samples."""
         place, newest = self._places.get(address), self._step()
         if place is None:
             nothing = (None,) * SAMPLES

@@ -1,4 +1,4 @@
-"""What a diagnosis is made of, read by whoever asks: a replica, or the command line from Redis."""
+"""The facts of a diagnosis. A replica reads them, or the command line from Redis."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -52,11 +52,10 @@ class FleetReport:
 
     @property
     def summary(self) -> str:
-        """Return the fleet in one line."""
-        return (
-            f"{self.selectable} of {plural(self.living, 'SFU')} selectable, "
-            f"{plural(self.calls, 'call')}, {plural(self.people, 'person', 'people')}"
-        )
+        """Return the fleet in one line. Without Redis a replica knows the people, and not the calls."""
+        calls = f"{plural(self.calls, 'call')}, " if self.calls or not self.people else ""
+        people = plural(self.people, "person", "people")
+        return f"{self.selectable} of {plural(self.living, 'SFU')} selectable, {calls}{people}"
 
 
 def plural(count: int, one: str, many: str = "") -> str:
@@ -86,7 +85,7 @@ class Facts:
 
     bounds: Bounds
     fleet: FleetReport | None = None
-    """What the SFUs show, now or as they were seen last; `None` where nobody has seen them."""
+    """The state of the SFUs, present or last known; `None` when it is unknown."""
     signs: Signs | None = None
     """`None` while Redis is away."""
     findings: Sequence[Finding] = ()

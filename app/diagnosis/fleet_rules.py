@@ -169,19 +169,21 @@ def _of_state(sfu: SfuStatus, bounds: Bounds) -> Iterator[Trouble]:
             yield _trouble(
                 sfu, "sfu_failing", "error" if is_bad else "warning",
                 f"The SFU is selectable, and its last {plural(sfu.errors, 'attempt')} created no call.",
-                since=sfu.last_error_at, likely=likely_reason(sfu.last_error, ""),
+                since=sfu.last_error_at, likely=likely_reason(sfu.last_error, "", has_calls=sfu.channels > 0),
                 command="sfu-gateway sfu list",
             )  # fmt: skip
 
 
 def _ejected(sfu: SfuStatus, bounds: Bounds) -> Trouble:
-    likely = likely_reason(sfu.last_error, sfu.reason)
+    likely = likely_reason(sfu.last_error, sfu.reason, has_calls=sfu.channels > 0)
     if sfu.reason == "misconfigured":
         return _trouble(
             sfu, "sfu_misconfigured", "error",
             "The SFU refuses requests that are signed with the key it has registered.",
             since=sfu.ejected_since, likely=likely,
         )  # fmt: skip
+    if not sfu.failures:  # it was seen last before Redis went away, without the figures
+        return _trouble(sfu, "sfu_ejected", "warning", "The SFU has failed requests and is the last resort.")
     is_out_for_long = sfu.state == "ejected" and sfu.failures >= bounds.failure_threshold
     if sfu.state == "half-open":
         next_step = "One request at a time tries it again."
@@ -203,6 +205,8 @@ def _overload(sfu: SfuStatus, bounds: Bounds) -> str:
         case "memory":
             limit = f"{bounds.max_memory:.0%} (overload.max_memory)"
             return f"The SFU takes no new calls: memory {sfu.memory:.0%} is above {limit}."
+        case "":  # it was seen last before Redis went away, without the figures
+            return "The SFU takes no new calls: CPU, memory or load is above its limit."
         case _:
             limit = f"{bounds.max_load:g} (overload.max_load)"
             return f"The SFU takes no new calls: load {sfu.load:.2f} is above {limit}."

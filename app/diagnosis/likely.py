@@ -3,13 +3,14 @@
 import re
 from typing import Final
 
+_KEY_500: Final = r"answered 500\b"
 _NO_SFU: Final = "probably the address: another server than an SFU answers there"
 _CLOCK: Final = (r"its clock is", "probably the clock of the SFU or of the gateway: run NTP on both")
 _SIGNS: Final = (
     _CLOCK,
     (r"answered (401|403)\b", "probably AUTH_KEY: the SFU's is not that of its heartbeats, or its clock is off"),
     (r"answered (404|405|410|421)\b", _NO_SFU),
-    (r"answered 500\b", "probably AUTH_KEY: an Odoo SFU answers 500 to another key; else see the SFU's log"),
+    (_KEY_500, "probably AUTH_KEY: an Odoo SFU answers 500 to another key; else see the SFU's log"),
     (r"answered 5\d\d\b", "an error in the SFU, see its log"),
     (r"answered 4\d\d\b", "the SFU refuses the request, see its log"),
     (r"unseal", "this replica lacks a sealing key (sealing.keys)"),
@@ -31,8 +32,12 @@ _BY_REASON: Final = {
 }
 
 
-def likely_reason(last_error: str, reason: str) -> str:
-    """Return what probably explains `last_error` of an SFU whose state has `reason`; empty for nothing known."""
+def likely_reason(last_error: str, reason: str, *, has_calls: bool = False) -> str:
+    """Return what probably explains `last_error` of an SFU whose state has `reason`; empty for nothing known.
+
+    An SFU that has calls has the right key.
+    """
     if reason in _BY_REASON and not re.search(_CLOCK[0], last_error):
         return _BY_REASON[reason]
-    return next((likely for sign, likely in _SIGNS if re.search(sign, last_error)), "")
+    signs = ((sign, likely) for sign, likely in _SIGNS if sign != _KEY_500 or not has_calls)
+    return next((likely for sign, likely in signs if re.search(sign, last_error)), "")

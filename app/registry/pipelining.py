@@ -1,13 +1,13 @@
-"""Script calls that are made in the same moment go to Redis together, as one pipeline.
+"""Script calls of one iteration of the event loop go to Redis together, as one pipeline.
 
-A call of its own costs redis-py several times what it costs as one of many. Calls wait for nothing but the end of the
-event loop's iteration, or, while as many pipelines are under way as may be, for one of them to end: the busier the
-replica, the more calls share a pipeline. A call that nobody waits for goes with the next pipeline.
+A single call costs redis-py several times the CPU of a call in a pipeline. A call waits for the end of the iteration
+only. While the maximum of pipelines is under way, it waits for one of them to end: the busier the replica, the more
+calls share a pipeline. A call without a waiting caller goes with the next pipeline.
 
-Connections are redis-py's: it resolves, authenticates, and asks Sentinel. Once open, a connection is a `_Lane`, which
-hands replies to their callers as they arrive: no stream, no task and no timer for each pipeline.
+redis-py opens the connections: it resolves, authenticates, and asks Sentinel. An open connection is a `_Lane`, which
+hands replies to their callers as they arrive, without a stream, a task and a timer for each pipeline.
 
-Callers may be cancelled: what they asked runs, and its reply is dropped. No caller gets another one's reply.
+A cancelled caller's call still runs, and its reply is dropped. A caller never gets the reply of another call.
 """
 
 import asyncio
@@ -23,23 +23,23 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, NoScriptError, ReadOnlyError
 
 MOST_UNDER_WAY: Final = 2
-"""Pipelines. A second one keeps Redis busy while the first one's replies travel; more would only be smaller."""
+"""Pipelines at once. The second one keeps Redis busy while replies of the first one travel; more would be smaller."""
 
 MOST_DELAY_S: Final = 0.01
-"""For how long a call that nobody waits for is kept for the next pipeline."""
+"""How long a call without a waiting caller is kept for the next pipeline."""
 
 _STALLED_S: Final = 0.03
-"""A pipeline that takes this long waits for a lost packet, and nobody else has to: it does not count any more."""
+"""A pipeline that takes longer waits for a lost packet. It stops to count, so that other calls do not wait for it."""
 
 _MOST_IN_ALL: Final = 16
-"""Pipelines under way, stalled or not: when Redis itself hangs, more would not help."""
+"""Pipelines under way, stalled ones included: when Redis itself hangs, more would not help."""
 
 _IDLE_S: Final = 5.0
 """A connection that was idle for longer may have been dropped by a firewall; redis-py's pool has a fresher one."""
 
 _ITERATIONS_OF_GRACE: Final = 5
-"""Of the event loop. On a replica that is late itself, timers come due together with the replies they wait for.
-Taking that for a silent Redis would give Redis up for being busy."""
+"""Iterations of the event loop. On a busy replica, a timer and the reply that it waits for come due together. Without
+this grace a busy replica would give up a Redis that has answered."""
 
 _INCOMPLETE: Final = object()
 

@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn, TypeGuard
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
 
 from app.errors import RegistryUnavailable
@@ -32,6 +33,9 @@ _UNABLE: Final = ("BUSY", "CLUSTERDOWN", "MASTERDOWN", "MISCONF", "NOREPLICAS", 
 
 _SLOW_SHARE: Final = 4
 """A call that takes more than this part of its time is a slow one."""
+
+_OF_A_STREAM: Final = frozenset({*dir(asyncio.StreamReader), *dir(asyncio.StreamWriter)})
+"""What redis-py asks of a connection's streams, which are `None` once the connection is closed."""
 
 _SPARE_CONNECTIONS: Final = 8
 """Connections of a client that stay free for plain commands and other runners."""
@@ -175,6 +179,11 @@ async def registry_errors(what: str, timeout_s: float) -> AsyncIterator[None]:
             yield
     except (RedisError, RedisClusterException, OSError) as error:  # TimeoutError is an OSError
         _give_up(what, error)
+    except AttributeError as error:
+        # A Cluster's client that loses a node closes all connections, also those that other calls are opening.
+        if error.obj is not None or error.name not in _OF_A_STREAM:
+            raise
+        _give_up(what, RedisConnectionError("another call closed the connection"))
 
 
 def is_registry_defect(error: Exception) -> bool:

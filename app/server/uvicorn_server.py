@@ -74,6 +74,7 @@ class _Server(uvicorn.Server):
         settings = self._settings
         await super().startup(sockets or [await self._socket(settings.bind, settings.port, "port")])
         port = self.servers[0].sockets[0].getsockname()[1]
+        switch = self.lifespan.state.get("switch")
         log.info(
             "serving",
             detail=f"running on {settings.bind} port {port}",
@@ -82,7 +83,7 @@ class _Server(uvicorn.Server):
             namespace=settings.redis.namespace,
             ops_port=settings.ops.port,
             open=", ".join(open_to_strangers(settings)),
-            sfus=len(self.lifespan.state["switch"].snapshot.nodes),
+            sfus=len(switch.snapshot.nodes) if switch else 0,
         )
         if settings.ops.port is not None:
             host = settings.ops.bind or settings.bind

@@ -244,12 +244,12 @@ class AffinitySettings(Section):
 
 
 class RegistrationSettings(Section):
-    """`[registration]`: who may register an SFU. Whoever registers receives calls."""
+    """`[registration]`: who may register an SFU. A registered SFU receives calls."""
 
     key: Keys = ()
     """Base64 key (several: comma-separated, for rotation) that signs the SFUs' heartbeat tokens."""
     auth: Literal["jwt", "none"] = "jwt"
-    """`none` lets anybody register; only for a network where nobody else can reach the gateway."""
+    """`none` accepts every registration: for a network that only trusted hosts can reach."""
     allow: Texts = ()
     """Patterns of SFU addresses that may register, e.g. `http://10.0.*`; empty allows all."""
     allow_networks: Networks = PRIVATE_NETWORKS
@@ -388,7 +388,7 @@ class RescueSettings(Section):
 
 
 class RegionPlace(Section):
-    """`[[region]]`: a region that the built-in table lacks, or another place for one that it has."""
+    """`[[region]]`: a region that is not in the built-in table, or other coordinates for a region of the table."""
 
     name: Name
     """The name SFUs register with."""
@@ -547,9 +547,9 @@ class Settings(BaseSettings):
     def warnings(self) -> Iterable[str]:
         """What is allowed and probably not meant, one sentence each."""
         if self.registration.auth == "none":
-            yield "registration.auth is none: whoever reaches this port can register an SFU and receive calls"
+            yield "registration.auth is none: every host that reaches this port can register an SFU and receive calls"
         if not self.health.public and self.admin_token is None:
-            yield "health.public is off and there is no admin_token: nobody can read /v1/health"
+            yield "health.public is off and there is no admin_token: no caller can read /v1/health"
         if self.failover.deadline_ms >= ODOO_TIMEOUT_MS:
             yield "failover.deadline_ms: Odoo hangs up after 3 s"
         if self.redis.timeout_ms >= self.failover.deadline_ms:

@@ -1,9 +1,9 @@
 --- @include "key"
 --- @include "policy"
 
--- Sessions per channel that the fleet's heartbeats have taught. It orders SFUs; the setting admits channels.
--- What was taught fades back to the setting, so that it never outlives the calls that taught it.
--- In the same read: when the first node is `returning`, nil for none.
+-- Sessions per channel, learned from the fleet's heartbeats. The figure orders SFUs; the setting admits channels. It
+-- decays back to the setting, so that it does not outlive the calls it was learned from.
+-- Also returns when the first node is `returning`, nil for none.
 local function learned_read(now)
   local v = redis.call('HMGET', key('fleet'), 'sessions_per_channel', 'learned_at', 'returns_at')
   if not v[1] then

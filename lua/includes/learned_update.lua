@@ -3,7 +3,7 @@
 --- @include "policy"
 
 -- Learns sessions per channel from one heartbeat, before it replaces the node's last report; returns the
--- figure to go by.
+-- new figure.
 --
 -- A channel of age t has brought in 1 - e^(-t/J) of its people and still counts e^(-t/J) in `joining`, so
 -- sessions / (channels - joining) is unbiased however young the channels are. Each sample is bounded by

@@ -2,7 +2,8 @@
 --- @include "policy"
 
 -- Whether more than half of a fleet of at least five has gone within the last minute (expired or unreachable), is late
--- with its heartbeat, or is ejected. Then the network, Redis or the gateway is the suspect, and the calls probably live.
+-- with its heartbeat, or is ejected. Then the network, Redis or the gateway is the likely cause, and the calls
+-- probably live.
 local function loss_is_mass(now)
   local living = redis.call('ZCARD', key('deadlines'))
   local late = redis.call('ZCOUNT', key('deadlines'), '-inf', tostring(now + policy.threshold_ms - policy.late_ms))

@@ -6,8 +6,8 @@
 
 -- The `count` best nodes of `index`, which belongs to `tier`: lowest score first, each with its `score` as Redis wrote
 -- it, with `is_tied`, unless the next entry is known to score higher, and with `is_first` at the head of the index.
--- An entry that has expired, unswept, or that belongs elsewhere by its derived state is taken out on sight. Looks at
--- 256 entries at most: then it returns what it has and true, and the caller asks again, each time with less in the way.
+-- Removes entries that have expired or that belong to another index by their derived state. Reads 256 entries at most:
+-- then it returns what it has found and true, and the caller asks again.
 local function lowest_candidates(index, tier, count, request, now, learned)
   local tried = request.exclude == '' and 0 or select(2, string.gsub(request.exclude, '%S+', ''))
   local found, looked, rank = {}, 0, 0

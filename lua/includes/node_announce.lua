@@ -3,10 +3,10 @@
 --- @include "node_capacity"
 --- @include "node_set"
 
--- Says with an event that a node's state has changed since the last event about it. `announced` is what that event
--- said ('half-open' after an 'up' for a half-open node): it is 'up' for nodes in plain service only. An SFU that was
+-- Writes an event when a node's state has changed since the last event about it. `announced` is the state in that
+-- event ('half-open' after an 'up' for a half-open node): it is 'up' for nodes in plain service only. An SFU that was
 -- announced as overloaded stays so until it reports figures well below the limits, so reservations at the edge make
--- one event. `overloaded` is said only when its region has no selectable SFU left.
+-- one event. `overloaded` is written only when its region has no selectable SFU left.
 local function node_announce(node, state, why, now, learned)
   local label = state
   if state == 'selectable' then

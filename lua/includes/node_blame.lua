@@ -1,8 +1,8 @@
 --- @include "ejection_start"
 --- @include "node_set"
 
--- Counts what an attempt of request `id` that created nothing says of a node: `error` (a short text, '' for none) is
--- kept for people. A half-open permit ends with its owner's outcome; while another request has it, a failure only adds
+-- Counts an attempt of request `id` without a channel against a node. `error` (a short text, '' for none) is kept for
+-- operators. A half-open permit ends with its owner's outcome; while another request has it, a failure only adds
 -- up.
 local function node_blame(node, id, result, error, now, random)
   if node.permit == id then

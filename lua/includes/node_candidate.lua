@@ -2,8 +2,8 @@
 --- @include "node_read"
 --- @include "policy"
 
--- A node of an index that is living at `now`, or nil, with no more of it than placing a channel takes: what a placement
--- costs goes by the fields that it reads. `+ 0` makes a number of a text, faster than tonumber. A node that is not
+-- A node of an index that is living at `now`, or nil, with only the fields that a placement needs, because each field
+-- read costs time. `+ 0` converts a text to a number, faster than tonumber. A node that is not
 -- in plain service is read whole.
 local function node_candidate(address, now)
   local v = redis.call('HMGET', key('node', address), 'reported_at', 'region', 'generation', 'key', 'public_url',

@@ -3,15 +3,15 @@
 -- Whether a node has no room for one more channel: 'full', or 'overloaded', and by which figure; else nil. The second
 -- part of its derived state. With `margin` below 1 the limits are that much lower: for hysteresis.
 --
--- Sets what it is judged by:
+-- Sets the figures of the decision:
 --   reserved   sessions that are promised and not yet reported, by the setting: they admit or refuse
 --   load       the roadmap's score (phase 2): weighted sum of sessions per capacity, CPU and memory
 --   effective  load by the `learned` sessions per channel, with the CPU and memory that the promised sessions
---              will take: what nodes are compared by
+--              will take: the figure that nodes are compared by
 --
--- Sessions in a report count by their CPU and memory too. Those that are promised must count as much, or
--- placements go where placements went last. They count as if a full node used all of both, or more where the
--- node uses more than that for its sessions; the 0.1 bounds what a node that is nearly empty can make of it.
+-- Sessions in a report count by their CPU and memory too. Promised sessions must count as much, or
+-- placements follow the last placements. They count as if a full node used all of both, or more where the
+-- node uses more than that for its sessions; the 0.1 bounds the figure of a node that is nearly empty.
 local function node_capacity(node, learned, margin)
   local promised, sessions, capacity = node.base + node.recent, node.sessions, node.max_sessions
   local usage = policy.weight_cpu * node.cpu + policy.weight_memory * node.memory

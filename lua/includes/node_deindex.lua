@@ -1,6 +1,6 @@
 --- @include "key"
 
--- Takes a node out of every index of its region and of the fleet, but for the tier `except`.
+-- Takes a node out of every index of its region and of the fleet, except the tier `except`.
 local function node_deindex(node, except)
   for _, tier in ipairs({ 'load', 'ejected', 'overloaded' }) do
     if tier ~= except then

@@ -3,8 +3,8 @@
 --- @include "node_deindex"
 --- @include "policy"
 
--- Ends a registration: out of every index, its drain and its key gone, kept among the lost for people, one `down`
--- event. The calls that it had stay listed. Returns whether there was one to end; asking twice is harmless.
+-- Ends a registration: removes it from every index, deletes its drain and its key, lists it among the lost, and writes
+-- one `down` event. Its calls stay listed. Returns whether there was a registration; a repeated call changes nothing.
 local function node_end(node, reason, now)
   if not node or node.down_at > 0 then
     return false

@@ -1,6 +1,6 @@
 --- @include "policy"
 
--- Why a node is not simply in service, whatever its load, or nil: the first part of its derived state.
+-- Why a node is out of service apart from its load, or nil: the first part of its derived state.
 local function node_health(node, now)
   if node.down_at > 0 then
     return 'down'

@@ -2,9 +2,9 @@
 --- @include "node_set"
 --- @include "policy"
 
--- What a heartbeat settles beside its figures. Forgets calls of the node whose placement has run out, and the oldest
--- beyond policy.calls_kept. Notes whether a draining node is empty: no sessions, nobody about to join, no channel
--- confirmed of late. Once empty it stays drained until the drain ends.
+-- The work of a heartbeat beside its figures. Forgets calls of the node whose placement has run out, and the oldest
+-- beyond policy.calls_kept. Notes whether a draining node is empty: no sessions, no reserved ones, no channel
+-- confirmed lately. Once empty it stays drained until the drain ends.
 local function node_settle(node, is_fresh, now)
   local calls = key('calls', node.address)
   if redis.call('PEXPIRE', calls, policy.affinity_ttl_ms) == 1 then

@@ -1,7 +1,7 @@
 --- @include "policy"
 
--- For how many ms an attempt must wait for the lock of a placement; nil when it need not. 0 tells a repeated call of a
--- request that has gone on since. A lock that would last longer than any may is of a clock that has stepped back since.
+-- For how many ms an attempt must wait for the lock of a placement; nil when it need not. 0: a repeated call of a
+-- request that has made a later attempt. A lock with more time left than any lock gets dates from before a clock step.
 local function placement_blocks(placement, request, now)
   local owner = placement.lock_owner
   if owner == '' then

@@ -13,7 +13,7 @@
 -- the tenant, lists the call under its SFU, keeps the uuid for the first living SFU, and its tenant, that has it, and is
 -- told to all replicas, unless they know it.
 --
--- Returns whether it won, and who owns the uuid instead ('' for nobody): tenant and address.
+-- Returns whether it won, and the owner of the uuid ('' when it is this channel): tenant and address.
 local function placement_confirm(placement, c, now)
   local name, call = key('placement', placement.tenant, placement.detail), placement.tenant .. ':' .. placement.detail
 

@@ -5,8 +5,8 @@
 --- @include "policy"
 
 -- Whether an issuer stays with the SFU that it has, by the SFU's health and the request's limits: a full or overloaded
--- SFU keeps its calls, a draining one until it is drained. Returns the verdict and the node, with no more of it than
--- that takes; nil where there is none, or another registration than the placement's.
+-- SFU keeps its calls, a draining one until it is drained. Returns the verdict and the node with
+-- the fields it needs; nil without a node, or when it has another registration than the placement's.
 --   'sticky'       it stays
 --   'last-resort'  the SFU is ejected, or another request has its half-open permit
 --   'no'           the issuer moves

@@ -3,7 +3,7 @@
 --- @include "policy"
 
 -- Gives an attempt the lock of a placement until its time is over: others wait for it. Where no channel is confirmed,
--- the placement's address follows the attempts, so that whoever comes after a dead owner asks the same SFU. `attempts`
+-- the placement's address follows the attempts, so that the next owner after a dead one asks the same SFU. `attempts`
 -- is where the sweeper finds owners that died; `record` says what the attempt has reserved.
 local function placement_lock(placement, node, request, record, now)
   attempt_spill(placement, request.name)

@@ -1,8 +1,8 @@
 --- @include "attempt_spill"
 --- @include "key"
 
--- Ends the lock of a placement, for attempt `by`. One that was never confirmed goes, and no longer counts for its
--- tenant; with `may_exist` its SFU may have a channel nevertheless, and the issuer stays with that SFU.
+-- Ends the lock of a placement, for attempt `by`. A placement that was never confirmed is deleted and no longer
+-- counts for its tenant. With `may_exist` its SFU may have a channel all the same, and the issuer stays with that SFU.
 local function placement_unlock(placement, by, may_exist)
   attempt_spill(placement, by)
   local name = key('placement', placement.tenant, placement.detail)

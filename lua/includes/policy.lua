@@ -1,3 +1,3 @@
--- `policy` and a field's name stand for a constant, what the settings say: times in ms, shares from 0 to 1.
+-- `policy` and a field's name stand for a constant from the settings: times in ms, shares from 0 to 1.
 -- `Policy` in `app` has the fields. The loader writes the values in their place, so no call sends or parses
 -- them, and replicas with different settings run different scripts.

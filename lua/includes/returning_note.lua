@@ -1,7 +1,7 @@
 --- @include "key"
 
 -- Notes in the fleet's hash when the first of the `returning` nodes is due: each placement reads that hash anyway, and
--- looks at the index only when somebody is.
+-- reads the index only when a node is due.
 local function returning_note()
   local first = redis.call('ZRANGE', key('returning'), 0, 0, 'WITHSCORES')
   if first[2] then

@@ -2,7 +2,7 @@
 --- @include "policy"
 
 -- How many of how many living nodes are silent (no report for two thirds of the threshold), when that is
--- more than half of a fleet of at least five; else nil. Then Redis or the network is the suspect.
+-- more than half of a fleet of at least five; else nil. Then Redis or the network is the likely cause.
 local function silent_most(now)
   local living = redis.call('ZCARD', key('deadlines'))
   local silent = redis.call('ZCOUNT', key('deadlines'), '-inf', tostring(now + policy.threshold_ms / 3))

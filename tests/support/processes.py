@@ -18,8 +18,9 @@ from tests.support import guard
 from tests.support.ports import HOST
 from tests.support.waiting import eventually_sync
 
-_INHERITED = ("HOME", "LANG", "PATH", "TMPDIR")
-"""All a child gets of this environment: settings of the developer's shell must not change a test."""
+_INHERITED = ("HOME", "LANG", "PATH", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
+"""The variables that a child inherits: settings of the developer's shell must not change a test. The last one lets
+`scripts/test --cov` measure the child."""
 
 _TAIL_LINES = 40
 _POLL_SECONDS = 0.01
@@ -54,7 +55,7 @@ class Process:
         Args:
             argv: program and arguments; no shell.
             log: file to which its output and errors are appended; its stem names the process in messages.
-            env: environment beside PATH, HOME, LANG and TMPDIR, which alone are inherited.
+            env: environment beside the few variables that are inherited.
             cwd: working directory; default: this process'.
             ready: says whether the child is ready for use; default: as soon as it runs.
             ready_seconds: how long `start` waits for that.

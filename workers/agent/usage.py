@@ -98,7 +98,7 @@ def cgroup_at(root: Path) -> Cgroup:
 
 
 def shared_cgroup(root: Path = OWN_ROOT) -> Cgroup | None:
-    """Return this container's control group at `root`, if somebody else is in it: then it is the SFU's too.
+    """Return this container's control group at `root`, if another process is in it: then it is the SFU's too.
 
     One that holds only this process and those that started it is a sidecar's own and tells nothing of the SFU.
     """

@@ -20,7 +20,7 @@ _LONGEST_DRAIN_MS = 30 * 24 * 3600 * 1000
 
 
 def authorize(request: Request[State]) -> None:
-    """Let pass whoever has the admin token.
+    """Verify the admin token.
 
     Raises:
         RouteClosed: the operator has set none.

@@ -1,5 +1,6 @@
 """What SFUs show, state by state."""
 
+import re
 from dataclasses import replace
 from typing import Any, Final
 
@@ -117,6 +118,16 @@ def test_an_overloaded_sfu_names_the_figure_and_its_limit(reason: str, says: str
     busy = sfu(state="overloaded", reason=reason, tier="overloaded", cpu=0.97, memory=0.98, load=0.93)
     [trouble] = troubles(busy)
     assert says in trouble.what
+
+
+@pytest.mark.parametrize("state", ["ejected", "overloaded"])
+def test_an_sfu_seen_last_before_redis_went_away_is_told_without_figures(state: Any) -> None:
+    [trouble] = troubles(sfu(state=state, tier="ejected", channels=0, at=0))
+    assert not re.search(r"\d", trouble.what)
+
+
+def test_the_summary_leaves_out_calls_that_are_not_known() -> None:
+    assert examine_fleet((sfu(channels=0),), BOUNDS).summary == "1 of 1 SFU selectable, 40 people"
 
 
 def test_many_sfus_of_a_region_with_the_same_trouble_are_one_line() -> None:

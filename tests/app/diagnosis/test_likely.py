@@ -31,6 +31,10 @@ def test_an_error_has_a_probable_cause(error: str, word: str) -> None:
     assert word in likely_reason(error, "failed")
 
 
+def test_an_sfu_that_has_calls_has_the_right_key() -> None:
+    assert "AUTH_KEY" not in likely_reason("answered 500 to /v1/channel", "failed", has_calls=True)
+
+
 def test_an_unknown_error_has_none() -> None:
     assert likely_reason("something else", "failed") == likely_reason("", "") == ""
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from redis.asyncio import Redis
+from redis.asyncio import Connection, Redis
 from redis.exceptions import ResponseError
 
 from app.errors import RegistryUnavailable
 from app.registry.client import close_client, connect
 from app.registry.policy import Policy
-from app.registry.scripts import LUA_DIRECTORY, Script, ScriptRunner, load_script
+from app.registry.scripts import LUA_DIRECTORY, Script, ScriptRunner, load_script, registry_errors
 from app.registry.shipped_scripts import shipped_scripts
 from app.settings.model import RedisSettings, Settings
 from tests.support.engines import RedisServer
@@ -174,3 +174,16 @@ async def test_a_store_that_hangs_is_unavailable_in_time(redis_server: RedisServ
         async with asyncio.timeout(1):
             with pytest.raises(RegistryUnavailable, match=r"does not answer: no answer in time \(test\)"):
                 await runner.run(ECHO, 1, 2)
+
+
+async def test_a_connection_that_another_call_has_closed_is_no_defect() -> None:
+    connection = Connection(host=HOST, port=free_port())
+    with pytest.raises(RegistryUnavailable, match="select"):
+        async with registry_errors("select", 1):
+            await connection._send_packed_command([b"PING"])  # noqa: SLF001 - what a Cluster's client runs into
+
+
+async def test_a_defect_is_raised_as_it_is() -> None:
+    with pytest.raises(AttributeError, match="writelines"):
+        async with registry_errors("select", 1):
+            getattr(asyncio, "writelines")  # noqa: B009 - the name alone does not make it a connection's

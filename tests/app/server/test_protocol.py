@@ -6,7 +6,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from starlette.applications import Starlette
@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from app.api.middleware.body_limit import MAX_BODY_BYTES
-from app.server.protocol import MAX_AHEAD_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES
+from app.server.protocol import MAX_AHEAD_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES, _Cycle
 from app.server.uvicorn_server import guest_server_for
 from app.settings.model import Settings
 from tests.support.ports import HOST
@@ -371,6 +371,38 @@ async def test_a_caller_that_leaves_ends_its_request_and_those_behind_it(port: i
         await later.send(GET.replace(b"/echo", b"/slow"))
         await later.answer()
     assert seen == ["/slow", "/slow"]
+
+
+async def test_head_and_body_of_an_answer_leave_in_one_write(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[bytes] = []
+    send = _Cycle.send
+
+    async def noted(cycle: _Cycle, message: Any) -> None:
+        write = cycle.transport.write
+
+        class Noting:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(transport, name)
+
+            def write(self, data: bytes) -> None:
+                written.append(data)
+                write(data)
+
+        transport, cycle.transport = cycle.transport, cast("asyncio.Transport", Noting())
+        try:
+            await send(cycle, message)
+        finally:
+            cycle.transport = transport
+
+    monkeypatch.setattr(_Cycle, "send", noted)
+    async with connected(port) as connection:
+        await connection.send(GET)
+        assert await connection.answer() == (200, "0")
+    assert len(written) == 1
+    assert written[0].startswith(b"HTTP/1.1 200 OK\r\n")
+    assert written[0].endswith(b"\r\n\r\n0")
 
 
 async def test_a_request_to_continue_is_answered_before_the_body(port: int) -> None:

@@ -339,7 +339,7 @@ def test_settings_that_cannot_work_together_are_refused(values: dict[str, Any], 
 @pytest.mark.parametrize(
     ("values", "warning"),
     [
-        ({"health": HealthSettings(public=False)}, "nobody can read /v1/health"),
+        ({"health": HealthSettings(public=False)}, "no caller can read /v1/health"),
         ({"failover": FailoverSettings(deadline_ms=3_000)}, "Odoo hangs up after 3 s"),
         ({"redis": RedisSettings(timeout_ms=2_500)}, "redis.timeout_ms is not below failover.deadline_ms"),
         (
