@@ -34,7 +34,16 @@ async def test_a_call_has_one_channel_from_wherever_it_is_asked_for_and_no_tenan
     tenant = json.dumps([{"name": "acme", "key": TENANT_KEY}])
     replicas = [deployment.replica(tenant=tenant) for _ in range(2)]
     deployment.sweeper()
-    options = ("--ping-interval-ms", "1000", "--max-sessions", "1000000", "--join-seconds", "0.1")
+    options = (
+        "--ping-interval-ms",
+        "1000",
+        "--max-sessions",
+        "1000000",
+        "--join-seconds",
+        "0.1",
+        "--stay-seconds",
+        "1e9",
+    )
     fleet = deployment.fleet(4, replicas, *options, "--people", str(PEOPLE))
     eventually_sync(lambda: all(replica.selectable() == 4 for replica in replicas), timeout_seconds=15)
     issuers = [f"https://odoo.example:channel:{number}" for number in range(scale.count(100, 10))]
