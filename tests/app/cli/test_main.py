@@ -36,7 +36,6 @@ from app.registry.examination import (
 )
 from app.registry.registry import Registry
 from app.settings.model import Settings
-from app.states import STATES, State
 from docs.renderers.cli import command_page
 from tests.support.engines import RedisServer
 from tests.support.ports import HOST, free_port
