@@ -6,7 +6,8 @@
 -- Writes an event when a node's state has changed since the last event about it. `announced` is the state in that
 -- event ('half-open' after an 'up' for a half-open node): it is 'up' for nodes in plain service only. An SFU that was
 -- announced as overloaded stays so until it reports figures well below the limits, so reservations at the edge make
--- one event. `overloaded` is written only when its region has no selectable SFU left.
+-- one event. `overloaded` is written only when its region has no selectable SFU left. A node that is back in service
+-- is `up` first, however loaded.
 local function node_announce(node, state, why, now, learned)
   local label = state
   if state == 'selectable' then
@@ -24,19 +25,16 @@ local function node_announce(node, state, why, now, learned)
     return
   end
   node_set(node, 'announced', label)
-  if label == 'overloaded' then
-    if redis.call('ZCARD', key('load', node.region)) == 0 then
+  if label == 'up' or label == 'half-open' or label == 'overloaded' then
+    if before ~= 'overloaded' and before ~= 'up' and before ~= 'half-open' then
+      event_emit(now, 'up', node, (before == 'draining' or before == 'drained') and 'resumed' or 'recovered', state)
+    end
+    if label == 'overloaded' and redis.call('ZCARD', key('load', node.region)) == 0 then
       event_emit(now, label, node, why, state)
     end
     return
   end
-  if label == 'up' or label == 'half-open' then
-    if before == 'overloaded' or before == 'up' or before == 'half-open' then
-      return
-    end
-    label = 'up'
-    why = (before == 'draining' or before == 'drained') and 'resumed' or 'recovered'
-  elseif label == 'drained' then
+  if label == 'drained' then
     why = node.emptied_at > 0 and 'empty' or 'deadline'
   end
   event_emit(now, label, node, why, state)

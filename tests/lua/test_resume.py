@@ -47,3 +47,12 @@ async def test_an_ejected_sfu_comes_back_undrained(fleet: Fleet) -> None:
 async def test_an_unknown_sfu_cannot_be_resumed(fleet: Fleet) -> None:
     with pytest.raises(UnknownSfu):
         await fleet.registry.fleet.resume(A)
+
+
+async def test_a_full_sfu_is_up_when_its_drain_ends(fleet: Fleet) -> None:
+    await fleet.beat(B)
+    await fleet.beat(A, sessions=6, max_sessions=6, is_draining=True)
+    await fleet.beat(A, sessions=6, max_sessions=6)
+    assert await fleet.state(A) == "full"
+    await fleet.beat(A, sessions=6, max_sessions=6, is_draining=True)
+    assert await fleet.events(A) == ["up registered", "draining sfu", "up resumed", "draining sfu"]
