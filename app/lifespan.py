@@ -47,7 +47,7 @@ from app.registry.scripts import RedisClient
 from app.registry.snapshot import Snapshot, SnapshotPage, SnapshotReader
 from app.rescue.service import Rescue
 from app.settings.model import Settings
-from app.sweeper import Sweeper, grace_of
+from app.sweeper import Sweeper
 from app.telemetry.fleet_gauges import FleetGauges
 from app.telemetry.metrics import Metrics
 from app.telemetry.tracing import TracedObserver, Tracing, check_extra
@@ -102,7 +102,7 @@ async def open_resources(
         log.warning("embedded_client", detail="no redis.url: one replica only, nothing outlives it")
         rescue = Rescue.from_settings(settings, registry, forwarder)
         await stack.enter_async_context(
-            Sweeper(registry, forwarder, grace_s=grace_of(settings), rescue=rescue).running()
+            Sweeper(registry, forwarder, grace_s=settings.health.unhealthy_threshold, rescue=rescue).running()
         )
     feed = EventFeed(registry, settings.limits.max_replayed_events)
     app.state.before_stop.append(feed.close)

@@ -19,7 +19,6 @@ from app.events.event import pack_event
 from app.logs import logger
 from app.registry.registry import Registry
 from app.rescue.service import Rescue
-from app.settings.model import Settings
 from app.upstream.client import Forwarder
 
 log = logger(__name__)
@@ -47,6 +46,9 @@ class Sweeper:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """For `grace_s` after the start, and after Redis was away, no registration expires.
+
+        Replicas refuse heartbeats while Redis is away. So `grace_s` is `health.unhealthy_threshold`, and an SFU
+        has as long as ever to report after an outage.
 
         `name` tells sweepers apart. `rescue` runs beside the sweep while this sweeper has the lease.
         """
@@ -151,8 +153,3 @@ class Sweeper:
                 last = stream_id
             if not await self._registry.outbox.commit_cursor(self._name, last):
                 return  # another sweeper has the lease now and goes on from the cursor
-
-
-def grace_of(settings: Settings) -> float:
-    """Return the seconds in which every living SFU reports once: 1.2 heartbeat intervals."""
-    return settings.next_ping_ms / 1000 * 1.2

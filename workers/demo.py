@@ -17,7 +17,7 @@ from app.registry.client import close_client, connect
 from app.registry.registry import Registry
 from app.server.uvicorn_server import guest_server_for
 from app.settings.model import HealthSettings, LogSettings, RedisSettings, RegistrationSettings, Settings
-from app.sweeper import Sweeper, grace_of
+from app.sweeper import Sweeper
 from app.upstream.client import Forwarder
 from workers.own_redis import own_redis
 from workers.simulator.fleet import FleetConfig
@@ -89,7 +89,7 @@ async def _sweeper(settings: Settings) -> AsyncIterator[None]:
         registry = Registry.from_settings(client, settings).patient()
         async with (
             Forwarder(settings.address_guard()) as forwarder,
-            Sweeper(registry, forwarder, grace_s=grace_of(settings)).running(),
+            Sweeper(registry, forwarder, grace_s=settings.health.unhealthy_threshold).running(),
         ):
             yield
     finally:

@@ -10,7 +10,7 @@ from app.registry.registry import Registry
 from app.registry.schema_version import SchemaRefused, SchemaWatch
 from app.rescue.service import Rescue
 from app.settings.model import Settings
-from app.sweeper import Sweeper, grace_of
+from app.sweeper import Sweeper
 from app.systemd import ready
 from app.upstream.client import Forwarder
 
@@ -32,7 +32,7 @@ async def sweep_until_told(settings: Settings) -> None:
         ):
             patient = registry.patient()
             rescue = Rescue.from_settings(settings, patient, forwarder)
-            sweeper = Sweeper(patient, forwarder, grace_s=grace_of(settings), rescue=rescue)
+            sweeper = Sweeper(patient, forwarder, grace_s=settings.health.unhealthy_threshold, rescue=rescue)
             async with sweeper.running(on_end=done.set), ready():
                 log.info("sweeping")
                 await done.wait()

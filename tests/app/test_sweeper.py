@@ -10,8 +10,7 @@ from fakeredis import FakeAsyncRedis
 
 from app.errors import RegistryUnavailable
 from app.events.event import unpack_event
-from app.settings.model import HealthSettings, Settings
-from app.sweeper import Sweeper, grace_of
+from app.sweeper import Sweeper
 from app.upstream.addresses import AddressGuard
 from app.upstream.client import Forwarder
 from tests.lua.fleet import KEY, A, B, Fleet
@@ -330,8 +329,3 @@ async def test_no_registration_expires_until_sfus_could_report_after_redis_was_a
 
 async def _has(heard: Heard, event: str) -> bool:
     return event in await heard()
-
-
-def test_the_grace_is_1_2_heartbeat_intervals() -> None:
-    assert grace_of(Settings()) == pytest.approx(12)
-    assert grace_of(Settings(health=HealthSettings(unhealthy_threshold=3))) == pytest.approx(1.2)
