@@ -69,7 +69,7 @@ def _of_signs(signs: Signs, facts: Facts) -> Iterator[Trouble]:
             what=f"Most SFUs are silent at once. None is given up for {held_for / 1000:.0f} s: "
             "the network or Redis is the suspect.",
             subject=Subject("fleet"),
-            command="sfu-gateway sfu list",
+            command="sfu-gateway events --since 3600",
             since_ms=max(0, facts.bounds.threshold_ms - held_for),
             calls=facts.fleet.calls if facts.fleet else 0,
             people=facts.fleet.people if facts.fleet else 0,

@@ -57,7 +57,7 @@ async def test_heartbeats_age_while_one_looks(
     heartbeat = seen.row(fleet.addresses[0]).locator(".c-heartbeat")
     await expect(heartbeat).to_have_text("0 s")
     fleet.control(fleet.addresses[0], "heartbeats", {"silent": True})
-    await expect(heartbeat).to_have_text(re.compile(r"^\d s, 1 missed$"))
+    await expect(heartbeat).to_have_text(re.compile(r"^\d s, \d missed$"))
 
 
 async def test_an_ejection_counts_down(open_dashboard: Opener, replica: Replica, fleet: RunningFleet) -> None:

@@ -282,7 +282,7 @@ async def test_agent_check_says_what_is_wrong_and_registers_nothing(
         return status, command.output
 
     status, output = await check(KEY)
-    assert (status, output.count("ok ")) == (0, 5)
+    assert (status, output.count("ok ")) == (0, 6)
     status, output = await check(ODOO_KEY)
     assert status == 1
     assert "FAIL  AUTH_KEY" in output

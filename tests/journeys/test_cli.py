@@ -209,8 +209,9 @@ def test_a_gateway_refuses_orders_without_its_token(replica: Replica) -> None:
 
 def test_an_explanation_names_the_chosen_and_why_the_others_are_not(operator: Operator) -> None:
     done = operator.run("explain", "--region", "us-east")
-    first, *table = done.stdout.splitlines()
+    first, answer, *table = done.stdout.splitlines()
     assert first == "Region hint: us-east, by region. Tried in order: us-east, then anywhere."
+    assert OTHER in answer
     verdicts = [(row[0], row[2], row[3]) for row in rows("\n".join(table))]
     assert verdicts == [("chosen", OTHER, "us-east"), ("other-region", ADDRESS, "eu-west")]
 
