@@ -122,7 +122,7 @@ def _plain(name: str, simulation: Simulation, rng: random.Random) -> Strategy:
 def _with_scripts(simulation: Simulation, server: RedisServer, policy: Policy, rng: random.Random) -> Outcome:
     scripts = shipped_scripts(policy)
     replies = {
-        scripts.heartbeat.sha: ("ok", 0, 1, 0),
+        scripts.heartbeat.sha: ("ok", 0, 1, 0, ""),
         scripts.record_outcome.sha: ("ok", 1, "", ""),
     }
     client = Postponing(server, replies)

@@ -51,7 +51,7 @@ class Fleet:
         return self._selects(issuers, request)
 
     def _heartbeats(self, numbers: Iterable[int]) -> list[bytes]:
-        registry, recorder = self._recording(["ok", 0, 1, 1])
+        registry, recorder = self._recording(["ok", 0, 1, 1, ""])
 
         async def record() -> None:
             for number in numbers:
