@@ -1,7 +1,7 @@
 --- @include "clock"
 --- @include "ejection_clear"
 --- @include "learned_read"
---- @include "node_read"
+--- @include "node_registered"
 --- @include "node_save"
 --- @include "node_set"
 
@@ -16,13 +16,10 @@
 --          {'unknown'}
 --          {'down'}  the SFU is not registered now: its failures have ended with its registration
 local now = clock(ARGV[1])
-local node = node_read(ARGV[2])
+local node, refusal = node_registered(ARGV[2])
 
 if not node then
-  return { 'unknown' }
-end
-if node.down_at > 0 then
-  return { 'down' }
+  return { refusal }
 end
 if node.failures > 0 or node.ejected_reason ~= '' then
   ejection_clear(node, now, 'operator')

@@ -2,7 +2,7 @@
 --- @include "event_emit"
 --- @include "key"
 --- @include "learned_read"
---- @include "node_read"
+--- @include "node_registered"
 --- @include "node_save"
 --- @include "node_set"
 
@@ -19,14 +19,11 @@
 --          {'unknown'}
 --          {'down'}  the SFU is not registered now: there is nothing to drain
 local now = clock(ARGV[1])
-local node = node_read(ARGV[2])
+local node, refusal = node_registered(ARGV[2])
 local within = tonumber(ARGV[3])
 
 if not node then
-  return { 'unknown' }
-end
-if node.down_at > 0 then
-  return { 'down' }
+  return { refusal }
 end
 local deadline = within and (within > 0 and now + within or 0)
 node_set(node, 'operator_drain', deadline)
