@@ -9,7 +9,7 @@ from app.channels.call_memory import CallName, name_of
 from app.registry.placements import ConfirmedPlacement
 
 _MOST_CALLS: Final = 50_000
-_AT_ONCE: Final = 100
+AT_ONCE: Final = 100
 """Confirmations that are done with together; repeated ones change nothing."""
 
 
@@ -36,7 +36,7 @@ class Outbox:
 
     def batch(self) -> list[ConfirmedPlacement]:
         """Return some of the calls that are kept; none when all are done with."""
-        return owners_first(self._calls.values())[:_AT_ONCE]
+        return owners_first(self._calls.values())[:AT_ONCE]
 
     def drop(self, calls: Iterable[ConfirmedPlacement]) -> None:
         """Let go of calls that Redis knows, unless the issuer has a newer one."""
@@ -49,7 +49,7 @@ class Outbox:
     async def next_untold(self) -> list[ConfirmedPlacement]:
         """Wait for calls that were kept and not returned by this method yet, and return some of them."""
         await self._has_untold.wait()
-        calls = owners_first(self._untold.values())[:_AT_ONCE]
+        calls = owners_first(self._untold.values())[:AT_ONCE]
         for call in calls:
             del self._untold[name_of(call)]
         if not self._untold:

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from app.background import in_background
 from app.channels.fallback import SnapshotPlacer, confirmed_by
-from app.channels.outbox import owners_first
+from app.channels.outbox import AT_ONCE, owners_first
 from app.channels.request_ids import logged_id
 from app.crypto.tokens import Key
 from app.errors import NoneSelectable, RegistryUnavailable
@@ -41,9 +41,6 @@ _TRIES: Final = 4
 _LAST_TRY: Final = 0.1
 """Of the time of a call, for the request that found Redis away: only its own reply may be lost, and another request
 may have placed the issuer."""
-
-_AT_ONCE: Final = 100
-"""Confirmations that are done with together; repeated ones change nothing."""
 
 _PAUSE_S: Final = 0.25
 
@@ -165,8 +162,8 @@ class Placer:
         if await self._registry.snapshots.began_at() != self._switch.snapshot.began_at:
             memory.forget_generations()
             calls = owners_first(memory.all())
-            for start in range(0, len(calls), _AT_ONCE):
-                await self._confirm(self._registry, calls[start : start + _AT_ONCE])
+            for start in range(0, len(calls), AT_ONCE):
+                await self._confirm(self._registry, calls[start : start + AT_ONCE])
         self._local.forget_marks()
         while batch := outbox.batch():  # confirming takes time, in which more is placed
             await self._confirm(self._registry, batch)

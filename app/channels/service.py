@@ -154,7 +154,7 @@ class Channels:
             if not placed.done():
                 placed.set_exception(error)
             elif not placed.cancelled() and isinstance(error, Exception):
-                log.exception("settle_failed", request_id=request.id)
+                log.exception("settle_failed", request_id=logged_id(request.id))
             if not isinstance(error, Exception):
                 raise
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from app import errors
-from app.diagnosis.facts import Facts, ReplicaFacts, plural
+from app.diagnosis.facts import Facts, FleetReport, ReplicaFacts, plural
 from app.diagnosis.trouble import Cause, Subject, Trouble, worst_first
 from app.registry.examination import Finding, Severity
 from app.registry.signs import Signs
@@ -38,7 +38,7 @@ def diagnose(facts: Facts) -> list[Trouble]:
 
 
 def _of_redis(facts: Facts) -> Iterator[Trouble]:
-    redis, replica = facts.redis, facts.replica
+    redis, replica, fleet = facts.redis, facts.replica, facts.fleet or FleetReport()
     if redis is None:
         return
     if replica is None:
@@ -54,13 +54,14 @@ def _of_redis(facts: Facts) -> Iterator[Trouble]:
         subject=Subject("redis", facts.redis_name),
         command="sfu-gateway doctor",
         since_ms=replica.mode_for_ms if replica else None,
-        calls=facts.fleet.calls if facts.fleet else 0,
-        people=facts.fleet.people if facts.fleet else 0,
+        calls=fleet.calls,
+        people=fleet.people,
         cause=Cause(last_error=redis.code, likely=redis.fix),
     )
 
 
 def _of_signs(signs: Signs, facts: Facts) -> Iterator[Trouble]:
+    fleet = facts.fleet or FleetReport()
     held_for = signs.expiry_suspended_until - signs.at
     if held_for > 0:
         yield Trouble(
@@ -71,8 +72,8 @@ def _of_signs(signs: Signs, facts: Facts) -> Iterator[Trouble]:
             subject=Subject("fleet"),
             command="sfu-gateway events --since 3600",
             since_ms=max(0, facts.bounds.threshold_ms - held_for),
-            calls=facts.fleet.calls if facts.fleet else 0,
-            people=facts.fleet.people if facts.fleet else 0,
+            calls=fleet.calls,
+            people=fleet.people,
             cause=Cause(likely="what all SFUs share: a proxy, a firewall, DNS, registration.key"),
         )
     lag_ms = signs.at - signs.unpublished_since if signs.unpublished_since else 0

@@ -1,10 +1,10 @@
 """What Redis says beside the SFUs: whether a sweeper works, what is held back, what has failed."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from app.registry.examination import Patient
 from app.registry.scripts import registry_errors
+from app.registry.stream_ids import BEFORE_ALL, parse_stream_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +36,13 @@ async def read_signs(patient: Patient) -> Signs:
         cursor, failed, failed_at = await patient.ask(
             "HMGET", keys.fleet, "outbox_cursor", "rescue_failed", "rescue_failed_at"
         )
-        waiting = await patient.ask("XRANGE", keys.events, f"({cursor or '0-0'}", "+", "COUNT", 1)
+        waiting = await patient.ask("XRANGE", keys.events, f"({cursor or BEFORE_ALL}", "+", "COUNT", 1)
     return Signs(
         at=int(seconds) * 1000 + int(microseconds) // 1000,
         is_swept=bool(swept),
-        unpublished_since=_milliseconds(waiting[0][0]) if waiting else 0,
+        unpublished_since=parse_stream_id(waiting[0][0])[0] if waiting else 0,
         expiry_suspended_until=int(float(suspended or 0)),
         is_read=bool(read),
         rescue_failed=int(failed or 0),
         rescue_failed_at=int(float(failed_at or 0)),
     )
-
-
-def _milliseconds(stream_id: Any) -> int:
-    return int(str(stream_id).partition("-")[0])

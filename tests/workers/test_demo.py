@@ -119,19 +119,10 @@ def test_every_demo_has_keys_of_its_own() -> None:
 
 @pytest.mark.skipif(not any(map(shutil.which, BINARIES)), reason="no redis-server here")
 async def test_troubles_are_seen_in_the_fleet_and_the_store(tmp_path: Path) -> None:
-    port = free_port()
+    url = f"http://{HOST}:{free_port()}"
     script = "break:eu-west@0s,overload:us-east@0s,add:sa-east@0s"
-    command = [sys.executable, "-m", "app", "demo", "--port", str(port), "--sfus", "4", "--calls", "600"]
-    with Process(
-        [*command, "--script", script],
-        log=tmp_path / "demo.log",
-        env={"PYTHONPATH": str(Path(__file__).parents[2])},
-        ready=answers(f"http://{HOST}:{port}/readyz"),
-        ready_seconds=30,
-    ) as process:
-        async with httpx.AsyncClient(
-            base_url=f"http://{HOST}:{port}", trust_env=False, verify=NO_CERTIFICATES
-        ) as client:
+    with _troubled_demo(url, tmp_path, sfus=4, calls=600, script=script) as process:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_CERTIFICATES) as client:
 
             async def states() -> dict[str, set[str]]:
                 sfus = (await client.get("/v1/health")).json()["sfus"]
@@ -156,18 +147,9 @@ async def test_troubles_are_seen_in_the_fleet_and_the_store(tmp_path: Path) -> N
 
 @pytest.mark.skipif(not any(map(shutil.which, BINARIES)), reason="no redis-server here")
 async def test_a_hung_store_is_survived_and_ends_with_the_demo(tmp_path: Path) -> None:
-    port = free_port()
-    command = [sys.executable, "-m", "app", "demo", "--port", str(port), "--sfus", "2", "--calls", "0"]
-    with Process(
-        [*command, "--script", "hang@3s"],
-        log=tmp_path / "demo.log",
-        env={"PYTHONPATH": str(Path(__file__).parents[2])},
-        ready=answers(f"http://{HOST}:{port}/readyz"),
-        ready_seconds=30,
-    ) as process:
-        async with httpx.AsyncClient(
-            base_url=f"http://{HOST}:{port}", trust_env=False, verify=NO_CERTIFICATES
-        ) as client:
+    url = f"http://{HOST}:{free_port()}"
+    with _troubled_demo(url, tmp_path, sfus=2, calls=0, script="hang@3s") as process:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_CERTIFICATES) as client:
 
             async def is_away() -> bool:
                 return bool((await client.get("/readyz")).json().get("mode") == "snapshot")
@@ -176,6 +158,19 @@ async def test_a_hung_store_is_survived_and_ends_with_the_demo(tmp_path: Path) -
         assert process.terminate() == 0
     assert "the store hangs" in process.output
     assert "Traceback" not in process.output
+
+
+def _troubled_demo(url: str, directory: Path, *, sfus: int, calls: int, script: str) -> Process:
+    """Return a demo, not started yet, at `url` with troubles by `script`."""
+    port = url.rpartition(":")[2]
+    options = ["--port", port, "--sfus", str(sfus), "--calls", str(calls), "--script", script]
+    return Process(
+        [sys.executable, "-m", "app", "demo", *options],
+        log=directory / "demo.log",
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+        ready=answers(f"{url}/readyz"),
+        ready_seconds=30,
+    )
 
 
 async def _selectable(client: httpx.AsyncClient, count: int) -> bool:
