@@ -101,9 +101,7 @@ async def open_resources(
     if store is None and settings.redis.url is None:
         log.warning("embedded_client", detail="no redis.url: one replica only, nothing outlives it")
         rescue = Rescue.from_settings(settings, registry, forwarder)
-        await stack.enter_async_context(
-            Sweeper(registry, forwarder, grace_s=settings.health.unhealthy_threshold, rescue=rescue).running()
-        )
+        await stack.enter_async_context(Sweeper(registry, forwarder, rescue=rescue).running())
     feed = EventFeed(registry, settings.limits.max_replayed_events)
     app.state.before_stop.append(feed.close)
     await stack.enter_async_context(feed.running())

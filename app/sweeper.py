@@ -8,7 +8,6 @@ least once.
 import asyncio
 import contextlib
 import secrets
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
@@ -38,27 +37,16 @@ class Sweeper:
         registry: Registry,
         forwarder: Forwarder,
         *,
-        grace_s: float,
         name: str | None = None,
         rescue: Rescue | None = None,
         tick_s: float = _TICK_S,
         probe_timeout_s: float = _PROBE_TIMEOUT_S,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """For `grace_s` after the start, and after Redis was away, no registration expires.
-
-        Replicas refuse heartbeats while Redis is away. So `grace_s` is `health.unhealthy_threshold`, and an SFU
-        has as long as ever to report after an outage.
-
-        `name` tells sweepers apart. `rescue` runs beside the sweep while this sweeper has the lease.
-        """
+        """`name` tells sweepers apart. `rescue` runs beside the sweep while this sweeper has the lease."""
         self._registry = registry
         self._forwarder = forwarder
-        self._grace_s = grace_s
-        self._grace_until = 0.0
         self._tick_s = tick_s
         self._probe_timeout_s = probe_timeout_s
-        self._clock = clock
         self._name = name or secrets.token_hex(8)
         self._leads = False
         self._is_suspended = False
@@ -81,22 +69,19 @@ class Sweeper:
     async def _sweep_forever(self) -> None:
         """Sweep until cancelled.
 
-        While Redis is away nothing happens and nothing is lost. SFUs cannot report meanwhile, so no registration
-        expires until every SFU has had the time to report again.
+        While Redis is away nothing happens and nothing is lost.
         """
         was_away = False
-        self._grace_until = self._clock() + self._grace_s  # Redis may have been away before the start
         while True:
             try:
                 await self.tick()
                 if was_away:
-                    log.info("redis_back", grace_s=self._grace_s)
+                    log.info("redis_back")
                 was_away = False
             except RegistryUnavailable as error:
                 if not was_away:
                     log.warning("redis_away", detail=error.detail)
                 was_away = True
-                self._grace_until = self._clock() + self._grace_s
             await asyncio.sleep(self._tick_s)
 
     async def tick(self) -> None:
@@ -107,8 +92,7 @@ class Sweeper:
             self._leads = leads
         if not leads:
             return
-        if self._clock() >= self._grace_until:
-            await self._expire()
+        await self._expire()
         while (await self._registry.sweeps.reap()).has_more:
             pass
         while (await self._registry.sweeps.finish_drains()).has_more:

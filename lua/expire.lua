@@ -4,12 +4,13 @@
 --- @include "node_end"
 --- @include "node_read"
 --- @include "policy"
+--- @include "silence_clock"
 --- @include "silent_most"
 
 -- Ends the registrations whose health deadline has passed, and forgets SFUs that have been down for longer than
 -- they stay listed. A few at a time: the sweeper asks until none is due.
 --
--- Guarantees: never early; one `down` event per registration, whichever sweeper asks. When more than half of a fleet
+-- Guarantees: never early, also by time in which Redis was away; one `down` event per registration, whichever sweeper asks. When more than half of a fleet
 -- of at least five is silent (no report for two thirds of the threshold), the network or Redis is the likely cause:
 -- expiry is suspended for one more threshold, and one `mass-expiry` event is written.
 --
@@ -30,7 +31,7 @@ for _, address in ipairs(old) do
   redis.call('DEL', key('node', address))
 end
 
-local due = redis.call('ZRANGEBYSCORE', key('deadlines'), '-inf', tostring(now), 'LIMIT', 0, limit + 1)
+local due = redis.call('ZRANGEBYSCORE', key('deadlines'), '-inf', tostring(silence_clock(now)), 'LIMIT', 0, limit + 1)
 local silent, living = silent_most(now)
 if #due == 0 or not silent then
   redis.call('DEL', suspension)

@@ -4,6 +4,7 @@
 --- @include "loss_is_mass"
 --- @include "node_read"
 --- @include "policy"
+--- @include "silence_clock"
 
 -- Returns SFUs that may be dead: their heartbeat is late (policy.late_ms), or they are ejected because a forward failed.
 -- Returns none while that holds for most of the fleet. The calls of an SFU that has been ejected for
@@ -20,8 +21,8 @@ if loss_is_mass(now) then
   return {}
 end
 
-local late = redis.call('ZRANGEBYSCORE', key('deadlines'), '-inf', tostring(now + policy.threshold_ms - policy.late_ms),
-  'LIMIT', 0, ARGV[2])
+local late = redis.call('ZRANGEBYSCORE', key('deadlines'), '-inf',
+  tostring(silence_clock(now) + policy.threshold_ms - policy.late_ms), 'LIMIT', 0, ARGV[2])
 local ejected = redis.call('ZRANGE', key('returning'), 0, ARGV[2] - 1)
 local suspects, seen = {}, {}
 for _, addresses in ipairs({ late, ejected }) do

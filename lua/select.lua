@@ -4,6 +4,7 @@
 --- @include "node_assign"
 --- @include "node_preferred"
 --- @include "node_read"
+--- @include "node_silent"
 --- @include "placement_blocks"
 --- @include "placement_keeps"
 --- @include "placement_lock"
@@ -63,7 +64,7 @@ if wait then
 end
 local is_repeated = placement.lock_owner == request.name and placement.attempt ~= ''
 local placed = is_repeated and node_read(string.match(placement.attempt, '(%S+)$'))
-if placed and placed.down_at == 0 and placed.reported_at + policy.threshold_ms > now then
+if placed and placed.down_at == 0 and not node_silent(placed.reported_at, now) then
   return answer(placed, 'sticky', 1)
 end
 

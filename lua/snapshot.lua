@@ -5,12 +5,13 @@
 --- @include "learned_read"
 --- @include "node_read"
 --- @include "policy"
+--- @include "silence_clock"
 --- @include "silent_most"
 
 -- A page of the living fleet, with what a replica needs to place channels while Redis is away: some of all known SFUs,
 -- by address, an order that does not move, and those that transitions since the last page name. Not for a request path.
--- Changes nothing but a mark of its own: a Redis that refuses writes (cut off from its replicas, read-only, full) must
--- not look healthy to a replica that only reads.
+-- Notes when it was read, and for how long it was not: in that time no SFU could report. So a Redis that refuses writes
+-- (cut off from its replicas, read-only, full) does not look healthy to a replica that only reads.
 --
 -- KEYS[1]  the namespace's prefix
 -- ARGV[1]  now in ms, '' for Redis' clock
@@ -30,7 +31,9 @@ local now = clock(ARGV[1])
 local learned = learned_read(now)
 local nodes, absent, looked_at = {}, {}, {}
 
-redis.call('SET', key('read'), tostring(now), 'PX', 60000)
+local _, away_until, away_ms = silence_clock(now)
+redis.call('HSET', key('fleet'), 'read_at', tostring(now), 'away_until', tostring(away_until),
+  'away_ms', tostring(away_ms))
 
 local function look_at(address)
   if looked_at[address] then

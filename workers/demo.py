@@ -89,7 +89,7 @@ async def _sweeper(settings: Settings) -> AsyncIterator[None]:
         registry = Registry.from_settings(client, settings).patient()
         async with (
             Forwarder(settings.address_guard()) as forwarder,
-            Sweeper(registry, forwarder, grace_s=settings.health.unhealthy_threshold).running(),
+            Sweeper(registry, forwarder).running(),
         ):
             yield
     finally:

@@ -32,7 +32,7 @@ async def sweep_until_told(settings: Settings) -> None:
         ):
             patient = registry.patient()
             rescue = Rescue.from_settings(settings, patient, forwarder)
-            sweeper = Sweeper(patient, forwarder, grace_s=settings.health.unhealthy_threshold, rescue=rescue)
+            sweeper = Sweeper(patient, forwarder, rescue=rescue)
             async with sweeper.running(on_end=done.set), ready():
                 log.info("sweeping")
                 await done.wait()

@@ -75,6 +75,11 @@ class SnapshotPlacer:
                 self._open, self._last_resort, self._full = tables
         self._follow()
 
+    def knows(self, address: str) -> bool:
+        """Whether the snapshot has an SFU."""
+        self._follow()
+        return address in self._nodes
+
     def preferred(self, request: PlacementRequest) -> str:
         """Return the address that `select` would choose for the request if it failed nowhere; empty for none."""
         self._follow()

@@ -101,6 +101,8 @@ class Placer:
                     wait.left_s, wait.lock_owner_asks = left_s, answer.address
                 else:
                     self._note(request, answer)
+                    if not self._local.knows(answer.address):
+                        self._switch.read_soon()
                 return answer
         return self._local.select(request, wait.lock_owner_asks)
 

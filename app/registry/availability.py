@@ -70,7 +70,8 @@ class RegistryAvailability:
         self._has_read = False
         self._redis_ahead_ms: float | None = None
         self._returned_at = 0.0
-        self._tripped = asyncio.Event()
+        self._wanted = asyncio.Event()
+        """A reading is wanted before its time."""
         self._reading = asyncio.Lock()
         self._read_at = float("-inf")
         self._readings = 0
@@ -121,7 +122,12 @@ class RegistryAvailability:
             cause = str(error.__cause__ or "")  # for the log only: the detail goes to callers
             log.warning("registry_away", detail=error.detail, cause=cause, snapshot=len(self.snapshot.nodes))
             self._leave_registry("away")
-            self._tripped.set()
+            self._wanted.set()
+
+    def read_soon(self) -> None:
+        """Read the fleet now rather than at the next second: the snapshot lacks an SFU that the registry has."""
+        if self.now() - self._read_at >= _PROBE_PAUSE_S:
+            self._wanted.set()
 
     async def refresh(self) -> None:
         """Read the fleet once, and change the mode by the result.
@@ -195,10 +201,10 @@ class RegistryAvailability:
             await self.refresh()
             is_away = was_away or self.mode == "away"
             pause = pause_after(self.now() - started, is_away=is_away, is_settled=self.uses_registry)
-            self._tripped.clear()
+            self._wanted.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
-                    await self._tripped.wait()
+                    await self._wanted.wait()
 
     def redis_ms(self) -> int:
         """Return Redis' clock in ms, as it was seen at the last reading; before the first one this host's clock."""

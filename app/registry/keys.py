@@ -125,11 +125,6 @@ class Keys:
         return f"{self.prefix}confirmations"
 
     @property
-    def read(self) -> str:
-        """String: when a replica last read a snapshot (ms); proves that Redis takes writes."""
-        return f"{self.prefix}read"
-
-    @property
     def sweeper(self) -> str:
         """String: the name of the active sweeper."""
         return f"{self.prefix}sweeper"

@@ -1,6 +1,6 @@
 --- @include "key"
 --- @include "node_read"
---- @include "policy"
+--- @include "node_silent"
 
 -- A node of an index that is living at `now`, or nil, with only the fields that a placement needs, because each field
 -- read costs time. `+ 0` converts a text to a number, faster than tonumber. A node that is not
@@ -8,7 +8,7 @@
 local function node_candidate(address, now)
   local v = redis.call('HMGET', key('node', address), 'reported_at', 'region', 'generation', 'key', 'public_url',
     'sessions', 'max_sessions', 'cpu', 'memory', 'recent', 'base', 'joining', 'joining_at', 'announced')
-  if not v[2] or not v[1] or v[1] + policy.threshold_ms <= now then
+  if not v[2] or not v[1] or node_silent(v[1], now) then
     return nil
   end
   if v[14] ~= 'up' then

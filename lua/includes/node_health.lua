@@ -1,11 +1,11 @@
---- @include "policy"
+--- @include "node_silent"
 
 -- Why a node is out of service apart from its load, or nil: the first part of its derived state.
 local function node_health(node, now)
   if node.down_at > 0 then
     return 'down'
   end
-  if node.reported_at + policy.threshold_ms <= now then
+  if node_silent(node.reported_at, now) then
     return 'expired'
   end
   local deadline = node.operator_drain

@@ -2,7 +2,7 @@
 --- @include "list_contains"
 --- @include "node_health"
 --- @include "node_read"
---- @include "policy"
+--- @include "node_silent"
 
 -- Whether an issuer stays with the SFU that it has, by the SFU's health and the request's limits: a full or overloaded
 -- SFU keeps its calls, a draining one until it is drained. Returns the verdict and the node with
@@ -13,7 +13,7 @@
 local function placement_keeps(placement, request, now)
   local v = redis.call('HMGET', key('node', placement.address), 'region', 'generation', 'reported_at', 'key',
     'public_url', 'announced')
-  if v[2] ~= placement.generation or not v[3] or not v[4] or v[3] + policy.threshold_ms <= now then
+  if v[2] ~= placement.generation or not v[3] or not v[4] or node_silent(v[3], now) then
     return 'no', nil
   end
   if request.exclude ~= '' and list_contains(request.exclude, ' ', placement.address)

@@ -163,7 +163,7 @@ async def _operate(registry: Registry, address: str) -> None:
 
 async def _sweep(registry: Registry) -> None:
     async with Forwarder(AddressGuard()) as forwarder:
-        await Sweeper(registry, forwarder, grace_s=0).tick()
+        await Sweeper(registry, forwarder).tick()
     for address in await registry.sweeps.claim_probes(lease_ms=1_000):
         await registry.sweeps.probe(address, answered=False)
     assert await registry.outbox.cursor() == await registry.outbox.last_event_id()

@@ -23,8 +23,7 @@ OPTIONAL: Final = ("base", "emptied_at", "permit_until", "public_url", "recent",
 def _make_older(server: RedisServer, address: str) -> None:
     """Leave of an SFU and of the fleet what an older version would have written."""
     server.call("HDEL", KEYS.node(address), *OPTIONAL)
-    server.call("HDEL", KEYS.fleet, "schema", "outbox_cursor")
-    server.call("DEL", KEYS.read)
+    server.call("HDEL", KEYS.fleet, "schema", "outbox_cursor", "read_at", "away_until", "away_ms")
 
 
 def _make_newer(server: RedisServer, address: str) -> None:

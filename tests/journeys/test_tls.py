@@ -232,8 +232,8 @@ def test_a_redis_with_a_strangers_certificate_is_away_and_channels_go_on(
 
 def _await_reading(server: RedisServer) -> None:
     """Wait until the replica has read its snapshot once more; each reading leaves its time."""
-    before = server.call("GET", "{sfu}:read")
-    eventually_sync(lambda: server.call("GET", "{sfu}:read") != before, timeout_seconds=10)
+    before = server.call("HGET", "{sfu}:fleet", "read_at")
+    eventually_sync(lambda: server.call("HGET", "{sfu}:fleet", "read_at") != before, timeout_seconds=10)
 
 
 def assert_redis_is_called_away(process: Process, snapshot: int) -> None:

@@ -12,5 +12,5 @@ return {
   key('events'), key('load'), key('load', region), key('round_robin'), key('round_robin', region), key('ejected'),
   key('ejected', region), key('overloaded'), key('overloaded', region), key('placement', tenant, issuer),
   key('attempts'), key('attempt', 'id:1'), key('tenant', tenant), key('channel', uuid), key('calls', address),
-  key('expiry_suspended_until'), key('confirmations'), key('read'), key('sweeper'),
+  key('expiry_suspended_until'), key('confirmations'), key('sweeper'),
 }

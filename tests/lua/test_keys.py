@@ -39,7 +39,6 @@ async def test_lua_and_python_build_the_same_names(redis: Redis) -> None:
         keys.calls(A),
         keys.expiry_suspended_until,
         keys.confirmations,
-        keys.read,
         keys.sweeper,
     ]
 

@@ -24,7 +24,7 @@ from app.registry.placements import (
     PlacementRequest,
 )
 from app.registry.snapshot import SnapshotPage
-from tests.lua.fleet import KEY, A, B, Fleet
+from tests.lua.fleet import KEY, A, B, C, Fleet
 from tests.support.engines import fake_engine
 from tests.support.simulated import Clock
 from tests.support.waiting import eventually
@@ -177,6 +177,16 @@ async def test_unless_it_has_just_lost_its_data(replica: Replica) -> None:
     placement = await replica.select()
     assert placement.is_local
     assert replica.switch.mode == "returning"
+
+
+async def test_an_sfu_that_has_just_registered_is_known_before_redis_goes_away(replica: Replica) -> None:
+    async with replica.switch.running():
+        await replica.fleet.beat(C, region="of C")
+        replica.clock.now += 0.25
+        assert (await replica.select(groups=[["of C"]])).address == C
+        await eventually(lambda: replica.local.knows(C), timeout_seconds=0.5)
+    replica.cut()
+    assert (await replica.select(groups=[["of C"]])).address == C
 
 
 async def test_an_overloaded_fleet_is_no_reason_to_leave_the_registry(replica: Replica) -> None:

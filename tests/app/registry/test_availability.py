@@ -246,6 +246,20 @@ async def test_when_a_call_fails_it_looks_at_once_whether_redis_is_back() -> Non
         await eventually(lambda: store.switch.uses_registry, timeout_seconds=0.5)
 
 
+async def test_an_sfu_that_the_snapshot_lacks_is_read_at_once_and_not_more_often_than_a_redis_that_is_away() -> (
+    None
+):
+    store = Store()
+    async with store.switch.running():
+        await eventually(lambda: store.reads == 2, timeout_seconds=0.5)
+        store.switch.read_soon()  # the reading is of this moment
+        await asyncio.sleep(0.01)
+        assert store.reads == 2
+        store.clock.now += 0.25
+        store.switch.read_soon()
+        await eventually(lambda: store.reads == 3, timeout_seconds=0.5)
+
+
 async def test_a_redis_that_hangs_is_asked_again_soon() -> None:
     """Each try takes as long as a call may; that is no reason to wait as after reading a large fleet."""
     store = Store(GONE, read_takes_s=0.25)
