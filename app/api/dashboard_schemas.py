@@ -44,6 +44,7 @@ class PageSfu(PageDocument):
     last_error: str
     last_error_ago_ms: int
     shared_address: bool
+    warnings: list[str]
     drain_until: int
     moves: Moves | None
     down_at: int
@@ -79,6 +80,7 @@ class PageSfu(PageDocument):
             last_error=sfu.last_error,
             last_error_ago_ms=max(0, sfu.at - sfu.last_error_at),
             shared_address=sfu.is_shared,
+            warnings=sfu.setup.split(),
             drain_until=sfu.drain_until,
             moves=Moves.of(sfu),
             down_at=sfu.down_at,

@@ -319,6 +319,10 @@ class ExplainedSfu(Document):
     reason: str = ""
     hasCall: bool = False  # noqa: N815
     """Whether the issuer's call is, or was, there."""
+    errors: int = 0
+    """As in `/v1/health`."""
+    lastError: str = ""  # noqa: N815
+    """As in `/v1/health`."""
     score: float
     """What candidates are compared by; the lowest wins."""
     terms: Terms
@@ -339,6 +343,8 @@ class ExplainedSfu(Document):
             state=sfu.state,
             reason=sfu.reason,
             hasCall=candidate.has_call,
+            errors=sfu.errors,
+            lastError=sfu.last_error,
             score=candidate.score,
             terms=Terms(
                 sessions=sfu.sessions_term,

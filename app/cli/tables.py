@@ -62,6 +62,7 @@ _CANDIDATE_COLUMNS: Final = (
     Column("MEMORY", 4, is_number=True),
     Column("PROMISED", 5, is_number=True),
     Column("GROUP", 1, is_number=True),
+    Column("LAST ERROR", 6, fit="end"),
 )
 
 
@@ -180,8 +181,12 @@ def _cells(sfu: Sfu) -> tuple[str, ...]:
     return (
         state_of(sfu), f"{sfu.load:.3f}", f"{sfu.sessions}/{sfu.maxSessions}", f"{sfu.cpuUsage:.0%}",
         f"{sfu.memoryUsage:.0%}", str(sfu.channels), f"{sfu.reserved:.1f}", f"{sfu.heartbeatAgeMs / 1000:.1f} s",
-        sfu.region, sfu.address, f"{sfu.errors} x {sfu.lastError}" if sfu.errors else "",
+        sfu.region, sfu.address, _last_error_of(sfu),
     )  # fmt: skip
+
+
+def _last_error_of(sfu: Sfu | ExplainedSfu) -> str:
+    return f"{sfu.errors} x {sfu.lastError}" if sfu.errors else ""
 
 
 def candidate_table(candidates: Sequence[ExplainedSfu], width: int | None = None) -> list[str]:
@@ -190,6 +195,7 @@ def candidate_table(candidates: Sequence[ExplainedSfu], width: int | None = None
         (
             _verdict_of(each), f"{each.score:.4f}", each.address, each.region, f"{each.terms.sessions:.4f}",
             f"{each.terms.cpu:.4f}", f"{each.terms.memory:.4f}", f"{each.terms.promised:.4f}", str(each.group or "-"),
+            _last_error_of(each),
         )
         for each in candidates
     ]  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.browser.chromium import Opener, Visit
-from tests.journeys.deployment import Deployment, Replica, RunningFleet
+from tests.journeys.deployment import ADMIN_TOKEN, Deployment, Replica, RunningFleet
 from tests.support.waiting import eventually_sync
 
 OVERLOADED = {"channels": 9, "sessions": 90, "cpuUsage": 0.97, "memoryUsage": 0.5}
@@ -116,6 +116,40 @@ async def test_details_name_the_last_error_and_the_sfus_own_events(
     await seen.page.click(f'tr[data-address="{fleet.addresses[1]}"]', position={"x": 10, "y": 10})
     await expect(events).to_have_count(1)
     await expect(error).to_be_hidden()
+
+
+async def test_an_operator_ends_an_ejection_whose_cause_is_known_to_explain(
+    open_dashboard: Opener, replica: Replica, fleet: RunningFleet
+) -> None:
+    seen = await open_dashboard()
+    broken = fleet.addresses[0]
+    _fail(replica, fleet, broken)
+    await seen.page.fill("#explain-form [name=region]", "eu-west")
+    await seen.page.press("#explain-form [name=region]", "Enter")
+    await seen.confirm(ADMIN_TOKEN)
+    item = seen.page.locator(".candidates li", has_text=broken.removeprefix("http://"))
+    await expect(item.locator(".who")).to_have_text(re.compile(r"[1-9]\d* x answered 500 to /v1/channel$"))
+    fleet.control(broken, "fault", {"fault": "none"})
+    reset = seen.page.locator("#drawer button:text-is('Reset')")
+    await seen.row(fleet.addresses[1]).click()
+    await expect(reset).to_be_hidden()
+    await seen.row(broken).click()
+    await reset.click()
+    await seen.confirm()
+    await expect(seen.row(broken)).to_have_attribute("data-tone", "ok")
+    await expect(reset).to_be_hidden()
+
+
+async def test_a_fault_in_the_setup_of_an_sfu_that_creates_channels_is_named(
+    open_dashboard: Opener, replica: Replica, fleet: RunningFleet
+) -> None:
+    seen = await open_dashboard()
+    slow = fleet.addresses[0]
+    for address in fleet.addresses:
+        fleet.control(address, "fault", {"fault": "clock", "seconds_ahead": -3_600})
+    assert replica.ask(path="/v1/channel?region=eu-west").status_code == 200
+    await seen.row(slow).click()
+    await expect(seen.page.locator(_fact(seen, "Set-up"))).to_have_text("clock off")
 
 
 async def test_the_figure_above_its_threshold_is_named(

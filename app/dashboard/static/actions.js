@@ -73,6 +73,22 @@ export function askResume(address, onDone) {
  * @param {string} address
  * @param {() => void} onDone
  */
+export function askReset(address, onDone) {
+  ask({
+    title: `Reset ${address}?`,
+    text: "Its ejection ends and its failures are forgotten: it takes new channels again. A fault that lasts ejects it again.",
+    confirm: "Reset",
+    run: async () => {
+      await change("reset", { address });
+      onDone();
+    },
+  });
+}
+
+/**
+ * @param {string} address
+ * @param {() => void} onDone
+ */
 export function askForget(address, onDone) {
   ask({
     title: `Forget ${address}?`,

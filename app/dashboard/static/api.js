@@ -101,7 +101,7 @@ export const fetchHistory = (address) => request(url("v1/dashboard/history", { a
 export const explain = (hints) => request(url("v1/admin/explain", hints));
 
 /**
- * @param {"drain" | "resume" | "forget"} action
+ * @param {"drain" | "resume" | "forget" | "reset"} action
  * @param {{address: string, deadlineMs?: number, move?: boolean}} document
  */
 export const change = (action, document) =>

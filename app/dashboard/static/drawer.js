@@ -1,6 +1,6 @@
 /** One SFU in detail: what its state means, its last hour, its figures, and what an operator can do. */
 
-import { askDrain, askForget, askMove, askResume } from "./actions.js";
+import { askDrain, askForget, askMove, askReset, askResume } from "./actions.js";
 import { fetchHistory } from "./api.js";
 import { Bar } from "./bar.js";
 import { copyButton } from "./copy.js";
@@ -9,7 +9,7 @@ import { Facts } from "./facts.js";
 import { eventItem } from "./feed.js";
 import { count, duration, load } from "./format.js";
 import { Plot } from "./plot.js";
-import { isLiving, look, meaning } from "./states.js";
+import { isEjected, isLiving, look, meaning } from "./states.js";
 
 /** @typedef {import("./types.js").Sfu} Sfu */
 /** @typedef {import("./types.js").FleetData} FleetData */
@@ -48,6 +48,7 @@ export class Drawer {
   #drain = el("button", { type: "button" }, "Drain");
   #move = el("button", { type: "button", hidden: true }, "Move calls");
   #resume = el("button", { type: "button" }, "Resume");
+  #reset = el("button", { type: "button", hidden: true }, "Reset");
   #forget = el("button", { type: "button", className: "danger" }, "Forget");
   #closed = el(
     "p",
@@ -81,7 +82,7 @@ export class Drawer {
         el("section", { className: "own-events" }, el("h3", {}, "Events of the last hour"), this.#events),
         this.#plotList(),
       ),
-      el("footer", {}, this.#drain, this.#move, this.#resume, this.#forget, this.#closed),
+      el("footer", {}, this.#drain, this.#move, this.#resume, this.#reset, this.#forget, this.#closed),
     );
     this.#dialog.addEventListener("close", () => this.#closing());
     this.#dialog.addEventListener("keydown", (event) => {
@@ -90,6 +91,7 @@ export class Drawer {
     this.#drain.addEventListener("click", () => askDrain(this.#address, this.onChanged));
     this.#move.addEventListener("click", () => this.#askMove());
     this.#resume.addEventListener("click", () => askResume(this.#address, this.onChanged));
+    this.#reset.addEventListener("click", () => askReset(this.#address, this.onChanged));
     this.#forget.addEventListener("click", () => askForget(this.#address, this.onChanged));
   }
 
@@ -163,6 +165,8 @@ export class Drawer {
     this.#move.hidden = !data.rescue;
     this.#move.disabled = !canChange;
     this.#resume.disabled = !canChange || sfu.status !== "draining";
+    this.#reset.hidden = !sfu || !isEjected(sfu);
+    this.#reset.disabled = !canChange;
     this.#forget.disabled = !data.admin || !sfu;
     if (sfu) this.#showSfu(sfu, data);
     else this.#showUnknown();

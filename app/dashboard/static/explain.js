@@ -84,6 +84,7 @@ export class ExplainPanel {
   #item(candidate) {
     const { tone, label } = verdictLook(candidate.verdict);
     const hadCall = candidate.hasCall && candidate.verdict !== "sticky";
+    const error = candidate.errors ? `${count(candidate.errors)} x ${candidate.lastError}` : "";
     const open = addressButton(candidate.address);
     open.addEventListener("click", () => this.onOpen(candidate.address));
     const score = el("span", { className: "score" }, load(candidate.score));
@@ -93,7 +94,7 @@ export class ExplainPanel {
     return el(
       "li",
       { dataset: { tone, verdict: candidate.verdict } },
-      el("span", { className: "who" }, open, candidate.region + (hadCall ? ", had the call" : "")),
+      el("span", { className: "who" }, open, candidate.region + (hadCall ? ", had the call" : ""), error),
       score,
       el("span", { className: "verdict" }, shape(tone), label),
     );

@@ -18,6 +18,7 @@ const FACTS = [
   ["Heartbeat", heartbeat],
   ["Ejection", ejection],
   ["Address", (sfu) => (sfu.sharedAddress ? "Two processes report under it in turn: one name hides two SFUs." : "")],
+  ["Set-up", (sfu) => sfu.warnings.join(", ").replaceAll("_", " ")],
   ["Drain deadline", (sfu) => (sfu.drainUntil ? dateAndTime(sfu.drainUntil) : "")],
   ["Calls", moves],
   ["Gone since", (sfu) => (sfu.downAt ? dateAndTime(sfu.downAt) : "")],

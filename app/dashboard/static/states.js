@@ -55,6 +55,12 @@ export const missedHeartbeats = (sfu, limits) =>
 
 /**
  * @param {Sfu} sfu
+ * @returns {boolean} whether failures keep it from being an ordinary choice
+ */
+export const isEjected = (sfu) => sfu.state === "ejected" || sfu.state === "half-open";
+
+/**
+ * @param {Sfu} sfu
  * @param {Limits} limits
  * @returns {boolean} whether its ejection lasts for a time; others end with its next heartbeat
  */

@@ -27,6 +27,7 @@
  * @property {string} lastError
  * @property {number} lastErrorAgoMs
  * @property {boolean} sharedAddress whether two processes report under its address
+ * @property {string[]} warnings what is wrong with its set-up, although it creates channels
  * @property {number} drainUntil since the epoch; 0: no deadline
  * @property {Moves | null} moves of a drain that was told to move its calls
  * @property {number} downAt since the epoch; 0: it is not gone
@@ -105,6 +106,8 @@
  * @property {string} region
  * @property {string} verdict
  * @property {boolean} hasCall whether the issuer's call is, or was, there
+ * @property {number} errors attempts without a channel since the last success
+ * @property {string} lastError what the last of them met
  * @property {number} score
  * @property {{sessions: number, cpu: number, memory: number, promised: number}} terms
  * @property {number} group the region group it belongs to, from 1; 0 for none

@@ -218,6 +218,8 @@ async def test_an_explanation_shows_every_candidate_with_the_terms_of_its_score(
         "state": "selectable",
         "reason": "",
         "hasCall": False,
+        "errors": 0,
+        "lastError": "",
         "score": pytest.approx(0.05 + 0.15 + 0.1),
         "terms": {"sessions": 0.05, "cpu": 0.15, "memory": 0.1, "promised": 0},
         "sessions": 100,
