@@ -23,7 +23,7 @@ Gateway = Annotated[str, typer.Option("--gateway", help="Base URL of a gateway: 
 def doctor(
     as_json: AsJson = False, redis: RedisUrl = "", gateway: Gateway = "", config: Config = None
 ) -> None:
-    """Examine Redis: version, latency, persistence, eviction, scripts, orphans, clocks. Exits by severity."""
+    """Examine Redis: version, latency, writes, persistence, eviction, scripts, orphans, clocks. Exits by severity."""
     with told_in_one_line():
         findings = asyncio.run(findings_of(settings_for(redis, config), gateway))
     if as_json:

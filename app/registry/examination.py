@@ -87,7 +87,7 @@ async def examine(patient: Patient) -> AsyncIterator[Finding]:
         trouble = trouble_of(error)
         yield Finding("redis", Severity.ERROR, f"{where(patient.settings.redis)}: {trouble}", trouble.fix)
         return
-    for check in (version, persistence, eviction, memory, scripts, sweeper, orphans, clock_skew):
+    for check in (version, writes, persistence, eviction, memory, scripts, sweeper, orphans, clock_skew):
         yield await _guarded(check, patient)
 
 
@@ -153,6 +153,18 @@ async def version(patient: Patient) -> Finding:
         oldest = ".".join(map(str, OLDEST_REDIS))
         return Finding("version", Severity.ERROR, f"{name} {text}", f"update to {oldest} or newer")
     return Finding("version", Severity.OK, f"{name} {text}")
+
+
+async def writes(patient: Patient) -> Finding:
+    """A Redis that refuses writes answers all else: it is read-only, lacks replicas, disk space or memory."""
+    try:
+        await patient.ask("SET", f"{patient.registry.keys.prefix}doctor", "", "XX")  # there is no such key
+    except RedisError as error:
+        trouble = trouble_of(error)
+        if trouble.code == "noperm":
+            raise
+        return Finding("writes", Severity.ERROR, str(trouble), trouble.fix)
+    return Finding("writes", Severity.OK, "taken")
 
 
 async def persistence(patient: Patient) -> Finding:

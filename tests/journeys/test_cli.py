@@ -285,7 +285,17 @@ def test_the_doctor_finds_nothing_wrong_with_a_good_deployment(
     _, found = findings(of_redis(own_server))
     latency = found.pop("latency")
     assert latency["severity"] in ("ok", "warning")  # the machine may be busy with other tests
-    checks = {"version", "persistence", "eviction", "memory", "scripts", "sweeper", "orphans", "clock skew"}
+    checks = {
+        "version",
+        "writes",
+        "persistence",
+        "eviction",
+        "memory",
+        "scripts",
+        "sweeper",
+        "orphans",
+        "clock skew",
+    }
     assert {name: finding["severity"] for name, finding in found.items()} == dict.fromkeys(checks, "ok")
 
 
@@ -304,6 +314,21 @@ def test_the_doctor_finds_eviction_orphans_and_a_missing_sweeper(own_server: Red
     assert bad.keys() == {"eviction", "orphans", "sweeper"}
     assert ADDRESS in bad["orphans"]["found"]
     assert all(finding["fix"] for finding in bad.values())
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "cause"),
+    [("min-replicas-to-write", "1", "(NOREPLICAS)"), ("maxmemory", "1", "(OOM)")],
+)
+def test_the_doctor_finds_that_writes_are_refused(
+    own_server: RedisServer, setting: str, value: str, cause: str
+) -> None:
+    own_server.call("CONFIG", "SET", setting, value)
+    code, found = findings(of_redis(own_server))
+    assert code == Exit.DOCTOR_ERROR
+    assert found["writes"]["severity"] == "error"
+    assert found["writes"]["found"].endswith(cause)
+    assert found["writes"]["fix"]
 
 
 def test_the_doctor_says_when_there_is_no_redis() -> None:
