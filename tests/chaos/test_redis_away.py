@@ -66,10 +66,11 @@ async def back_in_use(replicas: Sequence[Replica]) -> None:
 
 
 def places(answers: Iterable[Answer]) -> dict[str, set[str]]:
-    """The SFUs that each issuer was sent to."""
+    """The SFUs that each issuer was sent to; one that was refused was sent nowhere."""
     found: dict[str, set[str]] = defaultdict(set)
     for answer in answers:
-        found[answer.issuer].add(answer.url)
+        if answer.status == 200:
+            found[answer.issuer].add(answer.url)
     return found
 
 
