@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final
@@ -40,11 +41,12 @@ from app.registry.availability import RegistryAvailability
 from app.registry.capacity import Limits
 from app.registry.client import close_client, connect
 from app.registry.examination import Patient
-from app.registry.fleet_reader import FleetReader
+from app.registry.fleet_reader import FleetPage, FleetReader
+from app.registry.known_fleet import KnownFleet
 from app.registry.registry import Registry
 from app.registry.schema_version import SchemaRefused, SchemaWatch
 from app.registry.scripts import RedisClient
-from app.registry.snapshot import Snapshot, SnapshotPage, SnapshotReader
+from app.registry.snapshot import Snapshot
 from app.rescue.service import Rescue
 from app.settings.model import Settings
 from app.sweeper import Sweeper
@@ -93,7 +95,7 @@ async def open_resources(
     forwarder = await stack.enter_async_context(Forwarder(guard))
     watch_setup = SetupWatch(forwarder, registry.fleet.note_setup)
     stack.push_async_callback(watch_setup.close)
-    switch, placer, follower = _placing(client, registry, settings, told)
+    switch, reader, placer, follower = _placing(client, registry, settings, told)
     await stack.enter_async_context(switch.running())
     await stack.enter_async_context(follower.running())
     await stack.enter_async_context(placer.running())
@@ -107,10 +109,10 @@ async def open_resources(
     await stack.enter_async_context(feed.running())
     limits = Limits.from_settings(settings)
     history, gauges = History(), FleetGauges(told, registry, limits)
-    reader = FleetReader(registry.fleet.pages, (history, gauges))
-    await stack.enter_async_context(reader.running())
+    fleet = KnownFleet(switch, reader, (history, gauges))
+    await stack.enter_async_context(fleet.running())
     render = partial(dashboard.render_sfus, limits=limits)
-    watch = FleetView(reader.fleet, lambda: switch.uses_registry, render)
+    watch = FleetView(fleet.read, lambda: switch.uses_registry, render)
     observer: Observer = told
     if tracing is not None:
         stack.push_async_callback(asyncio.to_thread, tracing.close)
@@ -140,9 +142,9 @@ async def open_resources(
         feed=feed,
         switch=switch,
         watch=watch,
-        health=health_view(reader, switch, tenants.regions),
-        diagnosis=DiagnosisReport(reader, switch, Patient(client, registry, settings), counter),
-        reader=reader,
+        health=health_view(fleet, switch, tenants.regions),
+        diagnosis=DiagnosisReport(fleet, switch, Patient(client, registry, settings), counter),
+        fleet=fleet,
         history=history,
         counter=counter,
         budgets=budgets,
@@ -169,7 +171,7 @@ async def _claim_schema(stack: AsyncExitStack, registry: Registry, *, ends_proce
 
 def _placing(
     client: RedisClient, registry: Registry, settings: Settings, told: Metrics
-) -> tuple[RegistryAvailability, Placer, ConfirmationFollower]:
+) -> tuple[RegistryAvailability, FleetReader, Placer, ConfirmationFollower]:
     """What places channels by the registry, or without it."""
 
     async def on_return() -> None:
@@ -177,11 +179,11 @@ def _placing(
 
     patient = registry.patient()
 
-    async def page(after: str, count: int, after_event: str) -> SnapshotPage:
+    async def page(after: str, count: int, after_event: str, besides: Sequence[str]) -> FleetPage:
         asked = registry if switch.uses_registry else patient
-        return await asked.snapshots.page(after, count, after_event)
+        return await asked.fleet.page(after, count, after_event, besides)
 
-    reader = SnapshotReader(page)
+    reader = FleetReader(page)
 
     async def read() -> Snapshot:
         is_away = not switch.uses_registry
@@ -208,13 +210,13 @@ def _placing(
         slow_at=lambda: registry.slow_at,
         on_failure=told.redis_failed,
         on_snapshot=on_snapshot,
-        initial=registry.snapshots.of_static(statics),
+        initial=registry.fleet.of_static(statics),
     )
     told.snapshot_mode.set_function(lambda: float(not switch.uses_registry))
     memory = CallMemory(switch.redis_ms, ttl_ms=settings.affinity.ttl * 1000)
     local = SnapshotPlacer(lambda: switch.snapshot, memory=memory)
     placer = Placer(registry, local, switch, timeout_s=settings.redis.timeout_ms / 1000, patient=patient)
-    return switch, placer, ConfirmationFollower(memory, patient)
+    return switch, reader, placer, ConfirmationFollower(memory, patient)
 
 
 def _static_sfus(registry: Registry, forwarder: Forwarder, settings: Settings) -> StaticSfus:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from app.api.health_report import known_fleet, mode_of
+from app.api.health_report import mode_of
 from app.api.schemas import Diagnosis
 from app.dashboard.counters import ChannelCounter
 from app.dashboard.fleet_watch import FleetView
@@ -16,7 +16,7 @@ from app.diagnosis.fleet_rules import examine_fleet
 from app.errors import RegistryUnavailable
 from app.registry.availability import RegistryAvailability
 from app.registry.examination import Finding, Patient, unfitness
-from app.registry.fleet_reader import FleetReader
+from app.registry.known_fleet import KnownFleet
 from app.registry.signs import Signs, read_signs
 from app.registry.trouble import Trouble, trouble_of
 
@@ -30,7 +30,7 @@ class DiagnosisReport:
 
     def __init__(
         self,
-        reader: FleetReader,
+        fleet: KnownFleet,
         switch: RegistryAvailability,
         patient: Patient,
         counter: ChannelCounter,
@@ -43,7 +43,7 @@ class DiagnosisReport:
         self._clock = clock
         self._bounds = Bounds.from_settings(patient.settings)
         self._fleet: FleetView[FleetReport] = FleetView(
-            partial(known_fleet, reader, switch),
+            fleet.read_or_last_seen,
             lambda: True,
             partial(examine_fleet, bounds=self._bounds),
             situation=lambda: mode_of(switch),

@@ -17,7 +17,7 @@ from app.events.feed import EventFeed
 from app.regions.choice import RegionChooser
 from app.registration.service import Registration
 from app.registry.availability import RegistryAvailability
-from app.registry.fleet_reader import FleetReader
+from app.registry.known_fleet import KnownFleet
 from app.registry.registry import Registry
 from app.settings.model import Settings
 from app.telemetry.metrics import Metrics
@@ -41,7 +41,7 @@ class State(TypedDict):
     watch: FleetView[bytes]
     health: FleetView[HealthReport]
     diagnosis: DiagnosisReport
-    reader: FleetReader
+    fleet: KnownFleet
     history: History
     counter: ChannelCounter
     budgets: Budgets
@@ -51,7 +51,11 @@ class State(TypedDict):
     """The OpenAPI document, rendered."""
 
 
-def expire_views(state: State) -> None:
-    """Make the next reading of health, dashboard and gauges include an operator's change through this replica."""
-    for view in (state["reader"], state["health"], state["watch"], state["diagnosis"]):
+def expire_views(state: State, *addresses: str) -> None:
+    """Make health, dashboard and diagnosis read anew: this replica has changed something.
+
+    `addresses` are SFUs that changed without a transition, it may be.
+    """
+    state["fleet"].expire(*addresses)
+    for view in (state["health"], state["watch"], state["diagnosis"]):
         view.expire()

@@ -23,12 +23,15 @@ from app.registry.placements import (
     PlacementRequest,
     Reason,
 )
-from app.registry.snapshot import Snapshot, SnapshotNode
+from app.registry.sfus import SfuStatus
+from app.registry.snapshot import Snapshot
 
 _MARK_DOWN_S: Final = 10.0
 _MOST_RESERVED: Final = 50_000
 _MANY: Final = 200
 """SFUs that come at once: more than these are hashed in a thread, about 50 us each."""
+_PORTION: Final = 1_000
+"""SFUs whose points are sorted at once."""
 
 
 class SnapshotPlacer:
@@ -47,8 +50,8 @@ class SnapshotPlacer:
             memory = CallMemory(lambda: round(self._now() * 1000), ttl_ms=14_400_000)
         self.memory = memory
         self.outbox = Outbox()
-        self._followed: Sequence[SnapshotNode] = ()
-        self._nodes: dict[str, SnapshotNode] = {}
+        self._followed: Sequence[SfuStatus] = ()
+        self._nodes: dict[str, SfuStatus] = {}
         self._open = PlacementTable()
         self._last_resort = PlacementTable()
         self._down_until: dict[str, float] = {}
@@ -126,7 +129,7 @@ class SnapshotPlacer:
             if address is not None:
                 yield number, address
 
-    def _known(self, request: PlacementRequest) -> tuple[ConfirmedPlacement | None, SnapshotNode | None]:
+    def _known(self, request: PlacementRequest) -> tuple[ConfirmedPlacement | None, SfuStatus | None]:
         """The issuer's call and the SFU that has it, while that lives and the call may stay."""
         call = self.memory.of(request.tenant, request.issuer, request.channel_key_fingerprint)
         node = self._nodes.get(call.address) if call else None
@@ -136,7 +139,7 @@ class SnapshotPlacer:
         is_allowed = request.allow is None or node.region in request.allow
         return (None, None) if is_another or not is_allowed else (call, node)
 
-    def _is_home_well(self, node: SnapshotNode) -> bool:
+    def _is_home_well(self, node: SfuStatus) -> bool:
         """Whether an SFU keeps its calls; a full one does. They leave an ejected one as long as there is another."""
         return node.eligibility != "last-resort" and node.address not in self._down_until
 
@@ -204,9 +207,9 @@ class SnapshotPlacer:
             del self._down_until[address]
         self._settle(over)
 
-    def _is_full(self, node: SnapshotNode) -> bool:
+    def _is_full(self, node: SfuStatus) -> bool:
         reserved = self._snapshot().sessions_per_channel * self._placed[node.address]
-        return node.sessions + reserved >= node.max_sessions
+        return node.claimed + reserved >= node.max_sessions
 
     def _has_full(self, regions: Collection[str] | None, tried: Collection[str]) -> bool:
         return any(
@@ -221,10 +224,16 @@ class SnapshotPlacer:
         nodes = self._snapshot().nodes
         if nodes is self._followed:
             return
-        former, self._followed = self._nodes, nodes
-        self._nodes = {node.address: node for node in nodes}
-        changed = [node.address for node in nodes if former.pop(node.address, None) is not node]
-        self._settle([*changed, *former])
+        former, self._followed = self._followed, nodes
+        differ = [(old, new) for old, new in zip(former, nodes, strict=False) if old is not new]
+        if len(former) == len(nodes) and all(old.address == new.address for old, new in differ):
+            changed = {new.address: new for _, new in differ}  # the common case, and cheap for a large fleet
+            self._nodes |= changed
+            self._settle(changed)
+            return
+        gone, self._nodes = self._nodes, {node.address: node for node in nodes}
+        self._settle([node.address for node in nodes if gone.pop(node.address, None) is not node])
+        self._settle(gone)
 
     def _settle(self, addresses: Iterable[str]) -> None:
         """Put SFUs into the table they belong to now, and take them out of the others."""
@@ -252,29 +261,37 @@ class _Changes:
     entries: list[Entry] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
 
-    def note(self, address: str, node: SnapshotNode | None) -> None:
+    def note(self, address: str, node: SfuStatus | None) -> None:
         if node is None:
             self.gone.append(address)
         else:
             self.entries.append(Entry(address, node.region, _weight(node)))
 
 
-def _tables_of(nodes: Iterable[SnapshotNode]) -> tuple[PlacementTable, PlacementTable, dict[str, str]]:
+def _tables_of(nodes: Iterable[SfuStatus]) -> tuple[PlacementTable, PlacementTable, dict[str, str]]:
     """Return the tables of SFUs on which nothing was placed since, and the regions of the full ones."""
     open_, last_resort, full = _Changes(), _Changes(), dict[str, str]()
     for node in nodes:
-        room = _room_of(node, is_down=False, is_full=node.sessions >= node.max_sessions)
+        room = _room_of(node, is_down=False, is_full=node.claimed >= node.max_sessions)
         if room == "open":
             open_.note(node.address, node)
         elif room == "last-resort":
             last_resort.note(node.address, node)
         elif room == "full":
             full[node.address] = node.region
-    return PlacementTable(open_.entries), PlacementTable(last_resort.entries), full
+    return _table_of(open_.entries), _table_of(last_resort.entries), full
+
+
+def _table_of(entries: Sequence[Entry]) -> PlacementTable:
+    """Return a table that was made in portions: points that are being sorted take five times their memory."""
+    table = PlacementTable()
+    for start in range(0, len(entries), _PORTION):
+        table.update(entries[start : start + _PORTION])
+    return table
 
 
 def _room_of(
-    node: SnapshotNode, *, is_down: bool, is_full: bool
+    node: SfuStatus, *, is_down: bool, is_full: bool
 ) -> Literal["open", "full", "last-resort"] | None:
     """Return the table that a node belongs to; `None` for a node that keeps its calls and takes no others."""
     if node.eligibility == "sticky-only":
@@ -296,7 +313,7 @@ def _regions_of(group: Collection[str], allow: Collection[str] | None) -> Collec
 
 
 def _placement(
-    node: SnapshotNode, reason: Reason, request: PlacementRequest, call: ConfirmedPlacement | None = None
+    node: SfuStatus, reason: Reason, request: PlacementRequest, call: ConfirmedPlacement | None = None
 ) -> Placement:
     return Placement(
         node.address,
@@ -318,7 +335,7 @@ def _hashed(request: PlacementRequest) -> str:
     return "\0".join(part for part in name_of(request) if part)
 
 
-def _weight(node: SnapshotNode) -> float:
+def _weight(node: SfuStatus) -> float:
     """Capacity, times the free share in quarters: replicas whose snapshots differ a little still agree."""
     free_quarters = min(4, max(1, 4 - int(node.load * 4)))
     return node.max_sessions * free_quarters / 4

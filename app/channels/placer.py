@@ -161,7 +161,7 @@ class Placer:
         Raises `RegistryUnavailable`; nothing is lost by that.
         """
         memory, outbox = self._local.memory, self._local.outbox
-        if await self._registry.snapshots.began_at() != self._switch.snapshot.began_at:
+        if await self._registry.fleet.began_at() != self._switch.snapshot.began_at:
             memory.forget_generations()
             calls = owners_first(memory.all())
             for start in range(0, len(calls), AT_ONCE):

@@ -56,7 +56,7 @@ class _Row:
 
 
 class History:
-    """What each SFU's load, sessions and channels were during the last hour. Follows a `FleetReader`."""
+    """What each SFU's load, sessions and channels were during the last hour. Follows a `KnownFleet`."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` is in seconds."""
@@ -68,12 +68,12 @@ class History:
         self._rows: deque[_Row] = deque()
 
     def begin(self) -> None:
-        """Nothing: each page counts by itself."""
+        """Nothing: each SFU counts by itself."""
 
-    def take(self, page: Iterable[SfuStatus]) -> None:
-        """Remember the figures of those in `page` that live."""
+    def take(self, sfus: Iterable[SfuStatus]) -> None:
+        """Remember the figures of those that live."""
         row = self._row_of(self._step())
-        for sfu in page:
+        for sfu in sfus:
             place = self._place_of(sfu.address) if sfu.is_living else None
             if place is not None:
                 self._seen[place] = row.step

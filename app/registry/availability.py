@@ -74,6 +74,8 @@ class RegistryAvailability:
         """A reading is wanted before its time."""
         self._reading = asyncio.Lock()
         self._read_at = float("-inf")
+        self._ended_at = -math.inf
+        """When the last reading ended, by the loop's clock."""
         self._readings = 0
         self.mode: Mode = "registry"
         self.failure: RegistryUnavailable | None = None
@@ -146,6 +148,8 @@ class RegistryAvailability:
                 self.trip(error, self._read_at)
             except RedisError:  # a defect of a script: the last snapshot stays
                 log.exception("snapshot_failed")
+            finally:
+                self._ended_at = asyncio.get_running_loop().time()
 
     async def _judge(self, fresh: Snapshot) -> None:
         now = self.now()
@@ -200,10 +204,17 @@ class RegistryAvailability:
             started, was_away = self.now(), self.mode == "away"
             await self.refresh()
             is_away = was_away or self.mode == "away"
-            pause = pause_after(self.now() - started, is_away=is_away, is_settled=self.uses_registry)
-            self._wanted.clear()
+            await self._rest(
+                pause_after(self.now() - started, is_away=is_away, is_settled=self.uses_registry)
+            )
+
+    async def _rest(self, pause_s: float) -> None:
+        """Return `pause_s` after the last reading, which may be a viewer's, or when a reading is wanted."""
+        loop = asyncio.get_running_loop()
+        self._wanted.clear()
+        while not self._wanted.is_set() and (left_s := self._ended_at + pause_s - loop.time()) > 0:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(left_s):
                     await self._wanted.wait()
 
     def redis_ms(self) -> int:

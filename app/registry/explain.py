@@ -1,6 +1,6 @@
 """Why a channel would land where it would: every candidate, its score and the reason it was passed over.
 
-The scripts decide: `explain.lua` names the winner, `describe.lua` the state of every SFU. Nothing is reserved, and
+The scripts decide: `explain.lua` names the winner, `read_fleet.lua` the state of every SFU. Nothing is reserved, and
 no request waits for it.
 """
 

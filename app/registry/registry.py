@@ -32,7 +32,6 @@ from app.registry.registrations import Registrations
 from app.registry.rescues import Rescues
 from app.registry.schema_version import SchemaRefused
 from app.registry.scripts import RedisClient, utf8
-from app.registry.snapshots import Snapshots
 from app.registry.stream_ids import BEFORE_ALL
 from app.registry.sweeps import Sweeps
 from app.settings.model import Settings
@@ -62,8 +61,7 @@ class Registry:
         commands = RegistryCommands(client, keys, policy, timeout_s=timeout_s, clock=clock, draw=draw)
         self.keys = keys
         self.registrations = Registrations(commands, sealer)
-        self.snapshots = Snapshots(commands, sealer)
-        self.fleet = Fleet(commands)
+        self.fleet = Fleet(commands, sealer)
         self.outbox = Outbox(commands)
         self.sweeps = Sweeps(commands)
         self.rescues = Rescues(commands)

@@ -17,7 +17,6 @@ class ShippedScripts:
     claim_schema: Script
     commit_cursor: Script
     confirm: Script
-    describe: Script
     end_unreachable: Script
     expire: Script
     explain: Script
@@ -27,6 +26,7 @@ class ShippedScripts:
     forget: Script
     heartbeat: Script
     note_setup: Script
+    read_fleet: Script
     reap: Script
     record_outcome: Script
     record_probe: Script
@@ -36,7 +36,6 @@ class ShippedScripts:
     set_drain: Script
     settle_calls: Script
     sign_off: Script
-    snapshot: Script
 
     def __iter__(self) -> Iterator[Script]:
         """All of them, by name."""

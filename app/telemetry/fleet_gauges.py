@@ -1,4 +1,4 @@
-"""The metrics that come from Redis, set after each reading of the fleet: states, headroom, ages, transitions.
+"""The metrics of the fleet, set from the snapshot in the background: states, headroom, ages, transitions.
 
 While Redis is away the last values stay, and `fleet_age_seconds` grows.
 """
@@ -44,7 +44,7 @@ class _Totals:
 
 
 class FleetGauges:
-    """Sets the metrics of the fleet. Follows a `FleetReader`."""
+    """Sets the metrics of the fleet. Follows a `KnownFleet`."""
 
     def __init__(
         self,
@@ -68,9 +68,9 @@ class FleetGauges:
         """Begin the sums at zero."""
         self._regions = {}
 
-    def take(self, page: Iterable[SfuStatus]) -> None:
-        """Add the SFUs in `page`."""
-        for sfu in page:
+    def take(self, sfus: Iterable[SfuStatus]) -> None:
+        """Add some of the SFUs."""
+        for sfu in sfus:
             self._regions.setdefault(self._metrics.region(sfu.region), _Totals()).add(sfu, self._limits)
 
     async def finish(self) -> None:

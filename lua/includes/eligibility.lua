@@ -1,14 +1,11 @@
---- @include "node_state"
-
--- What a replica that places without Redis may do with a node, and the node's derived state: 'selectable', new channels;
--- 'sticky-only', its calls and no others; 'last-resort', it is ejected; nil, nothing: its calls do not stay either.
-local function eligibility(node, now, learned)
-  local state, _, tier = node_state(node, now, learned)
+-- What a replica that places without Redis may do with a node, by its derived state and tier: 'selectable', new channels;
+-- 'sticky-only', its calls and no others; 'last-resort', it is ejected; '', nothing: its calls do not stay either.
+local function eligibility(state, tier)
   if tier == 'load' then
-    return 'selectable', state
+    return 'selectable'
   end
   if not tier and state ~= 'draining' then
-    return nil, state
+    return ''
   end
-  return state == 'ejected' and 'last-resort' or 'sticky-only', state
+  return state == 'ejected' and 'last-resort' or 'sticky-only'
 end

@@ -306,7 +306,7 @@ async def test_an_outage_of_redis_is_no_silence_of_sfus(
     server = fleet.client.connection_pool.connection_kwargs["server"]
     await fleet.beat(A)
     await fleet.beat(B)
-    await fleet.registry.snapshots.read()
+    await fleet.registry.fleet.snapshot()
     with captured_logs() as log:
         async with make_sweeper().running():
             await eventually(lambda: _is_relayed(fleet))
@@ -315,10 +315,10 @@ async def test_an_outage_of_redis_is_no_silence_of_sfus(
             fleet.wait(60_000)
             server.connected = True
             await eventually(lambda: "redis_back" in log.getvalue())  # after a whole round
-            await fleet.registry.snapshots.read()
+            await fleet.registry.fleet.snapshot()
             for _ in range(29):
                 fleet.wait(1_000)
-                await fleet.registry.snapshots.read()
+                await fleet.registry.fleet.snapshot()
             await fleet.beat(B)
             assert await fleet.events(A) == ["up registered"]
             fleet.wait(1_000)

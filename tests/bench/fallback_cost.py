@@ -17,10 +17,12 @@ from redis.asyncio import Redis
 
 from app.channels.fallback import SnapshotPlacer
 from app.crypto.sealing import Sealer
+from app.registry.fleet_reader import FleetReader
 from app.registry.keys import Keys
 from app.registry.placements import ForwardOutcome, PlacementRequest
 from app.registry.registry import Registry
-from app.registry.snapshot import Snapshot, SnapshotNode, SnapshotReader
+from app.registry.sfus import SfuStatus
+from app.registry.snapshot import Snapshot
 from tests.bench.options import is_quick
 from tests.bench.script_calls import POLICY, Fleet
 from tests.bench.servers import info, running_server
@@ -60,14 +62,17 @@ def snapshot_of(size: int) -> Snapshot:
     """Return a fleet whose SFUs are differently full, in four regions."""
     draw = random.Random(size)
     nodes = (
-        SnapshotNode(
+        SfuStatus(
             f"http://sfu{number}.example:8070",
             f"region-{number % 4}",
-            "sealed",
-            "",
-            draw.random(),
-            draw.randrange(500),
-            1_000_000,
+            state="selectable",
+            breaker="closed",
+            generation=1,
+            heartbeat_age_ms=0,
+            sealed_key="sealed",
+            load=draw.random(),
+            sessions=draw.randrange(500),
+            max_sessions=1_000_000,
         )
         for number in range(size)
     )
@@ -113,7 +118,7 @@ async def measure_reading(server: RedisServer, size: int, readings: int) -> Read
     client = Redis.from_url(server.url, decode_responses=True)
     async with client:
         registry = Registry(client, Keys(f"fleet-{size}"), POLICY, Sealer([b"s" * 32]), timeout_s=10)
-        reader = SnapshotReader(registry.snapshots.page)
+        reader = FleetReader(registry.fleet.page)
         snapshot = await reader.read()
         placer = SnapshotPlacer(lambda: snapshot, time.monotonic)
         await placer.prepare()

@@ -217,7 +217,7 @@ async def _calls_per_refusal(store: Store, size: int) -> float:
 
         await asyncio.gather(*map(register, range(size)))
         switch = RegistryAvailability(
-            registry.snapshots.read,
+            registry.fleet.snapshot,
             grace_s=12,
             on_return=_nothing,
             answered_at=lambda: registry.answered_at,

@@ -145,7 +145,7 @@ async def _place_everywhere(registry: Registry, failing: str) -> None:
     position, confirmed = await registry.recent_confirmations("", 10)
     assert confirmed
     assert await registry.recent_confirmations(position, 10) == (position, [])
-    assert await registry.snapshots.began_at()
+    assert await registry.fleet.began_at()
 
 
 async def _operate(registry: Registry, address: str) -> None:
@@ -156,7 +156,7 @@ async def _operate(registry: Registry, address: str) -> None:
     assert (await registry.fleet.describe(address)).address == address
     assert len(await registry.fleet.sfus()) == 2
     assert await registry.has_region("eu-west")
-    assert (await registry.snapshots.read()).nodes
+    assert (await registry.fleet.snapshot()).nodes
     assert await registry.outbox.last_event_id()
     await registry.fleet.drain(address, deadline_ms=1)
 

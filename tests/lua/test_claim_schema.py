@@ -57,4 +57,4 @@ async def test_a_schema_that_is_no_number_is_unknown(fleet: Fleet, redis: Redis)
 
 async def test_claimed_before_any_heartbeat_the_registry_still_counts_as_empty(fleet: Fleet) -> None:
     await fleet.registry.claim_schema()
-    assert (await fleet.registry.snapshots.read()).epoch == ""
+    assert (await fleet.registry.fleet.snapshot()).epoch == ""

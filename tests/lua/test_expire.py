@@ -81,7 +81,7 @@ async def test_more_than_half_of_five_are_held_for_one_more_threshold(fleet: Fle
         assert await fleet.registry.sweeps.expire() == Sweep(0, has_more=False, expiry_suspended_until=until)
         fleet.wait(1_000)
     assert await fleet.events("") == ["mass-expiry 3 of 5 silent"]
-    assert (await fleet.registry.snapshots.read()).is_held
+    assert (await fleet.registry.fleet.snapshot()).is_held
 
 
 async def test_after_the_hold_they_expire(fleet: Fleet) -> None:
@@ -93,7 +93,7 @@ async def test_after_the_hold_they_expire(fleet: Fleet) -> None:
     assert await fleet.registry.sweeps.expire() == Sweep(25, has_more=True)
     assert await fleet.registry.sweeps.expire() == Sweep(15, has_more=False)
     await fleet.registry.sweeps.expire()
-    assert not (await fleet.registry.snapshots.read()).is_held
+    assert not (await fleet.registry.fleet.snapshot()).is_held
     assert await fleet.events("") == ["mass-expiry 40 of 40 silent"]
 
 

@@ -12,7 +12,7 @@ OUTAGE_MS = 20_000
 
 async def read(fleet: Fleet) -> bool:
     """Read the fleet as replicas do each second; return whether most of it is silent."""
-    return (await fleet.registry.snapshots.read()).is_held
+    return (await fleet.registry.fleet.snapshot()).is_held
 
 
 async def live(fleet: Fleet, ms: int) -> None:

@@ -128,5 +128,5 @@ async def _order(request: Request[State]) -> dict[str, Any]:
 def _done(request: Request[State], action: Action, address: str) -> Response:
     note(request.scope, sfu=address)
     audit(request, action)
-    expire_views(request.state)
+    expire_views(request.state, address)
     return respond(OrderDone(status="ok", address=address))

@@ -19,6 +19,7 @@ from app.registry.examination import Patient, unfitness
 from app.registry.placements import PlacementRequest
 from app.registry.registry import Registry
 from app.registry.signs import read_signs
+from app.registry.snapshot import selectable_regions
 from app.registry.trouble import trouble_of, where
 from app.settings.model import Settings
 
@@ -89,11 +90,11 @@ class RedisSource:
 
         places = self._settings.region
         extra = [Region(place.name, Point(place.latitude, place.longitude)) for place in places]
-        snapshot = await self._registry.snapshots.read()
+        regions = selectable_regions(await self._registry.fleet.sfus())
         return RegionChooser(
             RegionTable.load(extra),
             self._settings.balancing.region_fallback,
-            lambda: snapshot.regions,
+            lambda: regions,
             self._registry.has_region,
         )
 

@@ -55,7 +55,7 @@ class Gateway:
         """What a replica asks for SFUs."""
         registry = self.fleet.registry
         switch = RegistryAvailability(
-            registry.snapshots.read,
+            registry.fleet.snapshot,
             grace_s=12,
             on_return=_nothing_to_do,
             answered_at=lambda: registry.answered_at,

@@ -11,19 +11,21 @@ from app.channels.call_memory import CallMemory
 from app.channels.fallback import SnapshotPlacer
 from app.errors import NoSfuAvailable, Overloaded
 from app.registry.placements import ConfirmedPlacement, ForwardOutcome, Outcome, PlacementRequest
-from app.registry.snapshot import Snapshot, SnapshotNode
+from app.registry.sfus import SfuStatus
+from app.registry.snapshot import Snapshot
+from tests.support.sfus import SFU
 from tests.support.simulated import Clock
 
 ISSUERS = [f"https://odoo.example:channel:{number}" for number in range(2_000)]
 
 
-def node(name: str, region: str = "eu", **figures: Any) -> SnapshotNode:
+def node(name: str, region: str = "eu", **figures: Any) -> SfuStatus:
     """An SFU, by default an idle one that holds a million sessions."""
-    idle = SnapshotNode(f"http://{name}", region, "sealed", "", 0.0, 0.0, 1_000_000)
-    return replace(idle, **figures)
+    idle: dict[str, Any] = {"load": 0.0, "sessions": 0, "max_sessions": 1_000_000, "sealed_key": "sealed"}
+    return replace(SFU, address=f"http://{name}", region=region, **idle | figures)
 
 
-def placement_on(*nodes: SnapshotNode, clock: Clock | None = None) -> SnapshotPlacer:
+def placement_on(*nodes: SfuStatus, clock: Clock | None = None) -> SnapshotPlacer:
     """A replica that last saw these SFUs, where each channel brings four people."""
     snapshot = Snapshot(nodes, sessions_per_channel=4)
     return SnapshotPlacer(lambda: snapshot, clock or Clock())
@@ -43,7 +45,7 @@ def report(local: SnapshotPlacer, outcome: Outcome, name: str, issuer: str = "is
     )
 
 
-def fleet(count: int) -> list[SnapshotNode]:
+def fleet(count: int) -> list[SfuStatus]:
     return [node(f"sfu{number}", load=0.1) for number in range(count)]
 
 
@@ -82,9 +84,7 @@ def test_tenants_do_not_share_issuers() -> None:
         (node("free", load=0.0), node("busy", load=5.0), 4 / 5),
     ],
 )
-def test_channels_are_spread_by_free_capacity(
-    first: SnapshotNode, second: SnapshotNode, share: float
-) -> None:
+def test_channels_are_spread_by_free_capacity(first: SfuStatus, second: SfuStatus, share: float) -> None:
     local = placement_on(first, second)
     count = Counter(select(local, issuer) for issuer in ISSUERS)
     assert count[first.address.removeprefix("http://")] / len(ISSUERS) == pytest.approx(share, abs=0.04)

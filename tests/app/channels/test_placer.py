@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -14,6 +15,7 @@ from app.channels.fallback import SnapshotPlacer, confirmed_by
 from app.channels.placer import Placer, RegistryWait
 from app.errors import NoSfuAvailable, Overloaded, RegistryUnavailable, TenantLimitReached
 from app.registry.availability import RegistryAvailability
+from app.registry.fleet_reader import FleetPage
 from app.registry.placements import (
     Busy,
     Confirmed,
@@ -23,7 +25,6 @@ from app.registry.placements import (
     Placement,
     PlacementRequest,
 )
-from app.registry.snapshot import SnapshotPage
 from tests.lua.fleet import KEY, A, B, C, Fleet
 from tests.support.engines import fake_engine
 from tests.support.simulated import Clock
@@ -44,7 +45,7 @@ class Replica:
         self.current: dict[str, str] = {}
         registry = self.fleet.registry
         self.switch = RegistryAvailability(
-            registry.snapshots.read,
+            registry.fleet.snapshot,
             grace_s=12,
             on_return=self._tell,
             answered_at=lambda: self.answered_at,
@@ -251,13 +252,13 @@ async def test_refusals_at_once_by_a_registry_that_lost_its_data_share_readings(
 
 def _count_readings(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     reads: list[float] = []
-    page = replica.fleet.registry.snapshots.page
+    page = replica.fleet.registry.fleet.page
 
-    async def counted(cursor: str, count: int, after_event: str) -> SnapshotPage:
+    async def counted(*arguments: Any) -> FleetPage:
         reads.append(replica.clock.now)
-        return await page(cursor, count, after_event)
+        return await page(*arguments)
 
-    monkeypatch.setattr(replica.fleet.registry.snapshots, "page", counted)
+    monkeypatch.setattr(replica.fleet.registry.fleet, "page", counted)
     return reads
 
 

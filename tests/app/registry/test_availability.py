@@ -7,7 +7,8 @@ import pytest
 
 from app.errors import RegistryUnavailable
 from app.registry.availability import RegistryAvailability, pause_after
-from app.registry.snapshot import EMPTY_SNAPSHOT, Snapshot, SnapshotNode
+from app.registry.snapshot import EMPTY_SNAPSHOT, Snapshot
+from tests.support.sfus import SFU
 from tests.support.simulated import Clock
 from tests.support.waiting import eventually
 
@@ -16,7 +17,7 @@ GONE = RegistryUnavailable("snapshot: TimeoutError")
 
 def fleet(*names: str, began_at: str = "1", is_held: bool = False) -> Snapshot:
     """A snapshot of idle SFUs."""
-    nodes = (SnapshotNode(f"http://{name}", f"region of {name}", "", "", 0, 0, 1_000) for name in names)
+    nodes = (replace(SFU, address=f"http://{name}", region=f"region of {name}") for name in names)
     return Snapshot(tuple(nodes), began_at=began_at, is_held=is_held)
 
 

@@ -16,7 +16,6 @@ from redis.asyncio import Redis
 from app.crypto.tokens import Key
 from app.errors import RegistryUnavailable
 from app.registry.capacity import Limits
-from app.registry.fleet_reader import FleetReader
 from app.registry.registry import Registry
 from app.registry.sfus import SfuReport, SfuStatus
 from app.settings.model import (
@@ -264,8 +263,10 @@ def report(number: int, region: str = "eu-west", sessions: int = 100) -> SfuRepo
 
 
 async def read(registry: Registry, gauges: FleetGauges) -> None:
-    """Let `gauges` follow one reading of the fleet."""
-    await FleetReader(registry.fleet.pages, [gauges]).read()
+    """Set `gauges` to the fleet as it is now."""
+    gauges.begin()
+    gauges.take(await registry.fleet.sfus())
+    await gauges.finish()
 
 
 async def test_the_fleet_is_counted_by_region_and_state(registry: Registry) -> None:

@@ -1,19 +1,22 @@
 """What monitoring and load balancers see."""
 
 import asyncio
+import json
 import time
-from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from app.crypto.tokens import Key
+from app.errors import RegistryUnavailable
+from app.main import create_app
 from app.registry.client import close_client, connect, embedded_client
 from app.registry.fleet import Fleet
+from app.registry.fleet_reader import FleetPage
 from app.registry.placements import ForwardOutcome
 from app.registry.registry import Registry
-from app.registry.sfus import SfuReport, SfuStatus
+from app.registry.sfus import SfuReport
 from app.settings.model import BalancingSettings, HealthSettings, RedisSettings, Settings, TenantSettings
 from tests.support.apps import running_app
 from tests.support.ports import HOST, free_port
@@ -169,13 +172,13 @@ async def test_however_often_it_is_asked_the_fleet_is_read_at_most_once_a_second
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     readings = []
-    pages = Fleet.pages
+    page = Fleet.page
 
-    def counted(fleet: Fleet) -> AsyncGenerator[list[SfuStatus]]:
+    async def counted(fleet: Fleet, *arguments: Any) -> FleetPage:
         readings.append(time.monotonic())
-        return pages(fleet)
+        return await page(fleet, *arguments)
 
-    monkeypatch.setattr(Fleet, "pages", counted)
+    monkeypatch.setattr(Fleet, "page", counted)
     async with running_app(SETTINGS) as client:
         started = time.monotonic()
         answers = await asyncio.gather(*(client.get("/v1/health") for _ in range(100)))
@@ -183,6 +186,32 @@ async def test_however_often_it_is_asked_the_fleet_is_read_at_most_once_a_second
         seconds = int(time.monotonic() - started)
     assert {answer.status_code for answer in answers} == {503}
     assert len(readings) <= 2 + 2 * seconds  # one in the background, one for all who asked
+
+
+async def test_what_it_shows_the_snapshot_has_and_while_redis_is_away_it_shows_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = embedded_client()
+    registry, app = Registry.from_settings(store, SETTINGS), create_app(SETTINGS, store=store)
+
+    async def no_page(*_: Any) -> FleetPage:
+        raise RegistryUnavailable("away")
+
+    async with app.router.lifespan_context(app) as state:
+        assert state is not None
+        health, switch = state["health"], state["switch"]
+        await registry.registrations.heartbeat(report(1, channels=12, sessions=450, cpu=0.35))
+        await registry.registrations.heartbeat(report(2))
+        await registry.registrations.sign_off("http://sfu2:8070", KEY)
+        shown = json.loads((await health.look()).rendered.body)
+        assert [sfu["state"] for sfu in shown["sfus"]] == ["selectable", "signed-off"]
+        assert [sfu.address for sfu in switch.snapshot.nodes] == ["http://sfu1:8070"]
+        assert [sfu.address for sfu in switch.snapshot.others] == ["http://sfu2:8070"]
+        monkeypatch.setattr(Fleet, "page", no_page)
+        await switch.refresh()
+        away = json.loads((await health.look()).rendered.body)
+    await close_client(store)
+    assert (away["mode"], away["status"], away["sfus"]) == ("snapshot", "degraded", shown["sfus"])
 
 
 @pytest.mark.parametrize(

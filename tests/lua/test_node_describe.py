@@ -1,4 +1,4 @@
-"""describe.lua: what people see."""
+"""node_describe: what people see of an SFU."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
