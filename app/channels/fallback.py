@@ -11,12 +11,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from app.channels.call_memory import CallMemory, CallName, name_of
+from app.channels.call_memory import CallMemory
 from app.channels.outbox import Outbox
 from app.channels.placement_table import Entry, PlacementTable
 from app.errors import NoSfuAvailable, Overloaded
 from app.registry.placements import (
     ANYWHERE,
+    CallId,
     ConfirmedPlacement,
     ForwardOutcome,
     Placement,
@@ -54,7 +55,7 @@ class SnapshotPlacer:
         self._down_until: dict[str, float] = {}
         """In the order of their end: each mark lasts equally long."""
         self._placed: Counter[str] = Counter()
-        self._reserved: OrderedDict[CallName, str] = OrderedDict()
+        self._reserved: OrderedDict[CallId, str] = OrderedDict()
         self._full: dict[str, str] = {}
         """Address to region."""
 
@@ -128,7 +129,7 @@ class SnapshotPlacer:
 
     def _known(self, request: PlacementRequest) -> tuple[ConfirmedPlacement | None, SnapshotNode | None]:
         """The issuer's call and the SFU that has it, while that lives and the call may stay."""
-        call = self.memory.of(request.tenant, request.issuer, request.channel_key_fingerprint)
+        call = self.memory.of(request.call)
         node = self._nodes.get(call.address) if call else None
         if call is None or node is None or node.address in request.exclude:
             return None, None
@@ -141,22 +142,24 @@ class SnapshotPlacer:
         return node.eligibility != "last-resort" and node.address not in self._down_until
 
     def _place(self, request: PlacementRequest, address: str, reason: Reason) -> Placement:
-        self._reserve(name := name_of(request), address)
+        self._reserve(request.call, address)
         placement = _placement(self._nodes[address], reason, request)
-        return replace(placement, has_other_key=True) if self.memory.has_other_key(*name) else placement
+        return (
+            replace(placement, has_other_key=True) if self.memory.has_other_key(request.call) else placement
+        )
 
     def record_outcome(self, report: ForwardOutcome) -> None:
         """Note how forwarding ended."""
         if report.result == "created":
-            call = confirmed_by(report, self.memory.now_ms)
-            self.memory.remember(call)
-            self.outbox.keep(call)
+            confirmed = report.confirmed(self.memory.now_ms)
+            self.memory.remember(confirmed)
+            self.outbox.keep(confirmed)
             return
-        name = name_of(report)
-        if report.is_local and self._reserved.get(name) == report.address:
-            self._give_back(name)
+        call, placement = report.call, report.placement
+        if placement.is_local and self._reserved.get(call) == placement.address:
+            self._give_back(call)
         if report.result != "unblamed":
-            self._mark_down(report.address)
+            self._mark_down(placement.address)
 
     def forget_marks(self) -> None:
         """Forget reservations and failures: the registry is back."""
@@ -168,21 +171,21 @@ class SnapshotPlacer:
 
     # Reservations and marks
 
-    def _reserve(self, name: CallName, address: str) -> None:
+    def _reserve(self, call: CallId, address: str) -> None:
         """Count one channel more. An issuer that is placed again takes no second place."""
-        if self._reserved.get(name) == address:
+        if self._reserved.get(call) == address:
             return
-        if name in self._reserved:
-            self._give_back(name)
-        self._reserved[name] = address
+        if call in self._reserved:
+            self._give_back(call)
+        self._reserved[call] = address
         if len(self._reserved) > _MOST_RESERVED:
             self._reserved.popitem(last=False)
         self._placed[address] += 1
         if self._is_full(self._nodes[address]):
             self._settle([address])
 
-    def _give_back(self, name: CallName) -> None:
-        address = self._reserved.pop(name)
+    def _give_back(self, call: CallId) -> None:
+        address = self._reserved.pop(call)
         self._placed[address] -= 1
         if address in self._full:
             self._settle([address])
@@ -315,27 +318,10 @@ def _placement(
 
 def _hashed(request: PlacementRequest) -> str:
     """What decides where a new call goes: two databases that share an issuer are two calls."""
-    return "\0".join(part for part in name_of(request) if part)
+    return "\0".join(part for part in request.call if part)
 
 
 def _weight(node: SnapshotNode) -> float:
     """Capacity, times the free share in quarters: replicas whose snapshots differ a little still agree."""
     free_quarters = min(4, max(1, 4 - int(node.load * 4)))
     return node.max_sessions * free_quarters / 4
-
-
-def confirmed_by(outcome: ForwardOutcome, at_ms: int) -> ConfirmedPlacement:
-    """Return the call that a good `outcome` tells of, confirmed at `at_ms` of Redis' clock."""
-    return ConfirmedPlacement(
-        tenant=outcome.tenant,
-        issuer=outcome.issuer,
-        address=outcome.address,
-        uuid=outcome.uuid,
-        confirmed_at=at_ms,
-        generation=outcome.generation,
-        caller=outcome.caller,
-        channel_key_fingerprint=outcome.channel_key_fingerprint,
-        has_other_key=outcome.has_other_key,
-        id=outcome.id,
-        is_limited=outcome.is_limited,
-    )
