@@ -77,7 +77,7 @@ async def open_resources(
     app: Starlette,
     stack: AsyncExitStack,
     settings: Settings,
-    store: RedisClient | None,
+    redis: RedisClient | None,
     told: Metrics,
     counter: ChannelCounter,
     budgets: Budgets,
@@ -86,11 +86,11 @@ async def open_resources(
     """Open this replica's resources in the order they need each other; `stack` closes them in reverse."""
     for warning in settings.warnings():
         log.warning("setting", detail=warning)
-    client = connect(settings.redis) if store is None else store
-    if store is None:
+    client = connect(settings.redis) if redis is None else redis
+    if redis is None:
         stack.push_async_callback(close_client, client)
     registry = Registry.from_settings(client, settings)
-    await _claim_schema(stack, registry, ends_process=store is None)
+    await _claim_schema(stack, registry, ends_process=redis is None)
     guard = settings.address_guard()
     forwarder = await stack.enter_async_context(Forwarder(guard))
     watch_setup = SetupWatch(forwarder, registry.fleet.note_setup)
@@ -100,7 +100,7 @@ async def open_resources(
     await stack.enter_async_context(follower.running())
     await stack.enter_async_context(placer.running())
     await stack.enter_async_context(_static_sfus(registry, forwarder, settings).kept_registered())
-    if store is None and settings.redis.url is None:
+    if redis is None and settings.redis.url is None:
         log.warning("embedded_client", detail="no redis.url: one replica only, nothing outlives it")
         rescue = Rescue.from_settings(settings, registry, forwarder)
         await stack.enter_async_context(Sweeper(registry, forwarder, rescue=rescue).running())

@@ -29,10 +29,10 @@ from app.telemetry.metrics import Metrics
 from app.telemetry.tracing import tracing_of
 
 
-def create_app(settings: Settings | None = None, *, store: RedisClient | None = None) -> Starlette:
+def create_app(settings: Settings | None = None, *, redis: RedisClient | None = None) -> Starlette:
     """Build one replica from `settings`; without them, from the environment (`uvicorn --factory`).
 
-    A `store` that is handed in stays the caller's to close, and its sweeper the caller's to run. Wrong
+    A `redis` client that is handed in stays the caller's to close, and its sweeper the caller's to run. Wrong
     settings from the environment end the process with exit code 3.
     """
     checked = _settings_or_exit() if settings is None else settings
@@ -44,7 +44,7 @@ def create_app(settings: Settings | None = None, *, store: RedisClient | None = 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[State]:
         async with AsyncExitStack() as stack:
-            yield await open_resources(app, stack, checked, store, told, counter, budgets, tracing)
+            yield await open_resources(app, stack, checked, redis, told, counter, budgets, tracing)
 
     app = Starlette(
         routes=ROUTES,

@@ -1,4 +1,4 @@
-"""The demo: gateway, sweeper and simulated SFUs in one process, on an embedded store or a Redis of its own."""
+"""The demo: gateway, sweeper and simulated SFUs in one process, on an embedded Redis or a server of its own."""
 
 import asyncio
 import secrets
@@ -55,7 +55,7 @@ async def play_demo(play: Play, port: int, say: Callable[[str], object]) -> None
     """Run until SIGINT, SIGTERM or, unless it is 0, for a duration.
 
     A simulated Odoo asks for new channels, and each answer is told with `say`; with troubles, sums are. Troubles get
-    a Redis of their own where there is one, since an embedded store cannot hang.
+    a Redis process of their own where there is one, since an embedded Redis cannot hang.
 
     Raises:
         OSError: the port is taken.

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from app.background import in_background
 from app.errors import RegistryUnavailable
-from app.registry.placements import ConfirmedPlacement, ForwardOutcome, PlacementRequest
+from app.registry.placements import CallId, ConfirmedPlacement
 
 _MOST_CALLS: Final = 50_000
 _PAGE: Final = 1_000
@@ -22,14 +22,6 @@ _PAUSE_S: Final = 0.1
 
 _UNDER_WAY_MS: Final = 10_000
 """A request that the former data placed is over by then."""
-
-CallName = tuple[str, str, str]
-"""Tenant, issuer, and the fingerprint of the channel's key: two databases may share an issuer."""
-
-
-def name_of(of: PlacementRequest | ForwardOutcome | ConfirmedPlacement) -> CallName:
-    """Return whose call it is."""
-    return of.tenant, of.issuer, of.channel_key_fingerprint
 
 
 class ConfirmationLog(Protocol):
@@ -54,7 +46,7 @@ class CallMemory:
         self._now_ms = now_ms
         self._ttl_ms = ttl_ms
         self._most = most
-        self._calls: OrderedDict[CallName, ConfirmedPlacement] = OrderedDict()
+        self._calls: OrderedDict[CallId, ConfirmedPlacement] = OrderedDict()
         self._owners: dict[tuple[str, str], str] = {}
         """Of an issuer's own name: the fingerprint of the channel key that has it."""
         self._unknown_generations_until = 0
@@ -67,36 +59,36 @@ class CallMemory:
         """Redis' clock, in ms."""
         return self._now_ms()
 
-    def of(self, tenant: str, issuer: str, channel_key_fingerprint: str = "") -> ConfirmedPlacement | None:
+    def of(self, call: CallId) -> ConfirmedPlacement | None:
         """Return where the issuer's call is; `None` when it is not known, or was confirmed too long ago."""
-        call = self._calls.get((tenant, issuer, channel_key_fingerprint)) or self._calls.get(
-            (tenant, issuer, "")
-        )
-        if call is None or call.confirmed_at + self._ttl_ms <= self._now_ms():
+        placement = self._calls.get(call) or self._calls.get(CallId(call.tenant, call.issuer))
+        if placement is None or placement.confirmed_at + self._ttl_ms <= self._now_ms():
             return None
-        return self.dated(call)
+        return self.dated(placement)
 
-    def has_other_key(self, tenant: str, issuer: str, channel_key_fingerprint: str) -> bool:
+    def has_other_key(self, call: CallId) -> bool:
         """Return whether a call of another channel key has the issuer's own name."""
-        owner = self._owners.get((tenant, issuer), "")
-        is_other = bool(owner and channel_key_fingerprint and owner != channel_key_fingerprint)
-        return is_other and self.of(tenant, issuer, owner) is not None
+        owner, own = self._owners.get(call[:2], ""), call.channel_key_fingerprint
+        is_other = bool(owner and own and owner != own)
+        return is_other and self.of(call._replace(channel_key_fingerprint=owner)) is not None
 
     def all(self) -> list[ConfirmedPlacement]:
         """Return every call that is sticky now, by the time of its confirmation."""
         oldest = self._now_ms() - self._ttl_ms
-        return [self.dated(call) for call in self._calls.values() if call.confirmed_at > oldest]
+        return [
+            self.dated(placement) for placement in self._calls.values() if placement.confirmed_at > oldest
+        ]
 
-    def remember(self, call: ConfirmedPlacement) -> None:
+    def remember(self, placement: ConfirmedPlacement) -> None:
         """Keep a placement, unless a later one of the same issuer is known."""
-        name = name_of(call)
-        former = self._calls.get(name)
-        if former is not None and former.confirmed_at > call.confirmed_at:
+        call = placement.call
+        former = self._calls.get(call)
+        if former is not None and former.confirmed_at > placement.confirmed_at:
             return
-        self._calls[name] = call
-        self._calls.move_to_end(name)
-        if call.channel_key_fingerprint and not call.has_other_key:
-            self._owners[name[:2]] = call.channel_key_fingerprint
+        self._calls[call] = placement
+        self._calls.move_to_end(call)
+        if call.channel_key_fingerprint and not placement.has_other_key:
+            self._owners[call[:2]] = call.channel_key_fingerprint
         if len(self._calls) > self._most:
             forgotten, _ = self._calls.popitem(last=False)
             if self._owners.get(forgotten[:2]) == forgotten[2]:
@@ -106,11 +98,11 @@ class CallMemory:
         """Begin anew with generations: the registry has lost its data and counts from 1 again."""
         self._unknown_generations_until = self._now_ms() + _UNDER_WAY_MS
 
-    def dated(self, call: ConfirmedPlacement) -> ConfirmedPlacement:
-        """Return `call`, without its generation where that is one of lost data."""
-        if call.generation and call.confirmed_at <= self._unknown_generations_until:
-            return replace(call, generation=0)
-        return call
+    def dated(self, placement: ConfirmedPlacement) -> ConfirmedPlacement:
+        """Return `placement`, without its generation where that is one of lost data."""
+        if placement.generation and placement.confirmed_at <= self._unknown_generations_until:
+            return replace(placement, generation=0)
+        return placement
 
 
 class ConfirmationFollower:

@@ -5,8 +5,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final
 
-from app.channels.call_memory import CallName, name_of
-from app.registry.placements import ConfirmedPlacement
+from app.registry.placements import CallId, ConfirmedPlacement
 
 _MOST_CALLS: Final = 50_000
 AT_ONCE: Final = 100
@@ -17,18 +16,18 @@ class Outbox:
     """Keeps the newest call of each issuer. When it is full, the oldest calls go."""
 
     def __init__(self) -> None:
-        self._calls: OrderedDict[CallName, ConfirmedPlacement] = OrderedDict()
-        self._untold: dict[CallName, ConfirmedPlacement] = {}
+        self._calls: OrderedDict[CallId, ConfirmedPlacement] = OrderedDict()
+        self._untold: dict[CallId, ConfirmedPlacement] = {}
         self._has_untold = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._calls)
 
-    def keep(self, call: ConfirmedPlacement) -> None:
+    def keep(self, placement: ConfirmedPlacement) -> None:
         """Keep a call in place of the issuer's former one."""
-        name = name_of(call)
-        self._calls[name] = self._untold[name] = call
-        self._calls.move_to_end(name)
+        call = placement.call
+        self._calls[call] = self._untold[call] = placement
+        self._calls.move_to_end(call)
         self._has_untold.set()
         if len(self._calls) > _MOST_CALLS:
             forgotten, _ = self._calls.popitem(last=False)
@@ -38,32 +37,32 @@ class Outbox:
         """Return some of the calls that are kept; none when all are done with."""
         return owners_first(self._calls.values())[:AT_ONCE]
 
-    def drop(self, calls: Iterable[ConfirmedPlacement]) -> None:
+    def drop(self, placements: Iterable[ConfirmedPlacement]) -> None:
         """Let go of calls that Redis knows, unless the issuer has a newer one."""
-        for call in calls:
-            name = name_of(call)
-            if self._calls.get(name) is call:
-                del self._calls[name]
-                self._untold.pop(name, None)
+        for placement in placements:
+            call = placement.call
+            if self._calls.get(call) is placement:
+                del self._calls[call]
+                self._untold.pop(call, None)
 
     async def next_untold(self) -> list[ConfirmedPlacement]:
         """Wait for calls that were kept and not returned by this method yet, and return some of them."""
         await self._has_untold.wait()
-        calls = owners_first(self._untold.values())[:AT_ONCE]
-        for call in calls:
-            del self._untold[name_of(call)]
+        placements = owners_first(self._untold.values())[:AT_ONCE]
+        for placement in placements:
+            del self._untold[placement.call]
         if not self._untold:
             self._has_untold.clear()
-        return calls
+        return placements
 
-    def return_untold(self, calls: Iterable[ConfirmedPlacement]) -> None:
+    def return_untold(self, placements: Iterable[ConfirmedPlacement]) -> None:
         """Have `next_untold` return these calls again, unless they are not kept any more."""
-        for call in calls:
-            if self._calls.get(name_of(call)) is call:
-                self._untold[name_of(call)] = call
+        for placement in placements:
+            if self._calls.get(placement.call) is placement:
+                self._untold[placement.call] = placement
                 self._has_untold.set()
 
 
-def owners_first(calls: Iterable[ConfirmedPlacement]) -> list[ConfirmedPlacement]:
-    """Return the calls in the order to confirm them: of two keys that share an issuer, the first has its name."""
-    return sorted(calls, key=lambda call: call.has_other_key)
+def owners_first(placements: Iterable[ConfirmedPlacement]) -> list[ConfirmedPlacement]:
+    """Return calls in the order to confirm them: of two keys that share an issuer, the first has its name."""
+    return sorted(placements, key=lambda placement: placement.has_other_key)

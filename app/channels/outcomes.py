@@ -8,7 +8,7 @@ from app.channels.observer import Observer
 from app.channels.placer import Placer, RegistryWait
 from app.channels.request_ids import logged_id
 from app.logs import logger
-from app.registry.placements import ForwardOutcome, Outcome
+from app.registry.placements import CallId, ForwardOutcome, Outcome
 
 log = logger(__name__)
 
@@ -21,10 +21,8 @@ class Outcomes:
     observer: Observer
     attempts: Attempts
     request_id: str
-    tenant: str
-    issuer: str
+    call: CallId
     wait: RegistryWait
-    channel_key_fingerprint: str = ""
     is_limited: bool = False
     """Whether the tenant has a limit."""
     put_off: deque[ForwardOutcome] = field(default_factory=deque)
@@ -98,21 +96,15 @@ class Outcomes:
                 detail=detail,
             )
         report = ForwardOutcome(
-            id=self.request_id,
-            tenant=self.tenant,
-            issuer=self.issuer,
-            address=placement.address,
-            result=outcome,
-            is_final=is_final,
-            uuid=uuid,
-            is_local=placement.is_local,
-            attempt=attempt.number,
-            error=detail,
-            generation=placement.generation,
-            caller=placement.caller,
-            channel_key_fingerprint=self.channel_key_fingerprint,
-            has_other_key=placement.has_other_key,
-            is_limited=self.is_limited,
+            self.request_id,
+            self.call,
+            placement,
+            outcome,
+            is_final,
+            uuid,
+            attempt.number,
+            detail,
+            self.is_limited,
         )
         if not await self._send(report):
             self.put_off.append(report)
@@ -124,5 +116,5 @@ class Outcomes:
                 return await self.placer.record_outcome(report, self.wait)
         except Exception as defect:
             self.observer.report_failed(defect)
-            log.exception("report_failed", request_id=logged_id(report.id), sfu=report.address)
+            log.exception("report_failed", request_id=logged_id(report.id), sfu=report.placement.address)
             return True

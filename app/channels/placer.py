@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from app.background import in_background
-from app.channels.fallback import SnapshotPlacer, confirmed_by
+from app.channels.fallback import SnapshotPlacer
 from app.channels.outbox import AT_ONCE, owners_first
 from app.channels.request_ids import logged_id
 from app.crypto.tokens import Key
@@ -138,17 +138,12 @@ class Placer:
         if answer.reason == "sticky" and answer.uuid:
             memory = self._local.memory
             memory.remember(
-                ConfirmedPlacement(
-                    tenant=request.tenant,
-                    issuer=request.issuer,
-                    address=answer.address,
-                    uuid=answer.uuid,
-                    confirmed_at=memory.now_ms,
-                    generation=answer.generation,
-                    caller=answer.caller,
-                    channel_key_fingerprint=request.channel_key_fingerprint,
-                    has_other_key=answer.has_other_key,
-                    id=request.id,
+                ConfirmedPlacement.of(
+                    request.call,
+                    answer,
+                    answer.uuid,
+                    memory.now_ms,
+                    request_id=request.id,
                     is_limited=request.max_placements is not None,
                 )
             )
@@ -209,7 +204,10 @@ class Placer:
                 await self._call(self._tell(report), wait)
             except RegistryUnavailable as error:
                 log.warning(
-                    "report_lost", request_id=logged_id(report.id), sfu=report.address, detail=error.detail
+                    "report_lost",
+                    request_id=logged_id(report.id),
+                    sfu=report.placement.address,
+                    detail=error.detail,
                 )
             else:
                 return True
@@ -221,12 +219,12 @@ class Placer:
         self._local.record_outcome(report)
 
     async def _tell(self, report: ForwardOutcome) -> None:
-        if report.result == "created" and report.is_local:  # the registry came back meanwhile
-            call = confirmed_by(report, self._local.memory.now_ms)
+        if report.result == "created" and report.placement.is_local:  # the registry came back meanwhile
+            call = report.confirmed(self._local.memory.now_ms)
             [confirmed] = await self._confirm(self._registry, [call])
         else:
             confirmed = await self._registry.record_outcome(report)
-            call = confirmed_by(report, self._local.memory.now_ms)
+            call = report.confirmed(self._local.memory.now_ms)
         if confirmed.is_placed:
             self._local.memory.remember(call)
 

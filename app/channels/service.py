@@ -26,7 +26,7 @@ from app.crypto.tokens import SFU_TOKEN_LIFE_SECONDS
 from app.errors import DeadlineExceeded, InvalidField, NoSfuAvailable, Overloaded
 from app.logs import logger
 from app.regions.choice import RegionChooser
-from app.registry.placements import Busy, Placement, PlacementRequest
+from app.registry.placements import Busy, CallId, Placement, PlacementRequest
 from app.settings.model import FailoverSettings
 from app.upstream.client import Channel, Forwarder, ForwardError
 
@@ -171,10 +171,8 @@ class Channels:
             self._observer,
             attempts,
             request.id,
-            caller.tenant.name,
-            caller.issuer,
+            CallId(caller.tenant.name, caller.issuer, caller.channel_key_fingerprint),
             self._placer.wait(),
-            caller.channel_key_fingerprint,
             is_limited=caller.tenant.max_placements is not None,
         )
         try:
@@ -228,23 +226,21 @@ class Channels:
         self, request: ChannelRequest, attempts: Attempts, outcomes: Outcomes
     ) -> Attempt | None:
         """The next SFU to ask; `None` when there is none beside those that were asked."""
-        loop, caller = asyncio.get_running_loop(), request.caller
+        loop, tenant = asyncio.get_running_loop(), request.caller.tenant
         wait_s = _FIRST_WAIT_S
         while (remaining := attempts.deadline - loop.time()) > 0 and not attempts.is_over():
             try:
                 answer = await self._placer.select(
                     PlacementRequest(
                         id=request.id,
-                        issuer=caller.issuer,
-                        tenant=caller.tenant.name,
+                        call=outcomes.call,
                         attempt=len(attempts.all) + 1,
                         groups=attempts.groups,
                         exclude=attempts.addresses,
                         lock_ms=int(remaining * 1000) + _LOCK_MARGIN_MS,
-                        allow=caller.tenant.region_allow,
-                        max_placements=caller.tenant.max_placements,
+                        allow=tenant.region_allow,
+                        max_placements=tenant.max_placements,
                         caller=request.client,
-                        channel_key_fingerprint=caller.channel_key_fingerprint,
                     ),
                     outcomes.wait,
                 )

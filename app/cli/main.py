@@ -169,7 +169,7 @@ PlayTime = Annotated[
     ),
 ]
 Trouble = Annotated[
-    bool, typer.Option("--trouble", help="Keys cause troubles: an SFU breaks, the store hangs, and more.")
+    bool, typer.Option("--trouble", help="Keys cause troubles: an SFU breaks, Redis hangs, and more.")
 ]
 Script = Annotated[
     str,

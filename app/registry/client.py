@@ -1,4 +1,4 @@
-"""Clients of Redis from a URL: standalone, Sentinel or Cluster, plain or TLS; without one the embedded store.
+"""Clients of Redis from a URL: standalone, Sentinel or Cluster, plain or TLS; without one the embedded Redis.
 
 One place decides how long a call may take and how often it is tried. Scripts carry request ids, so a call
 on a connection that turned out to be dead is sent once more; one that timed out is not, it may still run.
@@ -79,7 +79,7 @@ def _cluster(url: RedisUrlParts, common: dict[str, Any], max_connections: int) -
 
 
 def embedded_client(server: "FakeServer | None" = None) -> RedisClient:
-    """Return a client of a store inside this process; give the same `server` to share one."""
+    """Return a client of a Redis inside this process; give the same `server` to share one."""
     from fakeredis import FakeAsyncRedis, FakeServer  # 16 MB that a replica with a Redis does not need
 
     return FakeAsyncRedis(server=server or FakeServer(), decode_responses=True)

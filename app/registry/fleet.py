@@ -130,11 +130,11 @@ class Fleet:
         """
         winner, reason, group, _, placement, _ = await self._commands.run(
             self._scripts.explain,
-            request.tenant,
-            utf8(request.issuer),
+            request.call.tenant,
+            utf8(request.call.issuer),
             *request.where,
             self._commands.draw(),
-            request.channel_key_fingerprint,
+            request.call.channel_key_fingerprint,
         )
         return explain(
             await self.sfus(),

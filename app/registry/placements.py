@@ -5,7 +5,7 @@ Each request makes several of them, so they are not frozen: that would take thre
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple, Self
 
 from app.errors import NoSfuAvailable, Overloaded, TenantLimitReached
 from app.registry.scripts import Argument, utf8
@@ -17,14 +17,23 @@ Reason = Literal["sticky", "least-load", "round-robin", "fallback", "last-resort
 Outcome = Literal["created", "failed", "misconfigured", "unblamed"]
 
 
+class CallId(NamedTuple):
+    """Whose call it is. Every value of a placement carries it, and it is the key of what a replica knows of calls."""
+
+    tenant: str
+    issuer: str
+    """`iss` as the caller wrote it."""
+    channel_key_fingerprint: str = ""
+    """Tells databases apart that share an issuer; empty when the token has no channel key."""
+
+
 @dataclass(slots=True)
 class PlacementRequest:
     """The part of a channel request that a placement depends on."""
 
     id: str
     """Unique per request: a script sent twice acts once."""
-    issuer: str
-    tenant: str = "default"
+    call: CallId
     attempt: int = 1
     groups: tuple[tuple[str, ...], ...] = ((ANYWHERE,),)
     """Groups of regions, or `ANYWHERE`, in order of preference."""
@@ -38,8 +47,6 @@ class PlacementRequest:
     """The tenant's limit."""
     caller: str = ""
     """The caller's address, as the SFU is to see it; the placement's own wins (`Placement.caller`)."""
-    channel_key_fingerprint: str = ""
-    """Tells databases apart that share an issuer; empty when the token has no channel key."""
     preferred: str = ""
     """The SFU that the replica would choose without Redis; empty while Redis answers every replica well."""
 
@@ -81,8 +88,7 @@ class Placement:
 class ConfirmedPlacement:
     """A channel that an SFU has created: where a tenant's issuer is."""
 
-    tenant: str
-    issuer: str
+    call: CallId
     address: str
     uuid: str
     confirmed_at: int
@@ -91,13 +97,29 @@ class ConfirmedPlacement:
     """The SFU's registration; 0 when it is not known."""
     caller: str = ""
     """The caller's address that the SFU knows the channel by; empty when it is not known."""
-    channel_key_fingerprint: str = ""
     has_other_key: bool = False
     """`has_other_key` of the placement."""
     id: str = ""
     """Of the request that confirmed it."""
     is_limited: bool = False
     """Whether the tenant has a limit, so that the placement counts towards it."""
+
+    @classmethod
+    def of(
+        cls, call: CallId, placement: Placement, uuid: str, at_ms: int, *, request_id: str, is_limited: bool
+    ) -> Self:
+        """Return the channel `uuid` of a `placement`, confirmed at `at_ms` of Redis' clock."""
+        return cls(
+            call,
+            placement.address,
+            uuid,
+            at_ms,
+            placement.generation,
+            placement.caller,
+            placement.has_other_key,
+            request_id,
+            is_limited,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,27 +136,24 @@ class ForwardOutcome:
     """How forwarding one attempt of a channel request to one SFU ended."""
 
     id: str
-    tenant: str
-    issuer: str
-    address: str
+    """Of the request."""
+    call: CallId
+    placement: Placement
     result: Outcome
     is_final: bool = True
     """Whether the request is over and gives up its lock."""
     uuid: str = ""
-    is_local: bool = False
-    """`is_local` of the placement."""
     attempt: int = 1
-    generation: int = 0
-    """`generation` of the placement."""
     error: str = ""
     """What went wrong, for people: the SFU's status or the cause."""
-    caller: str = ""
-    """`caller` of the placement."""
-    channel_key_fingerprint: str = ""
-    has_other_key: bool = False
-    """`has_other_key` of the placement."""
     is_limited: bool = False
     """Whether the tenant has a limit, so that the placement counts towards it."""
+
+    def confirmed(self, at_ms: int) -> ConfirmedPlacement:
+        """Return the call that the outcome `created` tells of, confirmed at `at_ms` of Redis' clock."""
+        return ConfirmedPlacement.of(
+            self.call, self.placement, self.uuid, at_ms, request_id=self.id, is_limited=self.is_limited
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,19 +205,20 @@ def placement_of(reply: Sequence[Any]) -> Placement | Busy:
             raise AssertionError(f"select.lua replied {reply[0]}")
 
 
-def confirmation_arguments(call: ConfirmedPlacement) -> tuple[Argument, ...]:
+def confirmation_arguments(placement: ConfirmedPlacement) -> tuple[Argument, ...]:
     """Return the arguments of confirm.lua for one call."""
+    call = placement.call
     return (
-        call.id,
+        placement.id,
         call.tenant,
         utf8(call.issuer),
         call.channel_key_fingerprint,
-        call.address,
-        call.generation,
-        utf8(call.uuid),
-        call.confirmed_at,
-        call.caller,
-        int(call.is_limited),
+        placement.address,
+        placement.generation,
+        utf8(placement.uuid),
+        placement.confirmed_at,
+        placement.caller,
+        int(placement.is_limited),
     )
 
 
@@ -208,14 +228,12 @@ def confirmed_placement(text: str) -> ConfirmedPlacement:
         "\n", 10
     )
     return ConfirmedPlacement(
-        tenant=tenant,
-        issuer=issuer,
+        call=CallId(tenant, issuer, fingerprint),
         address=address,
         uuid=uuid,
         confirmed_at=int(at),
         generation=int(generation),
         caller=caller,
-        channel_key_fingerprint=fingerprint,
         has_other_key=other == "1",
         id=id_,
         is_limited=limited == "1",

@@ -105,17 +105,18 @@ class Registry:
             Overloaded: every SFU that is left is above a load threshold; with the registry's epoch.
             TenantLimitReached: the tenant has all the placements it may have.
         """
+        call = request.call
         arguments = (
             request.id,
             request.attempt,
-            request.tenant,
-            utf8(request.issuer),
+            call.tenant,
+            utf8(call.issuer),
             *request.where,
             request.lock_ms,
             self._commands.draw(),
             "" if request.max_placements is None else request.max_placements,
             request.caller,
-            request.channel_key_fingerprint,
+            call.channel_key_fingerprint,
             request.preferred,
         )
         for _ in range(_STALE_PAGES):
@@ -133,20 +134,21 @@ class Registry:
 
         That of a created channel goes with the next pipeline: its caller has been answered.
         """
+        call, placement = outcome.call, outcome.placement
         code, won, tenant, address = await self._commands.run_batched(
             self._scripts.record_outcome,
             outcome.id,
             outcome.attempt,
-            outcome.tenant,
-            utf8(outcome.issuer),
-            outcome.channel_key_fingerprint,
-            outcome.address,
-            outcome.generation,
+            call.tenant,
+            utf8(call.issuer),
+            call.channel_key_fingerprint,
+            placement.address,
+            placement.generation,
             outcome.result,
             int(outcome.is_final),
             utf8(outcome.uuid),
             _printable(outcome.error),
-            outcome.caller,
+            placement.caller,
             int(outcome.is_limited),
             self._commands.draw(),
             may_wait=outcome.result == "created",

@@ -152,7 +152,7 @@ class ScriptRunner:
 
 
 def _has_sockets(client: RedisClient) -> TypeGuard[Redis]:
-    """Whether `client` talks to one Redis over connections: no Cluster's, and not the embedded store."""
+    """Whether `client` talks to one Redis over connections: no Cluster's, and not the embedded Redis."""
     return isinstance(client, Redis) and not type(client).__module__.startswith("fakeredis")
 
 

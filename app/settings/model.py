@@ -294,11 +294,11 @@ class OpsSettings(Section):
 
 
 class RedisSettings(Section):
-    """`[redis]`: the store that replicas share."""
+    """`[redis]`: the Redis that replicas share."""
 
     url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
     """`redis://`, `rediss://`, `redis+sentinel://host:port,.../service`, `redis+cluster://host:port,...`.
-    Without one an embedded store serves a single replica."""
+    Without one an embedded Redis serves a single replica."""
     namespace: Name = "sfu"
     """Prefix and hash tag of every key: one fleet, one namespace."""
     timeout_ms: Milliseconds = 250

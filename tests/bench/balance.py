@@ -47,6 +47,7 @@ from tests.bench.strategies import Even, Lowest, Scripts, Strategy, TwoChoices
 from tests.bench.traces import Scenario, make_trace
 from tests.bench.wire import Postponing
 from tests.bench.write_up import publish, say, table
+from tests.support.calls import call_id
 from tests.support.engines import RedisServer, ServerName
 
 _WORKERS: Final = 2
@@ -180,7 +181,7 @@ async def spread_equal(server: RedisServer, channels: int, sfus: int) -> int:
     for address in addresses:
         await registries[0].registrations.heartbeat(SfuReport(address, "simulated", Key(b"k" * 32)))
     requests = [
-        PlacementRequest(id=f"request-{number}", issuer=f"call-{number}") for number in range(channels)
+        PlacementRequest(id=f"request-{number}", call=call_id(f"call-{number}")) for number in range(channels)
     ]
     answers = await asyncio.gather(
         *(registries[number % 4].select(request) for number, request in enumerate(requests))

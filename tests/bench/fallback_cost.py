@@ -28,6 +28,7 @@ from tests.bench.script_calls import POLICY, Fleet
 from tests.bench.servers import info, running_server
 from tests.bench.wire import OK, send_all
 from tests.bench.write_up import publish, say, table
+from tests.support.calls import call_id
 from tests.support.engines import RedisServer
 
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
@@ -103,12 +104,8 @@ def _placer(size: int) -> SnapshotPlacer:
 def _place(placer: SnapshotPlacer, name: str, calls: int) -> None:
     for number in range(calls):
         issuer = f"https://odoo.example:channel:{name}-{number}"
-        placement = placer.select(PlacementRequest("request", issuer))
-        placer.record_outcome(
-            ForwardOutcome(
-                "request", "default", issuer, placement.address, "created", uuid="uuid", is_local=True
-            )
-        )
+        placement = placer.select(PlacementRequest("request", call_id(issuer)))
+        placer.record_outcome(ForwardOutcome("request", call_id(issuer), placement, "created", uuid="uuid"))
 
 
 async def measure_reading(server: RedisServer, size: int, readings: int) -> Reading:

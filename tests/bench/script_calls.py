@@ -14,6 +14,7 @@ from app.registry.registry import Registry
 from app.registry.sfus import SfuReport
 from app.settings.model import HealthSettings, RegistrationSettings, Settings
 from tests.bench.wire import Recorder
+from tests.support.calls import call_id, placed_at
 
 Kind = Literal["new", "sticky", "report", "heartbeat"]
 KINDS: Final[tuple[Kind, ...]] = ("new", "sticky", "report", "heartbeat")
@@ -65,7 +66,7 @@ class Fleet:
 
         async def record() -> None:
             for issuer in issuers:
-                await registry.select(PlacementRequest(id=f"{request}-{issuer}", issuer=issuer))
+                await registry.select(PlacementRequest(id=f"{request}-{issuer}", call=call_id(issuer)))
 
         asyncio.run(record())
         return recorder.commands
@@ -77,7 +78,9 @@ class Fleet:
             for issuer in issuers:
                 address = self._address(self._random.randrange(self.size))
                 await registry.record_outcome(
-                    ForwardOutcome(f"{request}-{issuer}", "default", issuer, address, "created", uuid=issuer)
+                    ForwardOutcome(
+                        f"{request}-{issuer}", call_id(issuer), placed_at(address), "created", uuid=issuer
+                    )
                 )
 
         asyncio.run(record())

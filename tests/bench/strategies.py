@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from app.crypto.tokens import Key
-from app.registry.placements import Busy, ForwardOutcome, PlacementRequest
+from app.registry.placements import Busy, CallId, ForwardOutcome, PlacementRequest
 from app.registry.registry import Registry
 from app.registry.sfus import SfuReport
 from tests.bench.traces import Sfu
@@ -147,17 +147,18 @@ class Scripts:
     async def place(self) -> int:
         """Ask for an SFU and say that the channel was created."""
         self._requests += 1
-        request = PlacementRequest(id=f"request-{self._requests}", issuer=f"call-{self._requests}")
+        request = PlacementRequest(
+            id=f"request-{self._requests}", call=CallId("default", f"call-{self._requests}")
+        )
         placement = await self._registry.select(request)
         assert not isinstance(placement, Busy)
         await self._registry.record_outcome(
             ForwardOutcome(
                 request.id,
-                request.tenant,
-                request.issuer,
-                placement.address,
+                request.call,
+                placement,
                 "created",
-                uuid=request.issuer,
+                uuid=request.call.issuer,
             )
         )
         return self._numbers[placement.address]

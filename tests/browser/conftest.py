@@ -1,4 +1,7 @@
-"""A browser and a deployment for each test. Without Chromium: skip at home, fail in CI."""
+"""One browser for all tests, with a context for each visit, and a deployment for each test.
+
+Without Chromium: skip at home, fail in CI. A browser lives in one event loop, so these tests share theirs.
+"""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -6,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser
+import pytest_asyncio
+from playwright.async_api import Browser, expect
 
 from tests.browser.chromium import Opener, Visit, chromium, find_chromium, visit
 from tests.journeys.deployment import Deployment, Replica, RunningFleet
@@ -39,7 +43,17 @@ def fleet(deployment: Deployment, replica: Replica) -> RunningFleet:
     return running
 
 
-@pytest.fixture
+expect.set_options(timeout=15_000)  # by default 5 s, in which a busy machine may not have drawn a page
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests of this folder in the event loop of the browser."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="package"), append=False)
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def browser() -> AsyncIterator[Browser]:
     """A headless Chromium."""
     executable = find_chromium()
@@ -49,7 +63,7 @@ async def browser() -> AsyncIterator[Browser]:
         yield running
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="package")
 async def open_dashboard(browser: Browser, replica: Replica) -> AsyncIterator[Opener]:
     """Opens dashboards of the replica; in the end none of them may have a complaint left."""
     visits: list[Visit] = []

@@ -12,6 +12,7 @@ from app.registry.sfus import SfuReport
 from app.settings.loader import load_settings
 from tests.chaos.rows import Row, Scale
 from tests.journeys.deployment import GATEWAY_KEY
+from tests.support.calls import call_id
 from tests.support.stores import Store
 
 SFUS, MAX_SESSIONS, PER_CHANNEL = 20, 40, 4
@@ -41,16 +42,14 @@ async def test_no_channel_is_placed_on_an_sfu_that_is_full(store: Store, scale: 
         registry = registries[number % len(registries)]
         async with gate:
             try:
-                answer = await registry.select(PlacementRequest(id=str(number), issuer=str(number)))
+                answer = await registry.select(PlacementRequest(id=str(number), call=call_id(str(number))))
             except Overloaded:
                 refused += 1
                 return
             assert isinstance(answer, Placement)
             placed[answer.address] += 1
             await registry.record_outcome(
-                ForwardOutcome(
-                    str(number), "default", str(number), answer.address, "created", uuid=str(number)
-                )
+                ForwardOutcome(str(number), call_id(str(number)), answer, "created", uuid=str(number))
             )
 
     try:

@@ -25,6 +25,7 @@ from tests.chaos.rows import Row, Scale
 from tests.chaos.test_sfus import urls
 from tests.chaos.test_store import split_issuers
 from tests.journeys.deployment import GATEWAY_KEY, Deployment, Replica
+from tests.support.calls import call_id
 from tests.support.proxy import FaultProxy, Faults
 from tests.support.stores import Store
 from tests.support.waiting import eventually
@@ -228,7 +229,7 @@ async def _calls_per_refusal(store: Store, size: int) -> float:
         for number in range(refusals):
             with pytest.raises(NoSfuAvailable):
                 await placer.select(
-                    PlacementRequest(str(number), str(number), groups=(("us",),), allow=("us",))
+                    PlacementRequest(str(number), call_id(str(number)), groups=(("us",),), allow=("us",))
                 )
         return (await asyncio.to_thread(_calls, store) - before) / refusals
     finally:

@@ -24,6 +24,7 @@ from app.sweeper import Sweeper
 from app.upstream.addresses import AddressGuard
 from app.upstream.client import Forwarder
 from tests.deploy.repository import ROOT
+from tests.support.calls import call_id
 from tests.support.engines import RedisServer, required_binary
 from tests.support.topologies import cluster, sentinel_set
 
@@ -126,21 +127,19 @@ def denied_by(server: RedisServer) -> list[str]:
 
 async def _place_everywhere(registry: Registry, failing: str) -> None:
     for number in range(8):
-        request = PlacementRequest(f"request-{number}", f"issuer-{number}", max_placements=100)
+        request = PlacementRequest(f"request-{number}", call_id(f"issuer-{number}"), max_placements=100)
         placed = await registry.select(request)
         assert isinstance(placed, Placement)
         outcome: Outcome = "failed" if placed.address == failing else "created"
         await registry.record_outcome(
-            ForwardOutcome(
-                request.id, "default", request.issuer, placed.address, outcome, uuid=f"uuid-{number}"
-            )
+            ForwardOutcome(request.id, request.call, placed, outcome, uuid=f"uuid-{number}")
         )
-    placed = await registry.select(PlacementRequest("request-again", "issuer-again"))
+    placed = await registry.select(PlacementRequest("request-again", call_id("issuer-again")))
     assert isinstance(placed, Placement)
     assert registry.open_key(placed) == Key(b"s" * 32)
     assert await registry.channel_owner("uuid-7")
-    assert (await registry.fleet.explain(PlacementRequest("explained", "issuer-0"))).candidates
-    call = ConfirmedPlacement("default", "confirmed", placed.address, "u", 0, id="offline")
+    assert (await registry.fleet.explain(PlacementRequest("explained", call_id("issuer-0")))).candidates
+    call = ConfirmedPlacement(call_id("confirmed"), placed.address, "u", 0, id="offline")
     assert (await registry.confirm(call))[0].is_placed
     position, confirmed = await registry.recent_confirmations("", 10)
     assert confirmed

@@ -21,6 +21,12 @@ GATEWAY_KEY = "Z2F0ZXdheSBrZXkgb2YgdGhlIHRlc3RzLCAzMiBieXRlcw=="
 REGISTRATION_KEY = "cmVnaXN0cmF0aW9uIGtleSBvZiB0aGUgdGVzdHMsIDMyIGI="
 ADMIN_TOKEN = "admin-token-of-the-tests"
 
+_PATIENCE_S = 20
+"""For an answer to the test itself, on a machine that runs other tests too."""
+
+_READY_S = 60
+"""For a process to start there: a replica takes a second of CPU time for its imports alone."""
+
 
 def channel_token(issuer: str = "https://odoo.example:channel:1", **claims: Any) -> str:
     """Return a token as Odoo makes it, good for 30 s."""
@@ -98,11 +104,15 @@ class RunningFleet:
 
     def control(self, address: str, what: str, document: object) -> None:
         """Post to one's control route: `fault`, `figures` or `heartbeats`."""
-        httpx.post(f"{address}/_sim/{what}", json=document, trust_env=False).raise_for_status()
+        httpx.post(
+            f"{address}/_sim/{what}", json=document, trust_env=False, timeout=_PATIENCE_S
+        ).raise_for_status()
 
     def state(self, address: str) -> dict[str, Any]:
         """Return what one says of itself."""
-        document: dict[str, Any] = httpx.get(f"{address}/_sim/state", trust_env=False).json()
+        document: dict[str, Any] = httpx.get(
+            f"{address}/_sim/state", trust_env=False, timeout=_PATIENCE_S
+        ).json()
         return document
 
 
@@ -154,10 +164,10 @@ class Deployment:
                 log=self._log("replica"),
                 env=self._environment(SFU_GATEWAY_PORT=str(port), **more) | environment,
                 ready=answers(f"http://{HOST}:{port}/readyz"),
-                ready_seconds=20,
+                ready_seconds=_READY_S,
             )
         )
-        client = httpx.Client(base_url=f"http://{HOST}:{port}", trust_env=False, timeout=10)
+        client = httpx.Client(base_url=f"http://{HOST}:{port}", trust_env=False, timeout=_PATIENCE_S)
         self._stack.callback(client.close)
         return Replica(process, client)
 
@@ -169,7 +179,7 @@ class Deployment:
                 log=self._log("sweeper"),
                 env=self._environment(),
                 ready=prints("sweeping"),
-                ready_seconds=20,
+                ready_seconds=_READY_S,
             )
         )
 
@@ -188,7 +198,7 @@ class Deployment:
                 log=self._log("agent"),
                 env=environment,
                 ready=prints("takes the heartbeats"),
-                ready_seconds=20,
+                ready_seconds=_READY_S,
             )
         )
 
@@ -208,7 +218,7 @@ class Deployment:
                 log=self._log("fleet"),
                 env={"SFU_GATEWAY_REGISTRATION__KEY": REGISTRATION_KEY, "PATH": os.environ["PATH"]},
                 ready=lambda child: child.output.count('"address"') >= sfus,
-                ready_seconds=30,
+                ready_seconds=_READY_S,
             )
         )  # fmt: skip
         lines = [json.loads(line) for line in process.output.splitlines() if line.startswith("{")]

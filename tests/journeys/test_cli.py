@@ -1,4 +1,7 @@
-"""The commands of operators as real processes, on a real Redis and against a real gateway."""
+"""The commands of operators as real processes, on a real Redis and against a real gateway.
+
+One deployment serves all tests; each finds two SFUs that have just registered, and no other event.
+"""
 
 import json
 import os
@@ -14,7 +17,7 @@ from app.api.schemas import Explanation
 from app.api.schemas import Sfu as SfuDocument
 from app.cli.exits import Exit
 from tests.journeys.deployment import ADMIN_TOKEN, GATEWAY_KEY, Deployment, Replica
-from tests.support.engines import RedisServer
+from tests.support.engines import RedisServer, any_binary
 from tests.support.ports import HOST, free_port
 from tests.support.processes import Process, prints
 from tests.support.topologies import cluster, sentinel_set
@@ -56,21 +59,32 @@ class Operator:
         return json.loads(done.stdout)
 
 
-@pytest.fixture
-def deployment(own_server: RedisServer, tmp_path: Path) -> Iterator[Deployment]:
-    """A deployment whose SFUs need not report again while commands run."""
-    with Deployment(own_server, tmp_path, health__unhealthy_threshold=THRESHOLD_S) as running:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """The Redis of the deployment."""
+    with RedisServer(any_binary(), tmp_path_factory.mktemp("redis")) as running:
         yield running
 
 
+@pytest.fixture(scope="module")
+def standing(server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
+    """A gateway with a sweeper; SFUs need not report again while commands run."""
+    directory = tmp_path_factory.mktemp("deployment")
+    with Deployment(server, directory, health__unhealthy_threshold=THRESHOLD_S) as deployment:
+        deployment.sweeper()
+        yield deployment.replica()
+
+
 @pytest.fixture
-def replica(deployment: Deployment) -> Replica:
-    """A gateway that two SFUs have reported to."""
-    deployment.sweeper()
-    replica = deployment.replica()
-    assert replica.heartbeat(ADDRESS, KEY).is_success
-    assert replica.heartbeat(OTHER, KEY, region="us-east", sessions=800).is_success
-    return replica
+def replica(server: RedisServer, standing: Replica) -> Replica:
+    """A gateway that two SFUs have reported to, and nobody else."""
+    for address in (ADDRESS, OTHER):
+        assert standing.admin("forget", address=address).status_code in (200, 404)
+    server.call("DEL", "{sfu}:events")
+    assert standing.heartbeat(ADDRESS, KEY).is_success
+    assert standing.heartbeat(OTHER, KEY, region="us-east", sessions=800).is_success
+    eventually_sync(lambda: standing.selectable() == 2)  # health is up to a second old
+    return standing
 
 
 def of_redis(server: RedisServer) -> Operator:
@@ -82,9 +96,9 @@ def of_gateway(replica: Replica) -> Operator:
 
 
 @pytest.fixture(params=["redis", "gateway"])
-def operator(request: pytest.FixtureRequest, own_server: RedisServer, replica: Replica) -> Operator:
+def operator(request: pytest.FixtureRequest, server: RedisServer, replica: Replica) -> Operator:
     """Someone who asks Redis, then someone who asks the gateway."""
-    return of_redis(own_server) if request.param == "redis" else of_gateway(replica)
+    return of_redis(server) if request.param == "redis" else of_gateway(replica)
 
 
 def rows(text: str) -> list[list[str]]:
@@ -119,8 +133,8 @@ def test_the_list_is_filtered_and_sorted(operator: Operator, replica: Replica) -
     assert done.stderr == "--region: no SFU is in nowhere; regions with SFUs: eu-west, us-east\n"
 
 
-def test_both_sources_say_the_same_and_no_key(own_server: RedisServer, replica: Replica) -> None:
-    sources = of_redis(own_server), of_gateway(replica)
+def test_both_sources_say_the_same_and_no_key(server: RedisServer, replica: Replica) -> None:
+    sources = of_redis(server), of_gateway(replica)
     asked = [operator.run("sfu", "list", "--json") for operator in sources]
     listed = [[SfuDocument(**sfu) for sfu in json.loads(done.stdout)] for done in asked]
     same = [[sfu.model_copy(update={"heartbeatAgeMs": 0}) for sfu in fleet] for fleet in listed]
@@ -241,9 +255,9 @@ def test_top_puts_the_most_loaded_first(operator: Operator) -> None:
     assert done.stdout.index(OTHER) < done.stdout.index(ADDRESS)
 
 
-def test_a_reader_who_has_seen_enough_is_no_error(operator: Operator, own_server: RedisServer) -> None:
+def test_a_reader_who_has_seen_enough_is_no_error(operator: Operator, server: RedisServer) -> None:
     for number in range(2_000):  # more than a pipe holds
-        own_server.call("XADD", "{sfu}:events", "*", "type", "up", "address", f"{ADDRESS}/{number}", "region",
+        server.call("XADD", "{sfu}:events", "*", "type", "up", "address", f"{ADDRESS}/{number}", "region",
                         "eu-west", "reason", "", "generation", 1, "at", 0)  # fmt: skip
     where = [word for word in operator.where if word not in ("--admin-token", ADMIN_TOKEN)]
     command = shlex.join([sys.executable, "-m", "app", "events", *where])
@@ -278,11 +292,12 @@ def findings(operator: Operator) -> tuple[int, dict[str, dict[str, str]]]:
     return done.returncode, {finding["check"]: finding for finding in json.loads(done.stdout)}
 
 
-def test_the_doctor_finds_nothing_wrong_with_a_good_deployment(
-    replica: Replica, own_server: RedisServer
-) -> None:
-    own_server.call("CONFIG", "SET", "appendonly", "yes")
-    _, found = findings(of_redis(own_server))
+def test_the_doctor_finds_nothing_wrong_with_a_good_deployment(replica: Replica, server: RedisServer) -> None:
+    server.call("CONFIG", "SET", "appendonly", "yes")
+    try:
+        _, found = findings(of_redis(server))
+    finally:
+        server.call("CONFIG", "SET", "appendonly", "no")
     latency = found.pop("latency")
     assert latency["severity"] in ("ok", "warning")  # the machine may be busy with other tests
     checks = {
@@ -299,8 +314,8 @@ def test_the_doctor_finds_nothing_wrong_with_a_good_deployment(
     assert {name: finding["severity"] for name, finding in found.items()} == dict.fromkeys(checks, "ok")
 
 
-def test_the_doctor_warns_of_a_redis_that_forgets(replica: Replica, own_server: RedisServer) -> None:
-    code, found = findings(of_redis(own_server))
+def test_the_doctor_warns_of_a_redis_that_forgets(replica: Replica, server: RedisServer) -> None:
+    code, found = findings(of_redis(server))
     assert code == Exit.DOCTOR_WARNING
     assert found["persistence"]["fix"] == "set appendonly yes"
 

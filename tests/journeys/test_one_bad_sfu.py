@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import httpx
@@ -22,7 +23,14 @@ DEADLINE_MS: Final = 1_400
 
 REQUESTS: Final = 4
 
-STATUSES: Final = (400, 401, 403, 404, 405, 409, 410, 413, 421, 426, 429, 500, 502, 503)
+STATUSES: Final = (400, 401, 404, 429, 500, 503)
+"""One of each kind; tests/app/channels/test_fault_matrix.py has every status."""
+
+REDIS_TIMEOUT_MS: Final = DEADLINE_MS - 200
+"""The machine may be busy. These cases are of SFUs: no reply of Redis counts as lost while there is time for it."""
+
+STALL_S: Final = 30
+"""For how long a busy machine may keep a process from answering the test itself."""
 
 FAULTS: Final[dict[str, dict[str, Any]]] = {
     **{str(status): {"fault": "status", "status": status} for status in STATUSES},
@@ -81,7 +89,7 @@ class Case:
                 return False
             return True
 
-        eventually_sync(is_reached)
+        eventually_sync(is_reached, timeout_seconds=STALL_S)
         assert self.fleet.state(address)["fault"]["fault"] == "none"
 
     def ask(self, path: str = "/v1/channel", requests: int = REQUESTS) -> list[httpx.Response]:
@@ -100,8 +108,14 @@ class Case:
         """Remove every trace of every SFU."""
         self.mend("")
         for address in self.keys:
-            assert self.replicas[0].admin("forget", address=address).status_code == 200
+            eventually_sync(partial(self._is_forgotten, address), timeout_seconds=STALL_S)
         self.keys.clear()
+
+    def _is_forgotten(self, address: str) -> bool:
+        """Whether the registry has forgotten an SFU; an order that is refused for now (503) is repeated."""
+        answer = self.replicas[0].admin("forget", address=address)
+        assert answer.status_code in (200, 404, 503), answer.text
+        return answer.status_code != 503
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +124,12 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     directory = tmp_path_factory.mktemp("one-bad-sfu")
     with (
         RedisServer(required_binary("redis"), directory) as server,
-        Deployment(server, directory, failover__deadline_ms=str(DEADLINE_MS)) as deployment,
+        Deployment(
+            server,
+            directory,
+            failover__deadline_ms=str(DEADLINE_MS),
+            redis__timeout_ms=str(REDIS_TIMEOUT_MS),
+        ) as deployment,
     ):
         replicas = [deployment.replica(), deployment.replica()]
         yield Case(replicas, deployment.fleet(3, [], "--creation-delay-ms", "1"))
@@ -138,7 +157,7 @@ def test_healthy_sfus_take_every_call_beside_one_with_a_fault(case: Case, fault:
     if fault in SERVES_LATE:
         assert case.status_of_bad() == "up"
     else:
-        eventually_sync(lambda: case.status_of_bad() not in ("up", None))
+        eventually_sync(lambda: case.status_of_bad() not in ("up", None), timeout_seconds=STALL_S)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -13,6 +13,7 @@ from app.events.event import read_event
 from app.registry.keys import Keys
 from app.registry.placements import (
     Busy,
+    CallId,
     Confirmed,
     ConfirmedPlacement,
     ForwardOutcome,
@@ -24,6 +25,7 @@ from app.registry.policy import Policy
 from app.registry.registry import Registry
 from app.registry.sfus import HeartbeatResult, SfuReport
 from app.settings.model import Settings
+from tests.support.calls import call_id, placed_at
 
 A, B, C, D, E, F = (f"http://{name}.test:8070" for name in "abcdef")
 
@@ -66,8 +68,9 @@ class Fleet:
 
     async def ask(self, issuer: str = "issuer", **request: Any) -> Placement | Busy:
         """One request for a channel, by default of an id of its own per issuer until its final report."""
+        call = _call(issuer, request)
         return await self.registry.select(
-            PlacementRequest(**{"id": self.request_of(issuer), "issuer": issuer} | request)
+            PlacementRequest(**{"id": self.request_of(issuer), "call": call} | request)
         )
 
     def request_of(self, issuer: str) -> str:
@@ -86,18 +89,11 @@ class Fleet:
         """How the request that `ask` sends by default ended."""
         request = self.request_of(issuer)
         self.finished[issuer] += report.get("is_final", True) and report.get("id", request) == request
+        call = _call(issuer, report)
+        placement = placed_at(address, **_taken(report, "generation", "caller"))
+        named = {"id": request, "uuid": f"channel of {issuer}"} | report
         return await self.registry.record_outcome(
-            ForwardOutcome(
-                **{
-                    "id": request,
-                    "tenant": "default",
-                    "issuer": issuer,
-                    "address": address,
-                    "result": result,
-                    "uuid": f"channel of {issuer}",
-                }
-                | report
-            )
+            ForwardOutcome(call=call, placement=placement, result=result, **named)
         )
 
     async def place(self, issuer: str = "issuer", **request: Any) -> Placement:
@@ -135,18 +131,10 @@ class Fleet:
         self, address: str = A, issuer: str = "issuer", age_ms: int = 0, **confirmation: Any
     ) -> Confirmed:
         """Confirm a channel that was made without the registry."""
+        call = _call(issuer, confirmation)
+        named = {"id": f"offline request of {issuer}", "uuid": f"channel of {issuer}"} | confirmation
         [confirmed] = await self.registry.confirm(
-            ConfirmedPlacement(
-                **{
-                    "id": f"offline request of {issuer}",
-                    "tenant": "default",
-                    "uuid": f"channel of {issuer}",
-                }
-                | confirmation,
-                issuer=issuer,
-                address=address,
-                confirmed_at=self.now_ms - age_ms,
-            )
+            ConfirmedPlacement(call=call, address=address, confirmed_at=self.now_ms - age_ms, **named)
         )
         return confirmed
 
@@ -175,3 +163,12 @@ class Fleet:
     async def dump(self, pattern: str = "*") -> dict[str, Any]:
         """Return every key of the engine, with its value as Redis would save it."""
         return {str(name): await self.client.dump(name) for name in await self.client.keys(pattern)}
+
+
+def _call(issuer: str, words: dict[str, Any]) -> CallId:
+    """Return the issuer's call, with what `words` say of it; these words are taken out."""
+    return call_id(issuer, **_taken(words, "tenant", "channel_key_fingerprint"))
+
+
+def _taken(words: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: words.pop(name) for name in names if name in words}

@@ -4,6 +4,7 @@ from redis.asyncio import Redis
 
 from app.registry.placements import ConfirmedPlacement, Placement
 from tests.lua.fleet import KEY, A, B, Fleet
+from tests.support.calls import call_id
 
 
 async def test_the_issuer_keeps_its_sfu(fleet: Fleet, redis: Redis) -> None:
@@ -84,7 +85,7 @@ async def test_a_channel_on_an_sfu_that_has_gone_is_skipped(fleet: Fleet, redis:
 async def test_many_are_confirmed_at_once(fleet: Fleet) -> None:
     await fleet.beat()
     answers = await fleet.registry.confirm(
-        *(ConfirmedPlacement("default", f"{number}", A, f"uuid {number}", 0) for number in range(60))
+        *(ConfirmedPlacement(call_id(f"{number}"), A, f"uuid {number}", 0) for number in range(60))
     )
     assert [answer.is_placed for answer in answers] == [True] * 60
     assert len(await fleet.registry.rescues.calls_of(A)) == 60
@@ -111,21 +112,19 @@ async def test_replicas_are_told_of_channels_that_are_created_or_confirmed(fleet
     )
     position, [first] = await fleet.registry.recent_confirmations("", 10)
     assert first == ConfirmedPlacement(
-        tenant="acme",
-        issuer="first",
+        call_id("first", tenant="acme", channel_key_fingerprint="key"),
         address=A,
         uuid="channel of first",
         confirmed_at=fleet.now_ms,
         generation=1,
         caller="192.0.2.1",
-        channel_key_fingerprint="key",
         id="r",
         is_limited=True,
     )
     for _ in range(2):
         await fleet.confirm(A, age_ms=7)
     _, [second] = await fleet.registry.recent_confirmations(position, 10)
-    assert (second.issuer, second.confirmed_at, second.id) == (
+    assert (second.call.issuer, second.confirmed_at, second.id) == (
         "issuer",
         fleet.now_ms - 7,
         "offline request of issuer",

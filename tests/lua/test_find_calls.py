@@ -6,6 +6,7 @@ from redis.asyncio import Redis
 from app.registry.losses import Loss
 from app.rescue.announcer import loss_of
 from tests.lua.fleet import KEY, A, B, Fleet
+from tests.support.calls import call_id
 
 CALL = "default:issuer"
 
@@ -135,7 +136,7 @@ async def test_explain_says_where_a_call_that_is_being_moved_goes(fleet: Fleet) 
     await place_elsewhere(fleet)
     await fleet.registry.fleet.drain(A, move=True)
     await fleet.registry.rescues.find_calls(await last_loss(fleet), [CALL], moving_ms=60_000)
-    candidates = (await fleet.registry.fleet.explain(PlacementRequest("x", "issuer"))).candidates
+    candidates = (await fleet.registry.fleet.explain(PlacementRequest("x", call_id()))).candidates
     assert [each.sfu.address for each in candidates if each.verdict == "chosen"] == [B]
 
 

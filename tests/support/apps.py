@@ -17,15 +17,15 @@ PEER = ("192.0.2.7", 4711)
 
 @asynccontextmanager
 async def running_app(
-    settings: Settings, store: RedisClient | None = None
+    settings: Settings, redis: RedisClient | None = None
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """Run a replica on `store`, or on an empty one of its own, and give a client of it.
+    """Run a replica on `redis`, or on an empty one of its own, and give a client of it.
 
     An unexpected error is answered as by a server, with 500, and not raised into the test. Answers are
     buffered whole: no server-sent events here.
     """
-    own_store = embedded_client() if store is None else store
-    app = create_app(settings, store=own_store)
+    client_of_redis = embedded_client() if redis is None else redis
+    app = create_app(settings, redis=client_of_redis)
     try:
         async with app.router.lifespan_context(app) as state:
 
@@ -36,5 +36,5 @@ async def running_app(
             async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
                 yield client
     finally:
-        if store is None:
-            await close_client(own_store)
+        if redis is None:
+            await close_client(client_of_redis)

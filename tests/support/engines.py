@@ -75,6 +75,7 @@ class RedisServer(Process):
             [binary, file, *(["--sentinel"] if sentinel else [])],
             log=home / f"{home.name}.log",
             ready=prints("Ready to accept connections|Sentinel ID is"),
+            ready_seconds=30,
         )
 
     @property

@@ -118,7 +118,7 @@ def test_every_demo_has_keys_of_its_own() -> None:
 
 
 @pytest.mark.skipif(not any(map(shutil.which, BINARIES)), reason="no redis-server here")
-async def test_troubles_are_seen_in_the_fleet_and_the_store(tmp_path: Path) -> None:
+async def test_troubles_are_seen_in_the_fleet_and_in_redis(tmp_path: Path) -> None:
     url = f"http://{HOST}:{free_port()}"
     script = "break:eu-west@0s,overload:us-east@0s,add:sa-east@0s"
     with _troubled_demo(url, tmp_path, sfus=4, calls=600, script=script) as process:
@@ -146,7 +146,7 @@ async def test_troubles_are_seen_in_the_fleet_and_the_store(tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(not any(map(shutil.which, BINARIES)), reason="no redis-server here")
-async def test_a_hung_store_is_survived_and_ends_with_the_demo(tmp_path: Path) -> None:
+async def test_a_hung_redis_is_survived_and_ends_with_the_demo(tmp_path: Path) -> None:
     url = f"http://{HOST}:{free_port()}"
     with _troubled_demo(url, tmp_path, sfus=2, calls=0, script="hang@3s") as process:
         async with httpx.AsyncClient(base_url=url, trust_env=False, verify=NO_CERTIFICATES) as client:
@@ -156,7 +156,7 @@ async def test_a_hung_store_is_survived_and_ends_with_the_demo(tmp_path: Path) -
 
             await eventually(is_away, timeout_seconds=30)
         assert process.terminate() == 0
-    assert "the store hangs" in process.output
+    assert "Redis hangs" in process.output
     assert "Traceback" not in process.output
 
 

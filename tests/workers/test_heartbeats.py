@@ -12,7 +12,8 @@ from app.upstream.client import Forwarder
 from tests.support.gateway import FakeGateway, running_gateway
 from tests.support.simulated import Clock
 from tests.support.waiting import eventually
-from workers.heartbeats import GatewayLink, HeartbeatFailed, Heartbeats, Payload, Post, posting
+from workers.gateway_link import GatewayLink, HeartbeatFailed, Payload, Post, posting
+from workers.heartbeats import Heartbeats
 
 NOBODY_LISTENS = "http://127.0.0.1:9"
 REGISTRATION_KEY = Key(b"the key that lets SFUs register!")

@@ -42,7 +42,8 @@ from workers.agent.server import Page, Pages, serving
 from workers.agent.settings import AgentSettings, load_agent_settings
 from workers.agent.sfu import LocalSfu, ProcessWatch, WrongKey
 from workers.agent.usage import Cgroup, Usage, UsageMeter, cgroup_at, shared_cgroup
-from workers.heartbeats import GatewayLink, HeartbeatFailed, Heartbeats, Payload, posting
+from workers.gateway_link import GatewayLink, HeartbeatFailed, Payload, posting
+from workers.heartbeats import Heartbeats
 
 GATEWAY_TIMEOUT_SECONDS: Final = 2.0
 """For one heartbeat to one gateway; two that hang still leave time to sign off at a third."""

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from app.upstream.client import ForwardError
 from workers.agent.sfu import Finding, LocalSfu, WrongKey
-from workers.heartbeats import HeartbeatFailed, Heartbeats
+from workers.gateway_link import HeartbeatFailed
+from workers.heartbeats import Heartbeats
 
 _NO_CHECKS: Final = "invalid_field"
 """The code with which a gateway refuses that does not know `status: "check"`; it has accepted the credentials."""

@@ -27,7 +27,7 @@ import uvloop
 from app.crypto.tokens import Key
 from app.upstream.addresses import AddressGuard
 from app.upstream.client import Forwarder
-from workers.heartbeats import GatewayLink, Payload, Post, posting
+from workers.gateway_link import GatewayLink, Payload, Post, posting
 from workers.simulator.channels import People
 from workers.simulator.sfu import SfuConfig, SimulatedSfu
 from workers.simulator.tokens import Dialect

@@ -14,7 +14,7 @@ from app.settings.model import Settings
 from workers.simulator.channels import People
 from workers.simulator.fleet import Fleet, FleetConfig
 from workers.simulator.odoo import SimulatedOdoo
-from workers.simulator.stage import KEYS, Cue, Stage, Store, key_help, keyboard
+from workers.simulator.stage import KEYS, Cue, RedisSwitch, Stage, key_help, keyboard
 
 _TALLY_S: Final = 5.0
 _TROUBLED_PEOPLE: Final = People(per_channel=5.0, join_seconds=8.0, stay_seconds=120.0)
@@ -69,7 +69,7 @@ async def simulate(
 
 
 async def perform(
-    config: FleetConfig, play: Play, key: Key | None, store: Store | None, say: Callable[[str], object]
+    config: FleetConfig, play: Play, key: Key | None, redis: RedisSwitch | None, say: Callable[[str], object]
 ) -> None:
     """Run the fleet, its calls and its troubles. Without a `key` nobody calls."""
     done = asyncio.Event()
@@ -83,7 +83,7 @@ async def perform(
     async with Fleet(config) as fleet:
         told = None if play.is_troubled else _teller(say)
         odoo = SimulatedOdoo(config.gateway_urls, key, dice, told) if key else None
-        stage = Stage(fleet, odoo, store, say=say, random=dice)
+        stage = Stage(fleet, odoo, redis, say=say, random=dice)
         async with stage.running():
             if play.is_troubled:
                 fleet.fill(_TROUBLED_SESSIONS // 8)

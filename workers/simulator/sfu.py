@@ -27,7 +27,8 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from app.crypto.tokens import Key
-from workers.heartbeats import GatewayLink, Heartbeats, Payload
+from workers.gateway_link import GatewayLink, Payload
+from workers.heartbeats import Heartbeats
 from workers.simulator.api import ApiConfig, Call, SfuApi
 from workers.simulator.channels import DEFAULT_CAPACITY, ChannelBook, Figures, People
 from workers.simulator.faults import FAULT_JSON, Fault, NoFault, Refuse

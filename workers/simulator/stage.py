@@ -1,4 +1,4 @@
-"""Troubles on demand: an SFU that breaks, a region that is flooded, a store that hangs.
+"""Troubles on demand: an SFU that breaks, a region that is flooded, a Redis that hangs.
 
 A key causes one, or a script of them: `break@5s,flood:us-east@10s,mend@40s`.
 """
@@ -29,7 +29,7 @@ KEYS: Final = {
     "k": ("kill", "an SFU dies without a word"),
     "o": ("overload", "an SFU reports 97 % CPU"),
     "f": ("flood", f"a region has {FLOOD_S:g} s of very many calls"),
-    "h": ("hang", f"the store hangs for {HANG_S:g} s"),
+    "h": ("hang", f"Redis hangs for {HANG_S:g} s"),
     "a": ("add", "an SFU joins"),
     "m": ("mend", "everything is well again"),
 }
@@ -47,8 +47,8 @@ class Cue:
     at_s: float
 
 
-class Store(Protocol):
-    """A store that can be hung."""
+class RedisSwitch(Protocol):
+    """A Redis that can be hung."""
 
     def hang(self) -> None:
         """Let it answer nobody, until `go_on`."""
@@ -71,21 +71,21 @@ def read_script(text: str) -> list[Cue]:
 
 
 class Stage:
-    """A fleet, its Odoo and its store, to which things happen."""
+    """A fleet, its Odoo and its Redis, to which things happen."""
 
     def __init__(
         self,
         fleet: Fleet,
         odoo: SimulatedOdoo | None,
-        store: Store | None,
+        redis: RedisSwitch | None,
         *,
         say: Callable[[str], object],
         random: Random,
     ) -> None:
-        """Without an `odoo` no region can be flooded, without a `store` none can be hung."""
+        """Without an `odoo` no region can be flooded, without a `redis` none can be hung."""
         self._fleet = fleet
         self._odoo = odoo
-        self._store = store
+        self._redis = redis
         self._say = say
         self._random = random
         self._tasks: set[asyncio.Task[None]] = set()
@@ -101,15 +101,15 @@ class Stage:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """At the end of the block, what is going on is over, and the store answers."""
+        """At the end of the block, what is going on is over, and Redis answers."""
         try:
             yield
         finally:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            if self._store is not None:
-                self._store.go_on()
+            if self._redis is not None:
+                self._redis.go_on()
 
     async def cause(self, trouble: str, region: str = "") -> None:
         """Cause a trouble and say what it is."""
@@ -153,25 +153,25 @@ class Stage:
         return f"{region} is flooded with calls for {FLOOD_S:g} s"
 
     async def _hang(self, _: str) -> str:
-        if self._store is None:
-            return "the store cannot be hung: no Redis was started here"
-        self._store.hang()
+        if self._redis is None:
+            return "Redis cannot be hung: none was started here"
+        self._redis.hang()
         self._begin(self._release(HANG_S))
-        return f"the store hangs for {HANG_S:g} s: it takes connections and answers nobody"
+        return f"Redis hangs for {HANG_S:g} s: it takes connections and answers nobody"
 
     async def _release(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-        if self._store is not None:
-            self._store.go_on()
-        self._tell("the store answers again")
+        if self._redis is not None:
+            self._redis.go_on()
+        self._tell("Redis answers again")
 
     async def _add(self, region: str) -> str:
         sfu = await self._fleet.add(region or self._random.choice(self._fleet.config.regions))
         return f"{_named(sfu)} joins"
 
     async def _mend(self, _: str) -> str:
-        if self._store is not None:
-            self._store.go_on()
+        if self._redis is not None:
+            self._redis.go_on()
         for sfu in self._fleet.sfus:
             await sfu.set_fault(NoFault())
             sfu.fix_figures(None)

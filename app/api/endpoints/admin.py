@@ -13,7 +13,7 @@ from app.api.responses import respond
 from app.api.schemas import Explanation, OrderDone
 from app.api.state import State, expire_views
 from app.errors import InvalidField, MalformedBody, Refused, TooManyFailures
-from app.registry.placements import PlacementRequest
+from app.registry.placements import CallId, PlacementRequest
 from app.upstream.addresses import parse_address
 
 _LONGEST_DRAIN_MS = 30 * 24 * 3600 * 1000
@@ -58,8 +58,7 @@ async def _explained(request: Request[State]) -> Response:
     explained = await state["registry"].fleet.explain(
         PlacementRequest(
             id=request_id_of(request.scope),
-            issuer=query.get("issuer", ""),
-            tenant=tenant.name,
+            call=CallId(tenant.name, query.get("issuer", "")),
             groups=choice.groups,
             allow=tenant.region_allow,
         )

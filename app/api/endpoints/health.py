@@ -43,7 +43,7 @@ async def sfu_noop(_: Request[State]) -> Response:
 
 
 async def livez(_: Request[State]) -> Response:
-    """The process is alive. Never depends on Redis: restarting a replica does not mend a store."""
+    """The process is alive. Never depends on Redis: restarting a replica does not mend Redis."""
     return respond(StatusOk(status="ok"))
 
 

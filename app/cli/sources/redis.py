@@ -16,7 +16,7 @@ from app.errors import RegistryUnavailable
 from app.events.event import Event, read_event
 from app.registry.client import close_client, connect
 from app.registry.examination import Patient, unfitness
-from app.registry.placements import PlacementRequest
+from app.registry.placements import CallId, PlacementRequest
 from app.registry.registry import Registry
 from app.registry.signs import read_signs
 from app.registry.snapshot import selectable_regions
@@ -77,8 +77,7 @@ class RedisSource:
         )
         request = PlacementRequest(
             id=uuid.uuid4().hex,
-            issuer=question.issuer,
-            tenant=tenant.name,
+            call=CallId(tenant.name, question.issuer),
             groups=choice.groups,
             allow=tenant.region_allow,
         )

@@ -5,11 +5,13 @@ from dataclasses import replace
 from app.channels.call_memory import CallMemory, ConfirmationFollower
 from app.errors import RegistryUnavailable
 from app.registry.placements import ConfirmedPlacement
+from tests.support.calls import call_id
 from tests.support.waiting import eventually
 
 
-def call(issuer: str = "issuer", address: str = "a", at: int = 1_000) -> ConfirmedPlacement:
-    return ConfirmedPlacement("default", issuer, address, f"uuid of {issuer}", at)
+def call(issuer: str = "issuer", address: str = "a", at: int = 1_000, key: str = "") -> ConfirmedPlacement:
+    name = call_id(issuer, channel_key_fingerprint=key)
+    return ConfirmedPlacement(name, address, f"uuid of {issuer}", at)
 
 
 def memory(most: int = 10) -> CallMemory:
@@ -17,7 +19,7 @@ def memory(most: int = 10) -> CallMemory:
 
 
 def place_of(memory: CallMemory, issuer: str = "issuer", tenant: str = "default") -> str | None:
-    found = memory.of(tenant, issuer)
+    found = memory.of(call_id(issuer, tenant=tenant))
     return found.address if found else None
 
 
@@ -55,22 +57,19 @@ def test_the_later_confirmation_wins_in_whichever_order_they_are_heard() -> None
 def test_a_call_of_no_known_key_is_that_of_every_key_until_one_of_its_own_is_known() -> None:
     calls = memory()
     calls.remember(call(address="of no key"))
-    calls.remember(replace(call(address="of one"), channel_key_fingerprint="one"))
-    found = [calls.of("default", "issuer", key) for key in ("", "one", "two")]
+    calls.remember(call(address="of one", key="one"))
+    found = [calls.of(call_id(channel_key_fingerprint=key)) for key in ("", "one", "two")]
     assert [each.address for each in found if each] == ["of no key", "of one", "of no key"]
 
 
 def test_the_key_that_came_first_has_the_issuers_own_name_while_its_call_is_known() -> None:
     calls = memory(most=2)
-    calls.remember(replace(call(), channel_key_fingerprint="one"))
-    calls.remember(replace(call(), channel_key_fingerprint="two", has_other_key=True))
-    assert [calls.has_other_key("default", "issuer", key) for key in ("", "one", "two")] == [
-        False,
-        False,
-        True,
-    ]
+    calls.remember(call(key="one"))
+    calls.remember(replace(call(key="two"), has_other_key=True))
+    names = [call_id(channel_key_fingerprint=key) for key in ("", "one", "two")]
+    assert [calls.has_other_key(name) for name in names] == [False, False, True]
     calls.remember(call("another"))
-    assert not calls.has_other_key("default", "issuer", "two")
+    assert not calls.has_other_key(names[-1])
 
 
 def test_generations_of_lost_data_are_forgotten() -> None:
@@ -81,7 +80,7 @@ def test_generations_of_lost_data_are_forgotten() -> None:
     now += 60_000
     calls.remember(replace(call("after", at=now), generation=3))
     assert [each.generation for each in calls.all()] == [0, 3]
-    before = calls.of("default", "before")
+    before = calls.of(call_id("before"))
     assert before is not None
     assert before.generation == 0
 

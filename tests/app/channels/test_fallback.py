@@ -13,6 +13,7 @@ from app.errors import NoSfuAvailable, Overloaded
 from app.registry.placements import ConfirmedPlacement, ForwardOutcome, Outcome, PlacementRequest
 from app.registry.sfus import SfuStatus
 from app.registry.snapshot import Snapshot
+from tests.support.calls import call_id, placed_at
 from tests.support.sfus import SFU
 from tests.support.simulated import Clock
 
@@ -33,16 +34,16 @@ def placement_on(*nodes: SfuStatus, clock: Clock | None = None) -> SnapshotPlace
 
 def select(local: SnapshotPlacer, issuer: str = "issuer", **request: Any) -> str:
     """Place one issuer; the host of its SFU."""
-    asked = PlacementRequest(**{"id": f"request of {issuer}", "issuer": issuer} | request)
+    call = call_id(issuer, tenant=request.pop("tenant", "default"))
+    asked = PlacementRequest(f"request of {issuer}", call, **request)
     return local.select(asked).address.removeprefix("http://")
 
 
 def report(local: SnapshotPlacer, outcome: Outcome, name: str, issuer: str = "issuer", **how: Any) -> None:
     """Say how forwarding to an SFU ended that was chosen here."""
-    rest: dict[str, Any] = {"uuid": "uuid", "is_local": True} | how
-    local.record_outcome(
-        ForwardOutcome(f"request of {issuer}", "default", issuer, f"http://{name}", outcome, **rest)
-    )
+    placement = placed_at(f"http://{name}", is_local=how.pop("is_local", True))
+    rest = {"uuid": "uuid"} | how
+    local.record_outcome(ForwardOutcome(f"request of {issuer}", call_id(issuer), placement, outcome, **rest))
 
 
 def fleet(count: int) -> list[SfuStatus]:
@@ -118,7 +119,7 @@ def test_the_first_region_group_with_an_sfu_wins(groups: Sequence[Sequence[str]]
 
 def test_a_second_choice_is_called_a_fallback() -> None:
     local = placement_on(node("eu", "eu"))
-    request = PlacementRequest("id", "issuer", groups=(("us",), ("*",)))
+    request = PlacementRequest("id", call_id(), groups=(("us",), ("*",)))
     assert local.select(request).reason == "fallback"
     assert local.select(replace(request, groups=(("eu",),))).reason == "least-load"
 
@@ -200,10 +201,10 @@ def test_an_sfu_that_failed_is_asked_when_no_other_is_left() -> None:
 def test_an_ejected_sfu_is_asked_before_a_call_is_refused_because_all_others_are_full() -> None:
     full = node("a", sessions=1_000_000)
     local = placement_on(full, node("b", eligibility="last-resort"))
-    placement = local.select(PlacementRequest("request", "issuer"))
+    placement = local.select(PlacementRequest("request", call_id()))
     assert (placement.address, placement.reason) == ("http://b", "last-resort")
     with pytest.raises(Overloaded):
-        placement_on(full).select(PlacementRequest("request", "issuer"))
+        placement_on(full).select(PlacementRequest("request", call_id()))
 
 
 def test_a_call_on_an_ejected_sfu_stays_there_when_no_other_is_left() -> None:
@@ -212,9 +213,9 @@ def test_a_call_on_an_ejected_sfu_stays_there_when_no_other_is_left() -> None:
     at = local.memory.now_ms
     for number in range(10):
         local.memory.remember(
-            ConfirmedPlacement("default", f"{number}", f"http://sfu{number}", "uuid", at, caller="192.0.2.1")
+            ConfirmedPlacement(call_id(f"{number}"), f"http://sfu{number}", "uuid", at, caller="192.0.2.1")
         )
-    placed = [local.select(PlacementRequest("request", f"{number}")) for number in range(10)]
+    placed = [local.select(PlacementRequest("request", call_id(f"{number}"))) for number in range(10)]
     assert [each.address for each in placed] == [each.address for each in nodes]
     assert {(each.reason, each.caller) for each in placed} == {("last-resort", "192.0.2.1")}
 
@@ -231,7 +232,7 @@ def test_an_sfu_that_the_registry_had_ejected_is_the_last_resort_too() -> None:
 def known(local: SnapshotPlacer, name: str, issuer: str = "issuer", **call: Any) -> None:
     """Let the replica know where a call is."""
     about: dict[str, Any] = {"confirmed_at": local.memory.now_ms} | call
-    local.memory.remember(ConfirmedPlacement("default", issuer, f"http://{name}", "uuid", **about))
+    local.memory.remember(ConfirmedPlacement(call_id(issuer), f"http://{name}", "uuid", **about))
 
 
 def elsewhere(local: SnapshotPlacer, issuer: str = "issuer") -> str:
@@ -243,7 +244,7 @@ def test_a_known_call_stays_where_it_is() -> None:
     local = placement_on(*fleet(10))
     place = elsewhere(local)
     known(local, place)
-    placement = local.select(PlacementRequest("id", "issuer"))
+    placement = local.select(PlacementRequest("id", call_id()))
     assert (placement.address, placement.reason, placement.uuid) == (f"http://{place}", "sticky", "uuid")
     assert placement.is_local
 
@@ -363,9 +364,9 @@ def test_the_newest_channel_of_an_issuer_is_kept_for_the_registry() -> None:
     report(local, "created", "a", uuid="first")
     report(local, "created", "a", uuid="second")
     report(local, "failed", "a", issuer="another")
-    [call] = local.outbox.batch()
-    assert (call.tenant, call.issuer, call.address, call.uuid) == ("default", "issuer", "http://a", "second")
-    assert call.id == "request of issuer"
+    [kept] = local.outbox.batch()
+    assert (kept.call, kept.address, kept.uuid) == (call_id("issuer"), "http://a", "second")
+    assert kept.id == "request of issuer"
 
 
 def test_with_the_registry_back_old_failures_and_reservations_are_forgotten() -> None:
@@ -381,31 +382,31 @@ def test_with_the_registry_back_old_failures_and_reservations_are_forgotten() ->
 
 def test_the_registry_is_told_the_sfu_that_the_replica_would_choose_without_it() -> None:
     local = placement_on(*(node(name) for name in "abcdef"))
-    preferred = local.preferred(PlacementRequest("request", "issuer"))
-    assert preferred == local.select(PlacementRequest("request", "issuer")).address
-    others = PlacementRequest("request", "issuer", exclude=(preferred,))
+    preferred = local.preferred(PlacementRequest("request", call_id()))
+    assert preferred == local.select(PlacementRequest("request", call_id())).address
+    others = PlacementRequest("request", call_id(), exclude=(preferred,))
     assert local.preferred(others) not in ("", preferred)
 
 
 def test_a_known_call_is_what_the_replica_prefers() -> None:
     local = placement_on(*(node(name) for name in "abcdef"))
     report(local, "created", "c")
-    assert local.preferred(PlacementRequest("request", "issuer")) == "http://c"
+    assert local.preferred(PlacementRequest("request", call_id())) == "http://c"
 
 
 def test_without_an_open_sfu_the_replica_prefers_none() -> None:
     local = placement_on(node("a", eligibility="sticky-only"))
-    assert local.preferred(PlacementRequest("request", "issuer")) == ""
+    assert local.preferred(PlacementRequest("request", call_id())) == ""
 
 
 @pytest.mark.parametrize("asked", ["http://a", "http://b", "http://c"])
 def test_a_request_follows_the_lock_owner_that_it_has_waited_for(asked: str) -> None:
     local = placement_on(*(node(name) for name in "abc"))
-    placement = local.select(PlacementRequest("request", "issuer"), asked)
+    placement = local.select(PlacementRequest("request", call_id()), asked)
     assert (placement.address, placement.reason) == (asked, "sticky")
 
 
 def test_a_request_does_not_follow_a_lock_owner_to_an_sfu_that_it_has_tried() -> None:
     local = placement_on(node("a"), node("b"))
-    request = PlacementRequest("request", "issuer", exclude=("http://a",))
+    request = PlacementRequest("request", call_id(), exclude=("http://a",))
     assert local.select(request, "http://a").address == "http://b"

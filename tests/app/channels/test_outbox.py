@@ -4,15 +4,16 @@ import asyncio
 
 from app.channels.outbox import Outbox
 from app.registry.placements import ConfirmedPlacement
+from tests.support.calls import call_id
 
 
 def call(issuer: str = "issuer", uuid: str = "uuid", **fields: bool) -> ConfirmedPlacement:
     """A channel that was made without Redis."""
-    return ConfirmedPlacement("default", issuer, "http://a", uuid, 0, **fields)  # type: ignore[arg-type]
+    return ConfirmedPlacement(call_id(issuer), "http://a", uuid, 0, **fields)  # type: ignore[arg-type]
 
 
 def issuers(calls: list[ConfirmedPlacement]) -> list[str]:
-    return [each.issuer for each in calls]
+    return [each.call.issuer for each in calls]
 
 
 def test_calls_that_redis_knows_are_done_with() -> None:
@@ -38,7 +39,7 @@ def test_calls_are_bounded_and_the_oldest_goes_first() -> None:
     outbox = Outbox()
     for number in range(50_001):
         outbox.keep(call(str(number)))
-    assert (len(outbox), outbox.batch()[0].issuer) == (50_000, "1")
+    assert (len(outbox), outbox.batch()[0].call.issuer) == (50_000, "1")
 
 
 def test_the_call_that_has_an_issuers_own_name_is_confirmed_before_the_other_keys() -> None:

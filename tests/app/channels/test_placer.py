@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from app.channels.call_memory import CallMemory, ConfirmationFollower
-from app.channels.fallback import SnapshotPlacer, confirmed_by
+from app.channels.fallback import SnapshotPlacer
 from app.channels.placer import Placer, RegistryWait
 from app.errors import NoSfuAvailable, Overloaded, RegistryUnavailable, TenantLimitReached
 from app.registry.availability import RegistryAvailability
@@ -26,6 +26,7 @@ from app.registry.placements import (
     PlacementRequest,
 )
 from tests.lua.fleet import KEY, A, B, C, Fleet
+from tests.support.calls import call_id
 from tests.support.engines import fake_engine
 from tests.support.simulated import Clock
 from tests.support.waiting import eventually
@@ -80,11 +81,12 @@ class Replica:
         self.connect()
         await self.switch.refresh()
 
-    async def select(self, issuer: str = "issuer", **request: object) -> Placement:
+    async def select(self, issuer: str = "issuer", fingerprint: str = "", **request: object) -> Placement:
         """One request for a channel."""
         self.requests += 1
         self.current[issuer] = f"request {self.requests} of {issuer}"
-        asked = PlacementRequest(self.current[issuer], issuer, **request)  # type: ignore[arg-type]
+        call = call_id(issuer, channel_key_fingerprint=fingerprint)
+        asked = PlacementRequest(self.current[issuer], call, **request)  # type: ignore[arg-type]
         answer = await self.placer.select(asked)
         assert not isinstance(answer, Busy)
         return answer
@@ -101,27 +103,22 @@ class Replica:
         """Report how that request ended."""
         ended = self.outcome(outcome, placement, issuer)
         await self.placer.record_outcome(
-            replace(ended, channel_key_fingerprint=fingerprint, is_limited=is_limited)
+            replace(ended, call=call_id(issuer, channel_key_fingerprint=fingerprint), is_limited=is_limited)
         )
 
     def outcome(self, outcome: Outcome, placement: Placement, issuer: str = "issuer") -> ForwardOutcome:
         """How that request ended."""
         return ForwardOutcome(
-            id=self.current.get(issuer, "none"),
-            tenant="default",
-            issuer=issuer,
-            address=placement.address,
-            result=outcome,
-            generation=placement.generation,
+            self.current.get(issuer, "none"),
+            call_id(issuer),
+            placement,
+            outcome,
             uuid=f"channel of {issuer}",
-            is_local=placement.is_local,
-            caller=placement.caller,
-            has_other_key=placement.has_other_key,
         )
 
     def without_redis(self, issuer: str) -> str:
         """Where a replica with the same snapshot places the issuer without Redis."""
-        return self.local.preferred(PlacementRequest("any", issuer))
+        return self.local.preferred(PlacementRequest("any", call_id(issuer)))
 
     async def calls(self, count: int) -> dict[str, str]:
         """Place calls on both SFUs; where each is."""
@@ -308,7 +305,7 @@ async def test_what_is_placed_while_that_is_told_is_told_too(
     confirm = replica.fleet.registry.confirm
 
     async def confirm_slowly(*calls: ConfirmedPlacement) -> list[Confirmed]:
-        if calls[0].issuer == "first":
+        if calls[0].call.issuer == "first":
             await replica.report("created", await replica.select("second"), "second")
         return await confirm(*calls)
 
@@ -365,7 +362,7 @@ async def test_a_channel_whose_report_was_lost_is_told_once_more_while_the_regis
     replica: Replica,
 ) -> None:
     placement = await replica.select()
-    replica.local.outbox.keep(confirmed_by(replica.outcome("created", placement), replica.memory.now_ms))
+    replica.local.outbox.keep(replica.outcome("created", placement).confirmed(replica.memory.now_ms))
     async with replica.placer.running():
         await eventually(lambda: replica.fleet.owner_of("channel of issuer"))
         await eventually(lambda: len(replica.local.outbox) == 0)
@@ -404,7 +401,7 @@ async def test_a_request_that_waits_for_another_one_follows_it_when_redis_goes_a
     first = await replica.select("issuer")
     wait = replica.placer.wait()
     other = next(each for each in map(str, range(99)) if replica.without_redis(each) != first.address)
-    request = PlacementRequest("second", "issuer", preferred=other)
+    request = PlacementRequest("second", call_id(), preferred=other)
     assert await replica.placer.select(request, wait) == Busy(2_500, first.address)
     replica.cut()
     assert (await replica.placer.select(request, wait)).address == first.address
@@ -432,7 +429,7 @@ async def test_a_request_whose_reply_was_the_only_one_to_get_lost_finds_its_call
 
 
 async def test_a_request_that_has_waited_long_enough_is_placed_without_redis(replica: Replica) -> None:
-    placement = await replica.placer.select(PlacementRequest("request", "issuer"), RegistryWait(0))
+    placement = await replica.placer.select(PlacementRequest("request", call_id()), RegistryWait(0))
     assert isinstance(placement, Placement)
     assert placement.is_local
     assert replica.switch.uses_registry
@@ -446,7 +443,7 @@ async def test_a_slow_call_gets_what_the_calls_before_it_have_left(
         raise AssertionError(request)
 
     monkeypatch.setattr(replica.fleet.registry, "select", hang)
-    placement = await replica.placer.select(PlacementRequest("request", "issuer"), RegistryWait(0.01))
+    placement = await replica.placer.select(PlacementRequest("request", call_id()), RegistryWait(0.01))
     assert isinstance(placement, Placement)
     assert placement.is_local
 
@@ -454,7 +451,7 @@ async def test_a_slow_call_gets_what_the_calls_before_it_have_left(
 async def test_waiting_for_another_request_is_not_waiting_for_redis(replica: Replica) -> None:
     await replica.select()
     wait = RegistryWait(0.3)
-    assert isinstance(await replica.placer.select(PlacementRequest("second", "issuer"), wait), Busy)
+    assert isinstance(await replica.placer.select(PlacementRequest("second", call_id()), wait), Busy)
     assert wait.left_s == 0.3
 
 
@@ -545,14 +542,14 @@ async def test_a_channel_placed_without_redis_counts_for_its_tenant(replica: Rep
 
 async def test_databases_that_share_an_issuer_are_two_calls(replica: Replica) -> None:
     await replica.fleet.beat(A, sessions=900)
-    await replica.report("created", await replica.select(channel_key_fingerprint="one"), fingerprint="one")
+    await replica.report("created", await replica.select(fingerprint="one"), fingerprint="one")
     await replica.fleet.beat(A)
     await replica.fleet.beat(B, sessions=900)
-    await replica.report("created", await replica.select(channel_key_fingerprint="two"), fingerprint="two")
+    await replica.report("created", await replica.select(fingerprint="two"), fingerprint="two")
     replica.cut()
-    one = await replica.select(channel_key_fingerprint="one")
-    two = await replica.select(channel_key_fingerprint="two")
+    one = await replica.select(fingerprint="one")
+    two = await replica.select(fingerprint="two")
     assert (one.address, two.address, one.reason, two.reason) == (B, A, "sticky", "sticky")
     assert (one.has_other_key, two.has_other_key) == (False, True)
-    third = await replica.select(channel_key_fingerprint="three")
+    third = await replica.select(fingerprint="three")
     assert (third.reason, third.has_other_key) == ("least-load", True)

@@ -13,6 +13,7 @@ from app.registry.explain import Decision, explain
 from app.registry.placements import PlacementRequest
 from app.registry.sfus import SfuStatus
 from tests.lua.fleet import KEY, A, B, C, D, Fleet
+from tests.support.calls import call_id
 from tests.support.engines import fake_engine
 
 NAMES = {A: "a", B: "b", C: "c", D: "d"}
@@ -36,7 +37,7 @@ def verdicts(
 ) -> str:
     """What is said of each SFU, in order, as `a chosen, b higher-score`, when `winner` has won."""
     decision = Decision(winner, reason if winner else "none", group if winner else 0, "")
-    asked = PlacementRequest("id", "issuer", **request)
+    asked = PlacementRequest("id", call_id(), **request)
     candidates = explain(fleet, asked, decision, strategy=strategy, choices=choices).candidates
     return ", ".join(f"{NAMES[each.sfu.address]} {each.verdict}" for each in candidates)
 
@@ -125,7 +126,7 @@ def test_the_answer_names_the_winner_and_what_became_of_the_sfu_that_had_the_cal
 ) -> None:
     placement = B if reason == "sticky" else A if LOST in fleet else ""
     decision = Decision(winner, reason, 1 if winner else 0, placement)
-    explained = explain(fleet, PlacementRequest("id", "issuer"), decision, strategy="load", choices=1)
+    explained = explain(fleet, PlacementRequest("id", call_id()), decision, strategy="load", choices=1)
     assert explained.answer == says
     assert "".join(NAMES[each.sfu.address] for each in explained.candidates) == order
     assert [each.sfu.address for each in explained.candidates if each.has_call] == [
@@ -140,7 +141,7 @@ async def test_a_call_whose_sfu_was_forgotten_says_so() -> None:
         await fleet.place()
         await fleet.registry.fleet.forget(A)
         await fleet.beat(B)
-        answer = (await fleet.registry.fleet.explain(PlacementRequest("new request", "issuer"))).answer
+        answer = (await fleet.registry.fleet.explain(PlacementRequest("new request", call_id()))).answer
     assert answer.startswith(f"The call was on {A}, which is not registered any more.")
 
 
@@ -193,7 +194,7 @@ async def test_a_placement_picks_what_the_explanation_says(
         fleet.draw = draw
         request = PlacementRequest(
             "new request",
-            "issuer",
+            call_id(),
             groups=tuple(map(tuple, asked)),
             exclude=tuple(exclude),
             allow=None if allow is None else tuple(allow),

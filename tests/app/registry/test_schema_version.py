@@ -66,7 +66,7 @@ async def test_a_running_process_says_once_that_the_data_is_beyond_it() -> None:
 async def test_an_app_does_not_start_on_data_of_a_newer_schema() -> None:
     async with fake_engine().connect() as client:
         await client.hset("{sfu}:fleet", "schema", "9")
-        app = create_app(Settings(key=(Key(b"k" * 32),)), store=client)
+        app = create_app(Settings(key=(Key(b"k" * 32),)), redis=client)
         with pytest.raises(SchemaRefused, match="has schema 9"):
             async with app.router.lifespan_context(app):
                 pytest.fail("it started")

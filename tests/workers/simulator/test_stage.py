@@ -17,7 +17,7 @@ NOBODY = People(per_channel=0)
 
 
 class Hanging:
-    """A store of which only is known whether it hangs."""
+    """A Redis of which only is known whether it hangs."""
 
     def __init__(self) -> None:
         self.hangs = False
@@ -34,9 +34,9 @@ class Scene:
 
     def __init__(self, fleet: Fleet, *, odoo: SimulatedOdoo | None = None) -> None:
         self.fleet = fleet
-        self.store = Hanging()
+        self.redis = Hanging()
         self.said: list[str] = []
-        self.stage = Stage(fleet, odoo, self.store, say=self.said.append, random=Random(1))
+        self.stage = Stage(fleet, odoo, self.redis, say=self.said.append, random=Random(1))
 
     async def statuses(self) -> list[int]:
         """How each SFU answers a channel request without a token; 0: not at all."""
@@ -84,14 +84,14 @@ async def test_an_sfu_joins_the_region_that_is_named(scene: Scene) -> None:
     assert len({sfu.key_text for sfu in scene.fleet.sfus}) == 4
 
 
-async def test_a_hung_store_answers_again_when_all_is_mended_or_over(scene: Scene) -> None:
+async def test_a_hung_redis_answers_again_when_all_is_mended_or_over(scene: Scene) -> None:
     await scene.stage.cause("hang")
-    assert scene.store.hangs
+    assert scene.redis.hangs
     await scene.stage.cause("mend")
-    assert not scene.store.hangs
+    assert not scene.redis.hangs
     async with scene.stage.running():
         await scene.stage.cause("hang")
-    assert not scene.store.hangs
+    assert not scene.redis.hangs
 
 
 async def test_a_flood_asks_for_the_region(scene: Scene) -> None:
@@ -104,12 +104,12 @@ async def test_a_flood_asks_for_the_region(scene: Scene) -> None:
     assert any(call.query.get("region") == "us" for call in sfu.calls)
 
 
-async def test_without_an_odoo_or_a_store_the_stage_says_so(scene: Scene) -> None:
+async def test_without_an_odoo_or_a_redis_the_stage_says_so(scene: Scene) -> None:
     stage = Stage(scene.fleet, None, None, say=scene.said.append, random=Random(1))
     for trouble in ("flood", "hang"):
         await stage.cause(trouble)
     assert "no key to sign calls with" in scene.said[0]
-    assert "no Redis was started here" in scene.said[1]
+    assert "Redis cannot be hung: none was started here" in scene.said[1]
 
 
 async def test_a_script_is_played_in_the_order_of_its_times(scene: Scene) -> None:

@@ -17,6 +17,7 @@ from app.registry.sfus import SfuReport
 from app.settings.model import RescueSettings, Settings, TenantSettings
 from tests.lua.fleet import A, B
 from tests.support.apps import running_app
+from tests.support.calls import call_id, placed_at
 
 TOKEN = "the-operators-own"
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}
@@ -112,9 +113,9 @@ async def test_a_drain_is_begun_and_taken_back(client: httpx.AsyncClient, regist
 
 
 async def test_a_reset_ends_an_ejection(client: httpx.AsyncClient, registry: Registry) -> None:
-    request = PlacementRequest(id="one", issuer="a call", groups=(("eu",),))
+    request = PlacementRequest(id="one", call=call_id("a call"), groups=(("eu",),))
     assert isinstance(await registry.select(request), Placement)
-    await registry.record_outcome(ForwardOutcome("one", "default", "a call", A, "failed"))
+    await registry.record_outcome(ForwardOutcome("one", call_id("a call"), placed_at(A), "failed"))
     assert (await registry.fleet.describe(A)).state == "ejected"
     answer = await client.post("/v1/admin/sfus/reset", json={"address": A})
     assert answer.json() == {"status": "ok", "address": A}

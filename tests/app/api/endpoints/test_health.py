@@ -19,6 +19,7 @@ from app.registry.registry import Registry
 from app.registry.sfus import SfuReport
 from app.settings.model import BalancingSettings, HealthSettings, RedisSettings, Settings, TenantSettings
 from tests.support.apps import running_app
+from tests.support.calls import call_id, placed_at
 from tests.support.ports import HOST, free_port
 from tests.support.sfus import UNTROUBLED
 
@@ -111,7 +112,7 @@ async def test_an_sfu_whose_attempts_all_fail_is_trouble_though_nobody_is_blamed
     seen = []
     for number in range(3):
         outcome = ForwardOutcome(
-            f"request {number}", "default", "issuer", "http://sfu1:8070", "unblamed", error="answered 500"
+            f"request {number}", call_id(), placed_at("http://sfu1:8070"), "unblamed", error="answered 500"
         )
         await registry.record_outcome(outcome)
         async with running_app(SETTINGS, store) as client:
@@ -192,7 +193,7 @@ async def test_what_it_shows_the_snapshot_has_and_while_redis_is_away_it_shows_t
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = embedded_client()
-    registry, app = Registry.from_settings(store, SETTINGS), create_app(SETTINGS, store=store)
+    registry, app = Registry.from_settings(store, SETTINGS), create_app(SETTINGS, redis=store)
 
     async def no_page(*_: Any) -> FleetPage:
         raise RegistryUnavailable("away")
