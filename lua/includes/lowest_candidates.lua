@@ -1,7 +1,5 @@
 --- @include "list_contains"
 --- @include "node_candidate"
---- @include "node_read"
---- @include "node_save"
 --- @include "node_state"
 
 -- The `count` best nodes of `index`, which belongs to `tier`: lowest score first, each with its `score` as Redis wrote
@@ -26,6 +24,8 @@ local function lowest_candidates(index, tier, count, request, now, learned)
         if not node then
           redis.call('ZREM', index, page[i])
         elseif select(3, node_state(node, now, learned)) ~= tier then
+          --- @include "node_read"
+          --- @include "node_save"
           redis.call('ZREM', index, page[i])
           node_save(node_read(page[i]), now, learned)
         else

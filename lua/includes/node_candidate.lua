@@ -1,5 +1,4 @@
 --- @include "key"
---- @include "node_read"
 --- @include "node_silent"
 
 -- A node of an index that is living at `now`, or nil, with only the fields that a placement needs, because each field
@@ -12,6 +11,7 @@ local function node_candidate(address, now)
     return nil
   end
   if v[14] ~= 'up' then
+    --- @include "node_read"
     return node_read(address)
   end
   return {

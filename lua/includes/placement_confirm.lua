@@ -1,8 +1,6 @@
 --- @include "attempt_spill"
 --- @include "key"
 --- @include "log_confirmation"
---- @include "node_health"
---- @include "node_read"
 --- @include "policy"
 
 -- The one rule for "a channel exists": on `c.address` (generation `c.generation`), uuid `c.uuid`, known at `c.at`,
@@ -16,18 +14,12 @@
 -- Returns whether it won, and the owner of the uuid ('' when it is this channel): tenant and address.
 local function placement_confirm(placement, c, now)
   local name, call = key('placement', placement.tenant, placement.detail), placement.tenant .. ':' .. placement.detail
-
-  local function is_living(address, generation)
-    local node = node_read(address)
-    local health = node and node_health(node, now)
-    return node and health ~= 'down' and health ~= 'expired' and (not generation or node.generation == generation)
-  end
-
   local moves = placement.address ~= c.address
   if moves and placement.confirmed_at > 0 then
+    --- @include "node_living"
     local is_older = c.at < math.min(placement.confirmed_at, now)
     if (is_older or redis.call('HGET', name, 'confirmed_by') == c.id)
-        and is_living(placement.address, tonumber(placement.generation)) then
+        and node_living(placement.address, tonumber(placement.generation), now) then
       return false, '', ''
     end
   end
@@ -62,8 +54,9 @@ local function placement_confirm(placement, c, now)
   end
   local text = placement.tenant .. ' ' .. c.address .. ' ' .. c.caller
   if not redis.call('SET', channel, text, 'PX', policy.affinity_ttl_ms, 'NX') then
+    --- @include "node_living"
     local tenant, address = string.match(redis.call('GET', channel), '^(%S+) (%S+)')
-    if (tenant ~= placement.tenant or address ~= c.address) and is_living(address) then
+    if (tenant ~= placement.tenant or address ~= c.address) and node_living(address, nil, now) then
       return true, tenant, address
     end
     redis.call('SET', channel, text, 'PX', policy.affinity_ttl_ms)
