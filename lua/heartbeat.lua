@@ -1,15 +1,11 @@
 --- @include "clock"
 --- @include "decay"
---- @include "event_emit"
 --- @include "instance_compare"
 --- @include "key"
 --- @include "learned_read"
 --- @include "learned_update"
---- @include "node_deindex"
---- @include "node_end"
 --- @include "node_health"
 --- @include "node_read"
---- @include "node_register"
 --- @include "node_save"
 --- @include "node_set"
 --- @include "node_settle"
@@ -45,6 +41,7 @@ elseif node and node.fingerprint ~= ARGV[13] and node.fingerprint ~= ARGV[14] th
   if node_health(node, now) ~= 'expired' then
     return { 'leased', node.key }
   end
+  --- @include "node_end"
   node_end(node, 'expired', now)
   node = nil
 end
@@ -56,6 +53,8 @@ end
 local change = node and instance_compare(node, ARGV[15], now)
 if not node or change == 'restarted' then
   local former = node
+  --- @include "event_emit"
+  --- @include "node_register"
   node = node_register(address, former, now)
   node_set(node, 'instance', ARGV[15])
   node_set(node, 'region', ARGV[3])
@@ -64,9 +63,11 @@ if not node or change == 'restarted' then
   local why = former and 'instance' or returns and 'returned' or 'registered'
   event_emit(now, former and 'restarted' or 'up', node, why, 'selectable')
 elseif change == 'shared' then
+  --- @include "event_emit"
   event_emit(now, 'address_shared', node, 'instance')
 end
 if node.region ~= ARGV[3] then
+  --- @include "node_deindex"
   node_deindex(node)
   node_set(node, 'region', ARGV[3])
   redis.call('HINCRBY', key('fleet'), 'epoch', 1)

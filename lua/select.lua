@@ -1,19 +1,10 @@
 --- @include "clock"
---- @include "epoch_read"
 --- @include "learned_read"
 --- @include "node_assign"
---- @include "node_preferred"
---- @include "node_read"
 --- @include "node_silent"
---- @include "placement_blocks"
---- @include "placement_keeps"
 --- @include "placement_lock"
---- @include "placement_moves"
 --- @include "placement_read"
 --- @include "policy"
---- @include "returning_take"
---- @include "select_node"
---- @include "tenant_over_limit"
 
 -- Places a tenant's issuer on an SFU for one attempt of a request: sticky, else the lowest effective load of the first
 -- region group that has a selectable node (roadmap, phase 2), else an ejected one. Picks, reserves and locks in one
@@ -58,24 +49,30 @@ local function answer(node, reason, locked)
     request.caller, placement.detail ~= placement.issuer and 1 or 0 }
 end
 
-local wait = placement_blocks(placement, request, now)
-if wait then
-  return { 'wait', wait, string.match(placement.attempt, '(%S*)$') }
-end
-local is_repeated = placement.lock_owner == request.name and placement.attempt ~= ''
-local placed = is_repeated and node_read(string.match(placement.attempt, '(%S+)$'))
-if placed and placed.down_at == 0 and not node_silent(placed.reported_at, now) then
-  return answer(placed, 'sticky', 1)
-end
-
 local kept, node, reason, learned = 'no', nil, 'sticky', nil
-if placement.address ~= '' then
-  kept, node = placement_keeps(placement, request, now)
-end
-if kept == 'sticky' and placement.moving_until > now then
-  learned = learned_read(now)
-  local other, _, why = placement_moves(placement, request, now, learned)
-  kept, node, reason = other and 'moving' or kept, other or node, why or reason
+if placement.exists then
+  --- @include "placement_blocks"
+  --- @include "placement_keeps"
+  local wait = placement_blocks(placement, request, now)
+  if wait then
+    return { 'wait', wait, string.match(placement.attempt, '(%S*)$') }
+  end
+  if placement.lock_owner == request.name and placement.attempt ~= '' then
+    --- @include "node_read"
+    local placed = node_read(string.match(placement.attempt, '(%S+)$'))
+    if placed and placed.down_at == 0 and not node_silent(placed.reported_at, now) then
+      return answer(placed, 'sticky', 1)
+    end
+  end
+  if placement.address ~= '' then
+    kept, node = placement_keeps(placement, request, now)
+  end
+  if kept == 'sticky' and placement.moving_until > now then
+    --- @include "placement_moves"
+    learned = learned_read(now)
+    local other, _, why = placement_moves(placement, request, now, learned)
+    kept, node, reason = other and 'moving' or kept, other or node, why or reason
+  end
 end
 local reserves = kept ~= 'sticky' or placement.confirmed_at == 0
 if kept == 'sticky' then
@@ -84,21 +81,31 @@ if kept == 'sticky' then
     return answer(node, reason, 0)
   end
 elseif kept ~= 'moving' then
-  if tenant_over_limit(placement, request, now) then
-    return { 'limit' }
+  if request.max_placements then
+    --- @include "tenant_over_limit"
+    if tenant_over_limit(placement, request, now) then
+      return { 'limit' }
+    end
   end
   local again, returns_at
   learned, returns_at = learned_read(now)
   if returns_at and returns_at <= now then
+    --- @include "returning_take"
     returning_take(4, now, learned)
   end
-  local preferred = kept == 'no' and node_preferred(request, now, learned)
+  local preferred
+  if kept == 'no' and request.preferred ~= '' then
+    --- @include "node_preferred"
+    preferred = node_preferred(request, now, learned)
+  end
   if preferred then
     node, reason = preferred, policy.strategy == 'load' and 'least-load' or 'round-robin'
   else
+    --- @include "select_node"
     node, again, reason = select_node(request, kept == 'last-resort' and node, now, learned)
   end
   if not node then
+    --- @include "epoch_read"
     return again and { 'again' } or { reason, (epoch_read()) }
   end
 end

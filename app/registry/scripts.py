@@ -25,7 +25,9 @@ from app.registry.trouble import trouble_of
 LUA_DIRECTORY: Final = Path(__file__).resolve().parents[2] / "lua"
 """Installed beside `app/`, in a checkout as in a wheel."""
 
-_INCLUDE: Final = re.compile(r'^--- @include "([a-z_]+)"\n', re.MULTILINE)
+_INCLUDE: Final = re.compile(r'^ *--- @include "([a-z_]+)"\n', re.MULTILINE)
+
+_INCLUDES: Final = re.compile(r'(?:^ *--- @include "[a-z_]+"\n)+', re.MULTILINE)
 
 _POLICY_FIELD: Final = re.compile(r"\bpolicy\.([a-z_]+)")
 
@@ -59,7 +61,10 @@ def utf8(text: str) -> bytes:
 
 
 def load_script(name: str, directory: Path = LUA_DIRECTORY, *, policy: Policy | None = None) -> Script:
-    """Read `<directory>/<name>.lua` with each of its includes, and theirs, put in front once.
+    """Read `<directory>/<name>.lua` with each of its includes, and theirs, in its place.
+
+    Includes at the head of a file come once, in front of the script. Redis makes their functions anew for every call.
+    Includes inside a function stand there: their functions are made when that part of it runs.
 
     The values of the `policy` that the script reads become constants of its text. A script that reads the policy
     does not run without one.
@@ -68,22 +73,28 @@ def load_script(name: str, directory: Path = LUA_DIRECTORY, *, policy: Policy | 
         FileNotFoundError: the script, or an include that it names, does not exist.
         AttributeError: the script reads a field that a policy does not have.
     """
-    text = _expand(directory / f"{name}.lua", LUA_DIRECTORY / "includes", set())
+    text = _expand(directory / f"{name}.lua", set())
     if policy is not None:
         text = _POLICY_FIELD.sub(lambda field: policy.as_lua(field[1]), text)
     digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
     return Script(name, text, digest)
 
 
-def _expand(path: Path, includes: Path, seen: set[str]) -> str:
-    """Return the text of `path` behind its includes that are not in `seen` yet."""
-    text = path.read_text(encoding="utf-8")
-    before = []
-    for name in _INCLUDE.findall(text):
-        if name not in seen:
-            seen.add(name)
-            before.append(_expand(includes / f"{name}.lua", includes, seen))
-    return "".join(before) + _INCLUDE.sub("", text)
+def _expand(path: Path, seen: set[str]) -> str:
+    """Return the text of `path` with its includes that are not in `seen` yet, and add those at its head to `seen`."""
+
+    def included(block: re.Match[str]) -> str:
+        known = seen if block.start() == 0 else set(seen)
+        return "".join(_included(name, known) for name in _INCLUDE.findall(block[0]))
+
+    return _INCLUDES.sub(included, path.read_text(encoding="utf-8"))
+
+
+def _included(name: str, seen: set[str]) -> str:
+    if name in seen:
+        return ""
+    seen.add(name)
+    return _expand(LUA_DIRECTORY / "includes" / f"{name}.lua", seen)
 
 
 class ScriptRunner:

@@ -1,4 +1,3 @@
---- @include "event_emit"
 --- @include "key"
 --- @include "node_capacity"
 --- @include "node_set"
@@ -24,6 +23,7 @@ local function node_announce(node, state, why, now, learned)
   if label == before then
     return
   end
+  --- @include "event_emit"
   node_set(node, 'announced', label)
   if label == 'up' or label == 'half-open' or label == 'overloaded' then
     if before ~= 'overloaded' and before ~= 'up' and before ~= 'half-open' then

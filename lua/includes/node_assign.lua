@@ -1,12 +1,8 @@
 --- @include "decay"
 --- @include "key"
 --- @include "node_index"
---- @include "node_read"
---- @include "node_save"
---- @include "node_set"
 --- @include "node_state"
 --- @include "policy"
---- @include "reservation_add"
 
 -- Gives a node to a request: one more channel when the request `reserves` one, with its slot of round-robin, and the
 -- half-open permit when the node is half-open.
@@ -27,6 +23,10 @@ local function node_assign(node, request, reserves, now, learned)
       return
     end
   end
+  --- @include "node_read"
+  --- @include "node_save"
+  --- @include "node_set"
+  --- @include "reservation_add"
   node = node_read(node.address)
   if reserves then
     reservation_add(node, now)

@@ -4,7 +4,7 @@
 
 -- The node that a request prefers, if it is selectable and the request has not tried it; else nil.
 local function node_preferred(request, now, learned)
-  if request.preferred == '' or list_contains(request.exclude, ' ', request.preferred) then
+  if list_contains(request.exclude, ' ', request.preferred) then
     return nil
   end
   local node = node_candidate(request.preferred, now)

@@ -1,5 +1,4 @@
 --- @include "node_capacity"
---- @include "node_health"
 
 -- The derived state of a node, its reason, and the tier of indexes that it belongs to. Everything else (indexes,
 -- events, health, explain, snapshot) follows this verdict.
@@ -10,7 +9,11 @@
 -- A node that is_partial is in service: node_candidate says so.
 local function node_state(node, now, learned)
   local capacity, figure = node_capacity(node, learned, 1)
-  local health = not node.is_partial and node_health(node, now)
+  local health
+  if not node.is_partial then
+    --- @include "node_health"
+    health = node_health(node, now)
+  end
   if not health then
     if capacity then
       return capacity, figure, 'overloaded'

@@ -1,8 +1,5 @@
---- @include "attempt_spill"
 --- @include "key"
 --- @include "log_confirmation"
---- @include "node_health"
---- @include "node_read"
 --- @include "policy"
 
 -- The one rule for "a channel exists": on `c.address` (generation `c.generation`), uuid `c.uuid`, known at `c.at`,
@@ -15,19 +12,14 @@
 --
 -- Returns whether it won, and the owner of the uuid ('' when it is this channel): tenant and address.
 local function placement_confirm(placement, c, now)
-  local name, call = key('placement', placement.tenant, placement.detail), placement.tenant .. ':' .. placement.detail
-
-  local function is_living(address, generation)
-    local node = node_read(address)
-    local health = node and node_health(node, now)
-    return node and health ~= 'down' and health ~= 'expired' and (not generation or node.generation == generation)
-  end
-
+  local name, call = placement.name, placement.tenant .. ':' .. placement.detail
+  local now_ms = string.format('%d', now)
   local moves = placement.address ~= c.address
   if moves and placement.confirmed_at > 0 then
+    --- @include "node_living"
     local is_older = c.at < math.min(placement.confirmed_at, now)
-    if (is_older or redis.call('HGET', name, 'confirmed_by') == c.id)
-        and is_living(placement.address, tonumber(placement.generation)) then
+    if (is_older or placement.confirmed_by == c.id)
+        and node_living(placement.address, tonumber(placement.generation), now) then
       return false, '', ''
     end
   end
@@ -37,8 +29,12 @@ local function placement_confirm(placement, c, now)
   elseif c.at < known_at then
     c.at = known_at
   end
-  attempt_spill(placement, c.name)
-  redis.call('HSET', name, 'uuid', c.uuid, 'confirmed_at', tostring(math.max(1, c.at)), 'confirmed_by', c.id,
+  if placement.lock_owner ~= c.name then
+    --- @include "attempt_spill"
+    attempt_spill(placement, c.name)
+  end
+  local at = c.at == now and now_ms or string.format('%d', math.max(1, c.at))
+  redis.call('HSET', name, 'uuid', c.uuid, 'confirmed_at', at, 'confirmed_by', c.id,
     'lock_owner', c.name, 'lock_expires_at', '0')
   if moves or placement.generation ~= c.generation or placement.caller ~= c.caller then
     redis.call('HSET', name, 'address', c.address, 'generation', c.generation, 'caller', c.caller)
@@ -55,15 +51,16 @@ local function placement_confirm(placement, c, now)
     redis.call('ZADD', key('tenant', placement.tenant), tostring(now + policy.affinity_ttl_ms), placement.detail)
     redis.call('PEXPIRE', key('tenant', placement.tenant), policy.affinity_ttl_ms)
   end
-  redis.call('ZADD', key('calls', c.address), tostring(now), call)
+  redis.call('ZADD', key('calls', c.address), now_ms, call)
   local channel = key('channel', c.uuid)
   if placement.uuid == c.uuid and not moves and redis.call('PEXPIRE', channel, policy.affinity_ttl_ms) == 1 then
     return true, '', ''
   end
   local text = placement.tenant .. ' ' .. c.address .. ' ' .. c.caller
   if not redis.call('SET', channel, text, 'PX', policy.affinity_ttl_ms, 'NX') then
+    --- @include "node_living"
     local tenant, address = string.match(redis.call('GET', channel), '^(%S+) (%S+)')
-    if (tenant ~= placement.tenant or address ~= c.address) and is_living(address) then
+    if (tenant ~= placement.tenant or address ~= c.address) and node_living(address, nil, now) then
       return true, tenant, address
     end
     redis.call('SET', channel, text, 'PX', policy.affinity_ttl_ms)

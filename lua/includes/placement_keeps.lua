@@ -1,7 +1,5 @@
 --- @include "key"
 --- @include "list_contains"
---- @include "node_health"
---- @include "node_read"
 --- @include "node_silent"
 
 -- Whether an issuer stays with the SFU that it has, by the SFU's health and the request's limits: a full or overloaded
@@ -26,6 +24,8 @@ local function placement_keeps(placement, request, now)
       ejected_reason = '',
     }
   end
+  --- @include "node_health"
+  --- @include "node_read"
   local node = node_read(placement.address)
   local health = node_health(node, now)
   if health == 'half-open' then

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,9 @@ def script(text: str) -> Script:
     return Script("test", text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-def body_of(include: str) -> str:
-    """The text of an include without its own includes, as it stands in a shipped script."""
-    lines = INCLUDES[include].splitlines(keepends=True)
-    return "".join(line for line in lines if not line.startswith("--- @include"))
+def function_of(include: str) -> str:
+    """The line that begins the function of an include, as it stands in a shipped script."""
+    return next((line for line in INCLUDES[include].splitlines() if line.startswith("local function")), "")
 
 
 ECHO = script("return {KEYS[1], ARGV[1], ARGV[2]}")
@@ -40,14 +40,14 @@ WHOLE_SECOND = 1.0
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_script_has_each_of_its_includes_once_and_before_its_use(name: str) -> None:
-    text = load_script(name).text
-    assert "@include" not in text
-    positions = {include: text.find(body_of(include)) for include in INCLUDES}
-    assert all(text.count(body_of(include)) <= 1 for include in INCLUDES)
-    for include, position in positions.items():
-        needed = [other for other in INCLUDES if f'@include "{other}"\n' in INCLUDES[include]]
-        assert position == -1 or all(-1 < positions[other] < position for other in needed)
+def test_a_shipped_script_has_each_of_its_includes_before_its_use(name: str) -> None:
+    lines = load_script(name).text.splitlines()
+    assert not any("@include" in line for line in lines)
+    for include, text in INCLUDES.items():
+        if not (function := function_of(include)) or function not in lines:
+            continue
+        for other in re.findall(r'^--- @include "(\w+)"$', text, re.MULTILINE):
+            assert function_of(other) in ["", *lines[: lines.index(function)]]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -58,12 +58,28 @@ def test_a_shipped_script_is_known_by_the_hash_of_its_text(name: str) -> None:
 
 def test_every_include_is_used() -> None:
     shipped = [load_script(name).text for name in SHIPPED]
-    assert [include for include in INCLUDES if not any(body_of(include) in text for text in shipped)] == []
+    assert [
+        include for include in INCLUDES if not any(function_of(include) in text for text in shipped)
+    ] == []
 
 
 def test_an_include_that_two_others_need_comes_once(tmp_path: Path) -> None:
     (tmp_path / "twice.lua").write_text('--- @include "key"\n--- @include "key"\nreturn 1\n')
-    assert load_script("twice", tmp_path).text == body_of("key") + "return 1\n"
+    assert load_script("twice", tmp_path).text == INCLUDES["key"] + "return 1\n"
+
+
+def test_an_include_inside_a_function_stands_there_unless_the_script_has_it_already(tmp_path: Path) -> None:
+    inside = 'if KEYS[1] then\n  --- @include "key"\nend\n'
+    (tmp_path / "inside.lua").write_text(inside)
+    (tmp_path / "both.lua").write_text('--- @include "key"\n' + inside)
+    assert load_script("inside", tmp_path).text == "if KEYS[1] then\n" + INCLUDES["key"] + "end\n"
+    assert load_script("both", tmp_path).text == INCLUDES["key"] + "if KEYS[1] then\nend\n"
+
+
+def test_two_branches_have_an_include_each(tmp_path: Path) -> None:
+    branch = 'if KEYS[1] then\n  --- @include "key"\nend\n'
+    (tmp_path / "branches.lua").write_text(branch + branch)
+    assert load_script("branches", tmp_path).text.count(INCLUDES["key"]) == 2
 
 
 def test_a_script_or_include_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
