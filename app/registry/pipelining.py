@@ -46,7 +46,7 @@ _INCOMPLETE: Final = object()
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """One script call: as it is sent, how it is sent when Redis has forgotten the script, and the reply to come."""
+    """One call: as it is sent, how it is sent when Redis has forgotten the script, and the reply to come."""
 
     packed: bytes
     text: str
@@ -185,8 +185,16 @@ class ScriptPipeline:
         The future raises:
             RedisError, OSError: as a call of its own would; `TimeoutError` when its time is over.
         """
+        return self._add(_packed("EVALSHA", sha, arguments), text, arguments, may_wait=may_wait)
+
+    def send(self, *words: Any) -> asyncio.Future[Any]:
+        """Send a plain command; return its reply to come, as Redis writes it. Raises as `call`."""
+        return self._add(_command(*words), "", (), may_wait=False)
+
+    def _add(
+        self, packed: bytes, text: str, arguments: Sequence[Any], *, may_wait: bool
+    ) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
-        packed = _packed("EVALSHA", sha, arguments)
         call = _Call(packed, text, arguments, loop.create_future(), loop.time() + self._timeout_s)
         self._waiting.append(call)
         if not may_wait:
@@ -332,5 +340,9 @@ class ScriptPipeline:
 
 
 def _packed(command: str, script: str, arguments: Sequence[Any]) -> bytes:
-    packed: bytes = hiredis.pack_command((command, script, 1, *arguments))
+    return _command(command, script, 1, *arguments)
+
+
+def _command(*words: Any) -> bytes:
+    packed: bytes = hiredis.pack_command(words)
     return packed

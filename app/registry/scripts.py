@@ -42,6 +42,8 @@ _SPARE_CONNECTIONS: Final = 8
 
 RedisClient = Redis | RedisCluster
 Argument = str | bytes | int | float
+Entries = list[tuple[str, dict[str, str]]]
+"""Entries of a stream: id and fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,22 @@ class ScriptRunner:
             return reply
         finally:
             self._note_time(asked_at)
+
+    async def entries_after(self, stream: str, after: str, count: int) -> Entries:
+        """Return up to `count` entries of a stream after the id `after`, oldest first. Raises as `run`.
+
+        Sent as `run_batched` does: readers ask several times a second, and redis-py takes 0.9 ms for each command
+        of an idle replica.
+        """
+        if self._pipeline is None:
+            async with registry_errors("xrange", self._timeout_s):
+                found: Entries = await self._client.xrange(stream, min=f"({after}", count=count)  # type: ignore[assignment]
+                return found
+        try:
+            entries = await self._pipeline.send("XRANGE", stream, f"({after}", "+", "COUNT", count)
+        except (RedisError, OSError) as error:
+            _give_up("xrange", error)
+        return [(entry_id, dict(zip(fields[::2], fields[1::2], strict=True))) for entry_id, fields in entries]
 
     def _note_time(self, asked_at: float) -> None:
         now = time.monotonic()
