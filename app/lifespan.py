@@ -193,7 +193,8 @@ def _placing(
                 for _ in range(_FAST_PINGS):
                     await registry.ping()
         except RegistryUnavailable:
-            await registry.drop_connections()
+            for each in (registry, patient):
+                await each.drop_connections()
             raise
         else:
             return snapshot

@@ -14,6 +14,7 @@ from app.errors import (
     RequestRefusedBySfu,
 )
 from app.registry.placements import ANYWHERE, Outcome, Placement
+from app.timers import Timers
 from app.upstream.client import Channel, ForwardError
 
 _WRONG_ADDRESS_OR_KEY: Final = frozenset({401, 403, 404, 405, 410, 421})
@@ -74,7 +75,9 @@ class Attempt:
 class Attempts:
     """What one request has asked so far, and until when it may."""
 
-    def __init__(self, deadline: float, groups: tuple[tuple[str, ...], ...] = ((ANYWHERE,),)) -> None:
+    def __init__(
+        self, deadline: float, timers: Timers, groups: tuple[tuple[str, ...], ...] = ((ANYWHERE,),)
+    ) -> None:
         self.deadline: Final = deadline
         """Seconds of the event loop."""
         self.groups: Final = groups
@@ -86,6 +89,7 @@ class Attempts:
         """Whether the caller has left."""
         self._defect: Exception | None = None
         self._loop = asyncio.get_running_loop()
+        self._timers = timers
         self._change: asyncio.Future[None] | None = None
 
     def add(self, placement: Placement) -> Attempt:
@@ -180,7 +184,7 @@ class Attempts:
     async def next_end(self, until: float | None = None) -> None:
         """Return when the next of the open attempts has ended, or at `until`."""
         self._change = self._loop.create_future()
-        timer = self._loop.call_at(until, self._changed) if until is not None else None
+        timer = self._timers.call_at(until, self._changed) if until is not None else None
         try:
             await self._change
         finally:

@@ -117,9 +117,12 @@ class Placer:
         asked_at = self._switch.now()
         try:
             if wait.left_s >= self._timeout_s:
-                return await self._switch.call(work)
+                return await work
             async with asyncio.timeout(wait.left_s):
-                return await self._switch.call(work)
+                return await work
+        except RegistryUnavailable as error:
+            self._switch.trip(error, asked_at)
+            raise
         except TimeoutError as error:
             raise RegistryUnavailable("the request has waited for Redis long enough") from error
         finally:

@@ -28,6 +28,7 @@ from app.logs import logger
 from app.regions.choice import RegionChooser
 from app.registry.placements import Busy, CallId, Placement, PlacementRequest
 from app.settings.model import FailoverSettings
+from app.timers import Timers
 from app.upstream.client import Channel, Forwarder, ForwardError
 
 log = logger(__name__)
@@ -94,6 +95,7 @@ class Channels:
         self._on_created = on_created
         self._gate = SingleFlight()
         self._budget = RetryBudget(monotonic)
+        self._timers = Timers()
         self._tasks: dict[asyncio.Task[None], Attempts] = {}
 
     async def __aenter__(self) -> Self:
@@ -120,7 +122,7 @@ class Channels:
         """
         loop, caller = asyncio.get_running_loop(), request.caller
         deadline = loop.time() + self._failover.deadline_ms / 1000
-        attempts = Attempts(deadline, await self._groups_of(request))
+        attempts = Attempts(deadline, self._timers, await self._groups_of(request))
         async with self._gate.passing((caller.tenant.name, caller.issuer), until=deadline) as slot:
             self._budget.deposit()
             placed: asyncio.Future[Placed] = loop.create_future()
@@ -204,7 +206,8 @@ class Channels:
                 break
             if not attempt.placement.is_locked:
                 slot.let_others_pass()
-            await outcomes.report_certain()
+            if number > 1:
+                await outcomes.report_certain()
             if attempts.is_over():  # an earlier attempt was served meanwhile
                 return
             attempts.start(attempt, ask)
@@ -212,7 +215,7 @@ class Channels:
                 await attempts.wait(self._share_ends_at(attempts), for_attempt=attempt)
             if attempts.is_over() or attempts.winner is not None or attempts.is_refused:
                 break
-        if attempts.is_any_open and not attempts.is_over():
+        if not attempts.is_over() and attempts.is_any_open:
             with self._observer.phase("forward"):
                 await attempts.wait(attempts.deadline)
 
@@ -263,16 +266,27 @@ class Channels:
 
     async def _ask(self, request: ChannelRequest, placement: Placement) -> Channel:
         """Ask one SFU. It has all the time of a request, however late in this one it is asked."""
+        client = placement.caller or request.client
         try:
-            return await self._forward(request, placement)
+            channel = await self._forwarder.create_channel(
+                placement.address,
+                token=self._token_of(request, placement),
+                client=client,
+                public_url=placement.public_url,
+                query=request.query,
+                timeout_s=min(self._failover.retry_timeout_ms, self._failover.deadline_ms) / 1000,
+            )
         except ForwardError as error:
             self._observer.forward_failed(placement.region)
             log.warning(
                 "sfu_failed", request_id=logged_id(request.id), sfu=placement.address, detail=str(error)
             )
             raise
+        self._on_created(placement, channel, client, request.caller.issuer)
+        return channel
 
-    async def _forward(self, request: ChannelRequest, placement: Placement) -> Channel:
+    def _token_of(self, request: ChannelRequest, placement: Placement) -> str:
+        """Return the token for the placed SFU. Raises `ForwardError` where its key cannot be read."""
         try:
             key = self._placer.open_key(placement)
         except UnsealError as error:  # another replica has the sealing key: during a rotation
@@ -288,17 +302,6 @@ class Channels:
                     detail=_SHARED,
                 )
         try:
-            token = key.sign(claims)
+            return key.sign(claims)
         except (ValueError, TypeError, RecursionError) as error:
             raise InvalidField("token", "has a claim that cannot be written again") from error
-        client = placement.caller or request.client
-        channel = await self._forwarder.create_channel(
-            placement.address,
-            token=token,
-            client=client,
-            public_url=placement.public_url,
-            query=request.query,
-            timeout_s=min(self._failover.retry_timeout_ms, self._failover.deadline_ms) / 1000,
-        )
-        self._on_created(placement, channel, client, request.caller.issuer)
-        return channel

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 _TO_BASE64: Final = str.maketrans("-_", "+/")
 _FROM_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
+_TO_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 
 def decode_base64(text: str) -> bytes:
@@ -31,7 +32,8 @@ def decode_base64(text: str) -> bytes:
 
 def encode_part(raw: bytes) -> str:
     """Return `raw` in base64url without padding (RFC 7515 section 2)."""
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    text = binascii.b2a_base64(raw, newline=False).translate(_TO_URL_SAFE)
+    return text.decode("ascii").rstrip("=")
 
 
 _HEADER: Final = encode_part(b'{"typ":"JWT","alg":"HS256"}')

@@ -222,7 +222,8 @@ def read_heartbeat(raw: bytes) -> HeartbeatBody:
         problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
         field = ".".join(str(part) for part in problem["loc"])
         raise InvalidField(field, problem["msg"]) from None
-    return body.model_copy(update={"address": parse_address("address", body.address)})
+    body.address = parse_address("address", body.address)
+    return body
 
 
 def _check_subject(claims: Claims, address: str) -> None:

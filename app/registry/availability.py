@@ -64,7 +64,8 @@ class RegistryAvailability:
         self._answered_at = answered_at
         self._slow_at = slow_at
         self._left_at = -math.inf
-        self._clock = clock
+        self.now: Final = clock
+        """The time by which calls are compared, in seconds."""
         self._on_failure = on_failure
         self._on_snapshot = on_snapshot
         self._has_read = False
@@ -222,10 +223,6 @@ class RegistryAvailability:
         if self._redis_ahead_ms is None:
             return round(time.time() * 1000)
         return round(self.now() * 1000 + self._redis_ahead_ms)
-
-    def now(self) -> float:
-        """Return the time by which calls are compared, in seconds."""
-        return self._clock()
 
 
 def pause_after(took_s: float, *, is_away: bool, is_settled: bool) -> float:

@@ -1,7 +1,7 @@
 """What every part of the registry asks Redis with."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from app.registry.client import drop_connections
@@ -38,9 +38,9 @@ class RegistryCommands:
         """Return the reply of a script whose first argument is the time."""
         return await self.runner.run(script, self._now(), *arguments)
 
-    async def run_batched(self, script: Script, *arguments: Argument, may_wait: bool = False) -> Any:
+    def run_batched(self, script: Script, *arguments: Argument, may_wait: bool = False) -> Awaitable[Any]:
         """As `run`, for scripts that requests run many times a second: sent together (`app.registry.pipelining`)."""
-        return await self.runner.run_batched(script, self._now(), *arguments, may_wait=may_wait)
+        return self.runner.run_batched(script, self._now(), *arguments, may_wait=may_wait)
 
     async def send(self, command: str, *arguments: Any, **options: Any) -> Any:
         """Return the reply to a plain command, named as the client's method."""

@@ -19,8 +19,7 @@ class Outbox:
 
     async def events_after(self, stream_id: str, count: int) -> list[tuple[str, dict[str, str]]]:
         """Return up to `count` events of the outbox after `stream_id`, oldest first."""
-        entries = await self._commands.send("xrange", self._keys.events, min=f"({stream_id}", count=count)
-        return [(entry_id, fields) for entry_id, fields in entries]
+        return await self._commands.runner.entries_after(self._keys.events, stream_id, count)
 
     async def newest_events(self, count: int) -> list[tuple[str, dict[str, str]]]:
         """Return the newest `count` events of the outbox, oldest first."""

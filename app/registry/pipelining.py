@@ -46,7 +46,7 @@ _INCOMPLETE: Final = object()
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """One script call: as it is sent, how it is sent when Redis has forgotten the script, and the reply to come."""
+    """One call: as it is sent, how it is sent when Redis has forgotten the script, and the reply to come."""
 
     packed: bytes
     text: str
@@ -154,7 +154,8 @@ class _Lane(asyncio.Protocol):
     def _end(self, batch: _Batch) -> None:
         if batch.forgotten:
             batch.calls, batch.answered, batch.forgotten = batch.forgotten, 0, []
-            self.send(batch, [_packed("EVAL", call.text, call.arguments) for call in batch.calls])
+            commands = [("EVAL", call.text, 1, *call.arguments) for call in batch.calls]
+            self.send(batch, [hiredis.pack_command(command) for command in commands])
         else:
             self.batch = None
             self._on_end(self, batch)
@@ -185,8 +186,17 @@ class ScriptPipeline:
         The future raises:
             RedisError, OSError: as a call of its own would; `TimeoutError` when its time is over.
         """
+        packed = hiredis.pack_command(("EVALSHA", sha, 1, *arguments))
+        return self._add(packed, text, arguments, may_wait=may_wait)
+
+    def send(self, *words: Any) -> asyncio.Future[Any]:
+        """Send a plain command; return its reply to come, as Redis writes it. Raises as `call`."""
+        return self._add(hiredis.pack_command(words), "", (), may_wait=False)
+
+    def _add(
+        self, packed: bytes, text: str, arguments: Sequence[Any], *, may_wait: bool
+    ) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
-        packed = _packed("EVALSHA", sha, arguments)
         call = _Call(packed, text, arguments, loop.create_future(), loop.time() + self._timeout_s)
         self._waiting.append(call)
         if not may_wait:
@@ -329,8 +339,3 @@ class ScriptPipeline:
         if lane is not None and lane.batch is batch:
             lane.batch = None
             lane.close()
-
-
-def _packed(command: str, script: str, arguments: Sequence[Any]) -> bytes:
-    packed: bytes = hiredis.pack_command((command, script, 1, *arguments))
-    return packed

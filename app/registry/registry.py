@@ -185,9 +185,7 @@ class Registry:
         An empty `after` gives the newest `count`.
         """
         if after:
-            entries = await self._commands.send(
-                "xrange", self.keys.confirmations, min=f"({after}", count=count
-            )
+            entries = await self._commands.runner.entries_after(self.keys.confirmations, after, count)
         else:
             entries = (await self._commands.send("xrevrange", self.keys.confirmations, count=count))[::-1]
         position = str(entries[-1][0]) if entries else after or BEFORE_ALL

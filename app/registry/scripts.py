@@ -44,6 +44,8 @@ _SPARE_CONNECTIONS: Final = 8
 
 RedisClient = Redis | RedisCluster
 Argument = str | bytes | int | float
+Entries = list[tuple[str, dict[str, str]]]
+"""Entries of a stream: id and fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,18 +145,35 @@ class ScriptRunner:
             reply = await self._pipeline.call(
                 script.sha, script.text, (self._prefix, *arguments), may_wait=may_wait
             )
-            self.answered_at = time.monotonic()
         except (RedisError, OSError) as error:
             _give_up(script.name, error)
-        else:
-            return reply
         finally:
-            self._note_time(asked_at)
+            ended_at = self._note_time(asked_at)
+        self.answered_at = ended_at
+        return reply
 
-    def _note_time(self, asked_at: float) -> None:
+    async def entries_after(self, stream: str, after: str, count: int) -> Entries:
+        """Return up to `count` entries of a stream after the id `after`, oldest first. Raises as `run`.
+
+        Sent as `run_batched` does: readers ask several times a second, and redis-py takes 0.9 ms for each command
+        of an idle replica.
+        """
+        if self._pipeline is None:
+            async with registry_errors("xrange", self._timeout_s):
+                found: Entries = await self._client.xrange(stream, min=f"({after}", count=count)  # type: ignore[assignment]
+                return found
+        try:
+            entries = await self._pipeline.send("XRANGE", stream, f"({after}", "+", "COUNT", count)
+        except (RedisError, OSError) as error:
+            _give_up("xrange", error)
+        return [(entry_id, dict(zip(fields[::2], fields[1::2], strict=True))) for entry_id, fields in entries]
+
+    def _note_time(self, asked_at: float) -> float:
+        """Note whether a call that ends now was slow. Returns the time."""
         now = time.monotonic()
         if now - asked_at > self._timeout_s / _SLOW_SHARE:
             self.slow_at = now
+        return now
 
     def drop_idle(self) -> None:
         """Close the connections of pipelines that are not in use."""

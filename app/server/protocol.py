@@ -29,6 +29,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from app.api.middleware.body_limit import MAX_BODY_BYTES
+from app.api.middleware.direct_routes import WHOLE_RESPONSE
 from app.api.problems import problem_bytes
 from app.api.request_context import request_id_of
 from app.errors import BadRequest, BodyTooLarge, GatewayError, HeadTooLarge, RequestTimedOut, TargetTooLong
@@ -61,6 +62,8 @@ connection ends after the answer to the request that runs, and what came behind 
 
 MAX_UNSENT_BYTES: Final = 16 * 1024
 """Unsent bytes beyond which an answer counts as not read."""
+
+_EXTENSIONS: Final[dict[str, dict[object, object]]] = {WHOLE_RESPONSE: {}}
 
 _END: Final = b"\r\n\r\n"
 _UNTIL_EMPTY_LINE: Final = -1
@@ -103,21 +106,30 @@ class _Cycle(RequestResponseCycle):
             head, self._head = self._head, b""
             body = message.get("body", b"")
             if len(body) == self.expected_content_length and not message.get("more_body") and self._may_write:
-                self.transport.write(head + body)
-                self.response_complete = True
-                self.message_event.set()
-                if not self.keep_alive:
-                    self.transport.close()
-                self.on_response()
+                self._write_whole(head + body)
                 return
             self.transport.write(head)
         elif message["type"] == "http.response.start" and not self.response_started and self._may_write:
-            self._head = self._head_of(message)
-            if self._head:
+            head = self._head_of(message)
+            if head:
                 self.response_started, self.chunked_encoding = True, False
                 self.waiting_for_100_continue = False
+                if "body" in message:
+                    self._write_whole(head + message["body"])
+                else:
+                    self._head = head
                 return
         await super().send(message)
+        if message["type"] == "http.response.start" and "body" in message:
+            await super().send({"type": "http.response.body", "body": message["body"]})
+
+    def _write_whole(self, answer: bytes) -> None:
+        self.transport.write(answer)
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
 
     @property
     def _may_write(self) -> bool:
@@ -176,6 +188,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     _write_timer: asyncio.TimerHandle | None = None
     _linger_timer: asyncio.TimerHandle | None = None
     _is_holding = False
+    _idle_since = 0.0
 
     def __init__(
         self,
@@ -234,7 +247,6 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         if self._is_busy:
             self._keep_ahead(data)
         elif not self._is_over:
-            self._unset_keepalive_if_required()
             self._feed(data)
 
     def on_response_complete(self) -> None:
@@ -243,12 +255,27 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self.loop.call_soon(self.loop.call_soon, self._go_on)
         else:
             self._is_busy = False
-        super().on_response_complete()
+        self.server_state.total_requests += 1
         if self.transport.is_closing():  # it waits until all is sent
             self._start_write_timer()
+            return
+        self.flow.resume_reading()
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._keep_alive_for(self.timeout_keep_alive)
+
+    def _keep_alive_for(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
     def timeout_keep_alive_handler(self) -> None:
-        if self.transport.get_write_buffer_size():
+        """Close a connection that has been idle for long enough. One timer serves many requests."""
+        self.timeout_keep_alive_task = None
+        if self._is_busy or self._is_over or self._receive_timer is not None:
+            return
+        left_s = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self._keep_alive_for(left_s)
+        elif self.transport.get_write_buffer_size():
             self.transport.abort()
         else:
             self.transport.close()
@@ -350,6 +377,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self._read_head()
         super().on_headers_complete()
         self.cycle.__class__ = _Cycle  # uvicorn has no place to name another class
+        self.scope["extensions"] = _EXTENSIONS
         if self.expect_100_continue and self._left:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self.cycle.waiting_for_100_continue = False

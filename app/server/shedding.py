@@ -44,7 +44,7 @@ class SheddingHttpProtocol(GuardedHttpProtocol):
 
     def _must_refuse(self) -> bool:
         """Whether the budget of this request is full. Unclear cases are left to the application."""
-        budgets = cast("Budgets | None", self.app_state.get("budgets"))
+        budgets: Budgets | None = self.app_state.get("budgets")
         if budgets is None or self.expect_100_continue or self.parser.get_method() not in _METHODS:
             return False
         path = self.url.partition(b"?")[0].decode("latin-1")

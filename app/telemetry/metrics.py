@@ -23,6 +23,7 @@ from app.events.event import EventType
 from app.registry.losses import RescueResult
 from app.registry.placements import Reason
 from app.registry.scripts import is_registry_defect
+from app.telemetry.counter import FastCounter
 from app.telemetry.histogram import FastHistogram
 
 MOST_REGIONS: Final = 100
@@ -49,15 +50,17 @@ class Metrics:
         self._make_fleet_metrics()
         self._make_redis_metrics()
         # A look-up of a series by its labels costs more than counting. Labels are few, see above.
-        self._count_request = cache(lambda route, status: self._requests.labels(route, str(status)).inc)
+        self._count_request = cache(lambda route, status: self._requests.counter(route, str(status)))
         self._observe_duration = cache(self._duration.observer)
-        self._count_placement = cache(lambda region, reason: self._placements.labels(region, reason).inc)
+        self._count_heartbeat = cache(lambda status: self._heartbeats.counter(_outcome(status)))
 
     def _make_request_metrics(self) -> None:
         self._gauge("build_info", "Always 1; the label says which version runs.", "version").labels(
             __version__
         ).set(1)
-        self._requests = self._counter("requests", "Requests, by route and HTTP status.", "route", "code")
+        self._requests = self._fast_counter(
+            "requests", "Requests, by route and HTTP status.", "route", "code"
+        )
         self._duration = FastHistogram(
             "sfu_gateway_request_duration_seconds",
             "Time from a request's head to the end of its answer, by route; event streams are left out.",
@@ -77,11 +80,11 @@ class Metrics:
             "requests_in_progress", "Requests that hold a place in the budget of their kind.", "kind"
         )
         self._in_progress.labels("channel")
-        self._heartbeats = self._counter(
+        self._heartbeats = self._fast_counter(
             "heartbeats", "Heartbeats: accepted (2xx), refused (4xx) or failed (5xx).", "outcome"
         )
         for outcome in ("accepted", "refused", "failed"):
-            self._heartbeats.labels(outcome)
+            self._heartbeats.counter(outcome)
 
     def _make_placement_metrics(self) -> None:
         phases = FastHistogram(
@@ -93,7 +96,7 @@ class Metrics:
         )
         names: tuple[Phase, ...] = ("verify", "select", "forward", "report")
         self._phases = {name: phases.observer(name) for name in names}
-        self._placements = self._counter(
+        self._placements = self._fast_counter(
             "placements", "Channels created, by the region of the SFU and why it was chosen.",
             "region", "reason",
         )  # fmt: skip
@@ -165,6 +168,9 @@ class Metrics:
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(f"sfu_gateway_{name}", meaning, labels, registry=self.registry)
 
+    def _fast_counter(self, name: str, meaning: str, *labels: str) -> FastCounter:
+        return FastCounter(f"sfu_gateway_{name}", meaning, labels, self.registry)
+
     def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
         return Gauge(f"sfu_gateway_{name}", meaning, labels, registry=self.registry)
 
@@ -177,7 +183,7 @@ class Metrics:
         if route not in _ENDLESS_ROUTES:
             self._observe_duration(route)(seconds)
         if route == _HEARTBEAT_ROUTE:
-            self._heartbeats.labels(_outcome(status)).inc()
+            self._count_heartbeat(status)()
         if code is not None:
             self._problems.labels(code).inc()
 
@@ -216,7 +222,7 @@ class Metrics:
     def placed(self, region: str, reason: Reason, attempts: int) -> None:
         """A channel was created."""
         region = self.region(region)
-        self._count_placement(region, reason)()
+        self._placements.counter(region, reason)()
         if attempts > 1:
             self._failovers.labels(region).inc()
 

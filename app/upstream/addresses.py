@@ -20,8 +20,8 @@ from app.errors import AddressNotAllowed, InvalidField
 MAX_ADDRESS_CHARACTERS = 255
 MAX_LABEL_CHARACTERS = 63
 
-_MOST_JUDGED: Final = 4_096
-"""Addresses whose verdict is remembered: each is asked about at every heartbeat and forward."""
+_MOST_KNOWN: Final = 4_096
+"""Addresses whose canonical form and verdict are remembered: each comes with every heartbeat and forward."""
 
 IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -103,6 +103,11 @@ def sfu_address(text: object) -> str:
     """
     if not isinstance(text, str) or not 0 < len(text) <= MAX_ADDRESS_CHARACTERS:
         raise ValueError(f"must be a URL of at most {MAX_ADDRESS_CHARACTERS} characters")
+    return _canonical(text)
+
+
+@lru_cache(_MOST_KNOWN)
+def _canonical(text: str) -> str:
     if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
         raise ValueError("must be a URL in printable ASCII")
     parts = urlsplit(text)
@@ -181,7 +186,7 @@ class AddressGuard:
         verdicts: dict[IpNetwork, bool] = dict.fromkeys(_networks(*_REFUSED, *_LINK_LOCAL, *_METADATA), False)
         verdicts |= dict.fromkeys((*_networks(*_PUBLIC, *opened), *networks), True)
         self._verdicts = sorted(verdicts.items(), key=lambda verdict: -verdict[0].prefixlen)
-        self._objection = lru_cache(_MOST_JUDGED)(self._judge)
+        self._objection = lru_cache(_MOST_KNOWN)(self._judge)
 
     def check(self, address: str) -> None:
         """Raise `AddressNotAllowed` unless a canonical `address` may register and be connected to."""

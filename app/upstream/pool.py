@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+from app.timers import Timers
 from app.upstream.addresses import DEFAULT_PORTS, AddressGuard
 from app.upstream.connection import Answer, ConnectionDropped, SfuConnection
 from app.upstream.resolver import GuardedResolver
@@ -95,6 +96,7 @@ class ConnectionPool:
         self._idle_s = idle_s
         self._most_kept = most_kept
         self._loop = asyncio.get_running_loop()
+        self._timers = Timers()
         self._origins: dict[str, Origin] = {}
         self._connections: set[SfuConnection] = set()
         self._reaper: asyncio.TimerHandle | None = None
@@ -123,16 +125,25 @@ class ConnectionPool:
         if deadline <= self._loop.time():
             raise TimeoutError("no time for an answer")
         connection = self._take_idle(origin)
-        if connection is not None:
+        was_idle = connection is not None
+        while True:
+            connection = connection or await self._connect(origin, deadline)
+            timer = self._timers.call_at(deadline, connection.expire)
             try:
-                return await self._exchange(origin, connection, request, max_bytes, deadline)
-            except ConnectionDropped:
+                answer = await connection.ask(request, max_bytes)
+            except BaseException as error:
+                connection.close()  # also after a cancellation: a late answer belongs to no request
+                if not (was_idle and isinstance(error, ConnectionDropped)):
+                    raise
                 # The SFU closed the idle connection in the same moment and most likely never saw the request, so
                 # the request is sent once more. If the SFU saw it, the repetition changes nothing: it answers an
                 # issuer with the same channel, and a disconnect of a disconnected session has no effect.
-                pass
-        connection = await self._connect(origin, deadline)
-        return await self._exchange(origin, connection, request, max_bytes, deadline)
+                connection, was_idle = None, False
+            else:
+                self._put_back(origin, connection)
+                return answer
+            finally:
+                timer.cancel()
 
     async def close(self) -> None:
         """Close all connections and wait until they are gone."""
@@ -145,20 +156,6 @@ class ConnectionPool:
             connection.close()
         if lost:
             await asyncio.wait(lost)
-
-    async def _exchange(
-        self, origin: Origin, connection: SfuConnection, request: bytes, max_bytes: int, deadline: float
-    ) -> Answer:
-        timer = self._loop.call_at(deadline, connection.expire)  # a quarter of what `asyncio.timeout` costs
-        try:
-            answer = await connection.ask(request, max_bytes)
-        except BaseException:
-            connection.close()  # also after a cancellation: a late answer belongs to no request
-            raise
-        finally:
-            timer.cancel()
-        self._put_back(origin, connection)
-        return answer
 
     def _take_idle(self, origin: Origin) -> SfuConnection | None:
         idle = origin.idle

@@ -6,16 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from typing import Literal
 
-import structlog
-
-from app.logs import configure_logging
+from app.logs import Logger, configure_logging
 
 
 @contextmanager
 def captured_logs(level: str = "debug", form: Literal["json", "text"] = "json") -> Iterator[io.StringIO]:
     """Give the text of all that this process logs inside the block, libraries included."""
     root, text = logging.getLogger(), io.StringIO()
-    handlers, root_level = root.handlers, root.level
+    handlers, root_level, output = root.handlers, root.level, Logger.output
     try:
         with redirect_stderr(text):
             configure_logging(level, form)
@@ -23,4 +21,4 @@ def captured_logs(level: str = "debug", form: Literal["json", "text"] = "json") 
     finally:
         root.handlers = handlers
         root.setLevel(root_level)
-        structlog.reset_defaults()
+        Logger.output = output

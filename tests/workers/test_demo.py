@@ -13,8 +13,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-import structlog
 
+from app.logs import Logger
 from tests.support.ports import HOST, free_port
 from tests.support.processes import Process, answers
 from tests.support.simulated import NO_CERTIFICATES
@@ -27,10 +27,10 @@ from workers.own_redis import BINARIES
 def _own_logging() -> Iterator[None]:
     """The demo configures the process' logging; other tests get theirs back."""
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, output = root.handlers[:], root.level, Logger.output
     yield
     root.handlers, root.level = handlers, level
-    structlog.reset_defaults()
+    Logger.output = output
 
 
 class Demo:

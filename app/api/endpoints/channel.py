@@ -25,23 +25,23 @@ async def create_channel(request: Request[State]) -> Response:
     state: State = request.scope["state"]
     caller = verify_channel(request)
     with state["budgets"].channels:
-        return await _placed(request, state, caller)
+        note(request.scope, tenant=caller.tenant.name, issuer=pseudonym(caller.issuer))
+        placed = await state["channels"].create(_asked(request, state, caller))
+        placement = placed.placement
+        note(request.scope, sfu=placement.address, reason=placement.reason, tries=placed.attempts)
+        return respond(Channel(uuid=placed.channel.uuid, url=placed.channel.url))
 
 
-async def _placed(request: Request[State], state: State, caller: Caller) -> Response:
-    query: Mapping[str, str] = request.query_params if request.scope["query_string"] else {}
-    note(request.scope, tenant=caller.tenant.name, issuer=pseudonym(caller.issuer))
-    placed = await state["channels"].create(
-        ChannelRequest(
-            id=unique_id(request_id_of(request.scope)),
-            caller=caller,
-            client=client_of(request.scope, state["settings"].trust_proxy),
-            query=query_without(request.scope["query_string"], _HINTS),
-            region=query.get("region"),
-            country=query.get("country"),
-            path=request.path_params.get("region"),
-            note=partial(note, request.scope),
-        )
+def _asked(request: Request[State], state: State, caller: Caller) -> ChannelRequest:
+    scope = request.scope
+    query: Mapping[str, str] = request.query_params if scope["query_string"] else {}
+    return ChannelRequest(
+        id=unique_id(request_id_of(scope)),
+        caller=caller,
+        client=client_of(scope, state["settings"].trust_proxy),
+        query=query_without(scope["query_string"], _HINTS),
+        region=query.get("region"),
+        country=query.get("country"),
+        path=scope["path_params"].get("region"),
+        note=partial(note, scope),
     )
-    note(request.scope, sfu=placed.placement.address, reason=placed.placement.reason, tries=placed.attempts)
-    return respond(Channel(uuid=placed.channel.uuid, url=placed.channel.url))

@@ -11,6 +11,9 @@ from app.api.middleware.body_limit import MAX_BODY_BYTES, within_limit
 from app.api.problems import render_disconnect, render_gateway_error
 from app.errors import GatewayError
 
+WHOLE_RESPONSE: Final = "sfu_gateway.whole_response"
+"""Extension of a server (ASGI, section "Extensions") that takes the body in the message `http.response.start`."""
+
 _NO_PARAMETERS: Final[dict[str, str]] = {}
 
 
@@ -35,4 +38,14 @@ class DirectRoutes:
             response = render_gateway_error(request, error)
         except ClientDisconnect as error:
             response = render_disconnect(request, error)
-        await response(scope, receive, send)
+        if WHOLE_RESPONSE not in scope.get("extensions", ()):
+            await response(scope, receive, send)
+            return
+        await send(
+            {
+                "type": "http.response.start",
+                "status": response.status_code,
+                "headers": response.raw_headers,
+                "body": response.body,
+            }
+        )
