@@ -6,6 +6,7 @@ reconfigures its server takes one of its own: `own_server`, or `redis_url` when 
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Final
 
 import hypothesis
 import pytest
@@ -29,6 +30,29 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, prin
 def pytest_configure() -> None:
     """In CI every run tries the same examples; at home each run tries others."""
     hypothesis.settings.load_profile("ci" if is_ci() else "dev")
+
+
+_LONGEST_FIRST: Final = (
+    "tests/journeys/",
+    "tests/browser/",
+    "tests/deploy/",
+    "tests/test_wheel.py",
+    "tests/workers/",
+    "tests/lua/",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: `scripts/test` hands out one file after the other.
+
+    The short ones fill the gaps at the end, so that no worker is left alone with minutes of waiting.
+    """
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    ranks = (rank for rank, place in enumerate(_LONGEST_FIRST) if item.nodeid.startswith(place))
+    return next(ranks, len(_LONGEST_FIRST))
 
 
 @pytest.fixture(scope="session")

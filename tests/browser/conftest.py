@@ -1,4 +1,7 @@
-"""A browser and a deployment for each test. Without Chromium: skip at home, fail in CI."""
+"""One browser for all tests, with a context for each visit, and a deployment for each test.
+
+Without Chromium: skip at home, fail in CI. A browser lives in one event loop, so these tests share theirs.
+"""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -6,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.browser.chromium import Opener, Visit, chromium, find_chromium, visit
@@ -39,7 +43,14 @@ def fleet(deployment: Deployment, replica: Replica) -> RunningFleet:
     return running
 
 
-@pytest.fixture
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests of this folder in the event loop of the browser."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="package"), append=False)
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def browser() -> AsyncIterator[Browser]:
     """A headless Chromium."""
     executable = find_chromium()
@@ -49,7 +60,7 @@ async def browser() -> AsyncIterator[Browser]:
         yield running
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="package")
 async def open_dashboard(browser: Browser, replica: Replica) -> AsyncIterator[Opener]:
     """Opens dashboards of the replica; in the end none of them may have a complaint left."""
     visits: list[Visit] = []

@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 
-import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from tests.browser.chromium import Opener, Visit, visit
@@ -75,7 +75,7 @@ async def test_a_gateway_that_stopped_and_goes_on_is_live_again_with_new_figures
     seen.forgive("ERR_")
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="package")
 async def proxy(replica: Replica, fleet: RunningFleet) -> AsyncIterator[FaultProxy]:
     """A proxy in front of the gateway."""
     assert replica.client.base_url.port is not None

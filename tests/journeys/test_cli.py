@@ -1,4 +1,8 @@
-"""The commands of operators as real processes, on a real Redis and against a real gateway."""
+"""The commands of operators as real processes, on a real Redis and against a real gateway.
+
+One deployment serves all tests; each finds two SFUs that have just registered. Tests of events have a deployment of
+their own, since a gateway remembers events.
+"""
 
 import json
 import os
@@ -14,7 +18,7 @@ from app.api.schemas import Explanation
 from app.api.schemas import Sfu as SfuDocument
 from app.cli.exits import Exit
 from tests.journeys.deployment import ADMIN_TOKEN, GATEWAY_KEY, Deployment, Replica
-from tests.support.engines import RedisServer
+from tests.support.engines import RedisServer, any_binary
 from tests.support.ports import HOST, free_port
 from tests.support.processes import Process, prints
 from tests.support.topologies import cluster, sentinel_set
@@ -56,20 +60,44 @@ class Operator:
         return json.loads(done.stdout)
 
 
-@pytest.fixture
-def deployment(own_server: RedisServer, tmp_path: Path) -> Iterator[Deployment]:
-    """A deployment whose SFUs need not report again while commands run."""
-    with Deployment(own_server, tmp_path, health__unhealthy_threshold=THRESHOLD_S) as running:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """The Redis of the deployment."""
+    with RedisServer(any_binary(), tmp_path_factory.mktemp("redis")) as running:
         yield running
 
 
+@pytest.fixture(scope="module")
+def standing(server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
+    """A gateway with a sweeper; SFUs need not report again while commands run."""
+    directory = tmp_path_factory.mktemp("deployment")
+    with Deployment(server, directory, health__unhealthy_threshold=THRESHOLD_S) as deployment:
+        deployment.sweeper()
+        yield deployment.replica()
+
+
 @pytest.fixture
-def replica(deployment: Deployment) -> Replica:
-    """A gateway that two SFUs have reported to."""
-    deployment.sweeper()
-    replica = deployment.replica()
+def replica(server: RedisServer, standing: Replica) -> Replica:
+    """A gateway that two SFUs have reported to, and nobody else."""
+    for address in (ADDRESS, OTHER):
+        assert standing.admin("forget", address=address).status_code in (200, 404)
+    server.call("DEL", "{sfu}:events")
+    return with_two_sfus(standing)
+
+
+@pytest.fixture
+def new_replica(own_server: RedisServer, tmp_path: Path) -> Iterator[Replica]:
+    """A gateway that has seen nothing but the registration of two SFUs."""
+    with Deployment(own_server, tmp_path, health__unhealthy_threshold=THRESHOLD_S) as deployment:
+        deployment.sweeper()
+        yield with_two_sfus(deployment.replica())
+
+
+def with_two_sfus(replica: Replica) -> Replica:
+    """Let two SFUs report to a gateway."""
     assert replica.heartbeat(ADDRESS, KEY).is_success
     assert replica.heartbeat(OTHER, KEY, region="us-east", sessions=800).is_success
+    eventually_sync(lambda: replica.selectable() == 2)  # health is up to a second old
     return replica
 
 
@@ -82,9 +110,15 @@ def of_gateway(replica: Replica) -> Operator:
 
 
 @pytest.fixture(params=["redis", "gateway"])
-def operator(request: pytest.FixtureRequest, own_server: RedisServer, replica: Replica) -> Operator:
+def operator(request: pytest.FixtureRequest, server: RedisServer, replica: Replica) -> Operator:
     """Someone who asks Redis, then someone who asks the gateway."""
-    return of_redis(own_server) if request.param == "redis" else of_gateway(replica)
+    return of_redis(server) if request.param == "redis" else of_gateway(replica)
+
+
+@pytest.fixture(params=["redis", "gateway"])
+def reader(request: pytest.FixtureRequest, own_server: RedisServer, new_replica: Replica) -> Operator:
+    """Someone who asks for events, without a token."""
+    return of_redis(own_server) if request.param == "redis" else Operator(["--gateway", new_replica.url])
 
 
 def rows(text: str) -> list[list[str]]:
@@ -119,8 +153,8 @@ def test_the_list_is_filtered_and_sorted(operator: Operator, replica: Replica) -
     assert done.stderr == "--region: no SFU is in nowhere; regions with SFUs: eu-west, us-east\n"
 
 
-def test_both_sources_say_the_same_and_no_key(own_server: RedisServer, replica: Replica) -> None:
-    sources = of_redis(own_server), of_gateway(replica)
+def test_both_sources_say_the_same_and_no_key(server: RedisServer, replica: Replica) -> None:
+    sources = of_redis(server), of_gateway(replica)
     asked = [operator.run("sfu", "list", "--json") for operator in sources]
     listed = [[SfuDocument(**sfu) for sfu in json.loads(done.stdout)] for done in asked]
     same = [[sfu.model_copy(update={"heartbeatAgeMs": 0}) for sfu in fleet] for fleet in listed]
@@ -216,21 +250,18 @@ def test_an_explanation_names_the_chosen_and_why_the_others_are_not(operator: Op
     assert verdicts == [("chosen", OTHER, "us-east"), ("other-region", ADDRESS, "eu-west")]
 
 
-def test_what_happened_is_told_oldest_first(operator: Operator) -> None:
-    where = [word for word in operator.where if word not in ("--admin-token", ADMIN_TOKEN)]
-    asked = Operator(where)
-    lines = asked.run("events").stdout.splitlines()
+def test_what_happened_is_told_oldest_first(reader: Operator) -> None:
+    lines = reader.run("events").stdout.splitlines()
     assert [line.split()[2:4] for line in lines] == [["up", ADDRESS], ["up", OTHER]]
-    told = [json.loads(line) for line in asked.run("events", "--json", "--since", "600").stdout.splitlines()]
+    told = [json.loads(line) for line in reader.run("events", "--json", "--since", "600").stdout.splitlines()]
     assert [event["region"] for event in told] == ["eu-west", "us-east"]
 
 
-def test_events_are_followed_as_they_happen(operator: Operator, replica: Replica, tmp_path: Path) -> None:
-    where = [word for word in operator.where if word not in ("--admin-token", ADMIN_TOKEN)]
-    command = [sys.executable, "-m", "app", "events", "--follow", "--since", "600", *where]
+def test_events_are_followed_as_they_happen(reader: Operator, new_replica: Replica, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "app", "events", "--follow", "--since", "600", *reader.where]
     ready = prints(OTHER)
     with Process(command, log=tmp_path / "events.log", ready=ready) as following:
-        replica.admin("drain", address=ADDRESS)
+        new_replica.admin("drain", address=ADDRESS)
         eventually_sync(lambda: f"draining        {ADDRESS}" in following.output)
 
 
@@ -241,9 +272,9 @@ def test_top_puts_the_most_loaded_first(operator: Operator) -> None:
     assert done.stdout.index(OTHER) < done.stdout.index(ADDRESS)
 
 
-def test_a_reader_who_has_seen_enough_is_no_error(operator: Operator, own_server: RedisServer) -> None:
+def test_a_reader_who_has_seen_enough_is_no_error(operator: Operator, server: RedisServer) -> None:
     for number in range(2_000):  # more than a pipe holds
-        own_server.call("XADD", "{sfu}:events", "*", "type", "up", "address", f"{ADDRESS}/{number}", "region",
+        server.call("XADD", "{sfu}:events", "*", "type", "up", "address", f"{ADDRESS}/{number}", "region",
                         "eu-west", "reason", "", "generation", 1, "at", 0)  # fmt: skip
     where = [word for word in operator.where if word not in ("--admin-token", ADMIN_TOKEN)]
     command = shlex.join([sys.executable, "-m", "app", "events", *where])
@@ -278,19 +309,20 @@ def findings(operator: Operator) -> tuple[int, dict[str, dict[str, str]]]:
     return done.returncode, {finding["check"]: finding for finding in json.loads(done.stdout)}
 
 
-def test_the_doctor_finds_nothing_wrong_with_a_good_deployment(
-    replica: Replica, own_server: RedisServer
-) -> None:
-    own_server.call("CONFIG", "SET", "appendonly", "yes")
-    _, found = findings(of_redis(own_server))
+def test_the_doctor_finds_nothing_wrong_with_a_good_deployment(replica: Replica, server: RedisServer) -> None:
+    server.call("CONFIG", "SET", "appendonly", "yes")
+    try:
+        _, found = findings(of_redis(server))
+    finally:
+        server.call("CONFIG", "SET", "appendonly", "no")
     latency = found.pop("latency")
     assert latency["severity"] in ("ok", "warning")  # the machine may be busy with other tests
     checks = {"version", "persistence", "eviction", "memory", "scripts", "sweeper", "orphans", "clock skew"}
     assert {name: finding["severity"] for name, finding in found.items()} == dict.fromkeys(checks, "ok")
 
 
-def test_the_doctor_warns_of_a_redis_that_forgets(replica: Replica, own_server: RedisServer) -> None:
-    code, found = findings(of_redis(own_server))
+def test_the_doctor_warns_of_a_redis_that_forgets(replica: Replica, server: RedisServer) -> None:
+    code, found = findings(of_redis(server))
     assert code == Exit.DOCTOR_WARNING
     assert found["persistence"]["fix"] == "set appendonly yes"
 

@@ -26,6 +26,7 @@ from tests.journeys.odoo import (
     Version,
     passage,
 )
+from tests.support.engines import RedisServer, any_binary
 from tests.support.waiting import eventually_sync
 from workers.simulator.tokens import claims_of
 
@@ -141,6 +142,15 @@ def stays_peer_to_peer(replica: Replica) -> list[int]:
     return statuses
 
 
+@pytest.fixture(scope="module")
+def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Replica, RunningFleet]]:
+    """A replica and three SFUs, for one fault after the other."""
+    directory = tmp_path_factory.mktemp("breakable")
+    with RedisServer(any_binary(), directory) as server, Deployment(server, directory) as deployment:
+        replica = deployment.replica()
+        yield replica, deployment.fleet(3, [replica])
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -155,10 +165,12 @@ def stays_peer_to_peer(replica: Replica) -> list[int]:
     ids=lambda fault: "-".join(map(str, fault.values())),
 )
 def test_a_broken_fleet_leaves_the_call_between_browsers_in_time(
-    deployment: Deployment, fault: dict[str, object]
+    breakable: tuple[Replica, RunningFleet], fault: dict[str, object]
 ) -> None:
-    replica = deployment.replica()
-    fleet = deployment.fleet(3, [replica])
+    replica, fleet = breakable
+    eventually_sync(lambda: len(replica.health()["sfus"]) == 3)
+    for address in fleet.addresses:
+        assert replica.admin("reset", address=address).is_success
     eventually_sync(lambda: replica.selectable() == 3)
     for address in fleet.addresses:
         fleet.control(address, "fault", fault | {"route": "/v1/channel"})

@@ -4,6 +4,7 @@ import re
 import socket
 import struct
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -276,8 +277,8 @@ def test_bytes_get_the_answers_that_they_should(replica: Replica, case: Case) ->
 
 
 def test_what_does_not_arrive_is_given_up(replica: Replica) -> None:
-    for case in SLOW:
-        _check(replica, case)
+    with ThreadPoolExecutor(len(SLOW)) as pool:
+        list(pool.map(lambda case: _check(replica, case), SLOW))
 
 
 def _check(replica: Replica, case: Case) -> None:

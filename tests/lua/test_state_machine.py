@@ -46,7 +46,8 @@ from tests.support.engines import Engine
 T = TypeVar("T")
 
 GONE = {"signed-off", "lost", "expired"}
-EXAMPLES = {"fakeredis": 15, "redis": 20, "valkey": 20}
+EXAMPLES = {"fakeredis": 8, "redis": 20, "valkey": 8}
+"""Redis has the search. The other two show that they run the same scripts, by the first of the same histories."""
 STEPS = 40
 
 ADDRESSES = st.sampled_from([A, B, C, D])
