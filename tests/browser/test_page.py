@@ -1,9 +1,9 @@
 """What an operator sees and does. No page may err on its console or reach for another host: see `conftest`."""
 
+import itertools
 import re
 from typing import Any
 
-import pytest
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]
 from playwright.async_api import Route, expect
 
@@ -221,28 +221,32 @@ async def test_the_keyboard_alone_is_enough(
     await expect(button).to_be_focused()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("context", [{}, PHONE], ids=["desktop", "phone"])
 async def test_axe_finds_nothing_serious(
-    open_dashboard: Opener, replica: Replica, fleet: RunningFleet, scheme: str, context: dict[str, Any]
+    open_dashboard: Opener, replica: Replica, fleet: RunningFleet
 ) -> None:
     fleet.control(fleet.addresses[0], "heartbeats", {"silent": True})
     replica.admin("drain", address=fleet.addresses[1])
     fleet.control(
         fleet.addresses[2], "figures", {"channels": 9, "sessions": 900, "cpuUsage": 0.97, "memoryUsage": 0.5}
     )
-    seen = await open_dashboard(color_scheme=scheme, bypass_csp=True, **context)
+    for context, scheme in itertools.product(({}, PHONE), ("light", "dark")):
+        seen = await open_dashboard(color_scheme=scheme, bypass_csp=True, **context)
+        await _examine(seen, fleet, is_phone=context == PHONE)
+
+
+async def _examine(seen: Visit, fleet: RunningFleet, *, is_phone: bool) -> None:
+    """Let axe look at each view of a dashboard, with an SFU of each tone."""
     for address, tone in zip(fleet.addresses, ("bad", "drain", "warn", "ok"), strict=True):
         await expect(seen.row(address)).to_have_attribute("data-tone", tone, timeout=10_000)
     assert await _serious(seen) == []
-    if context == PHONE:
+    if is_phone:
         await seen.page.click("nav [data-view=explain]")
     await seen.page.click("#explain-form button")
     assert await _serious(seen) == []
     await seen.confirm(ADMIN_TOKEN)
     await expect(seen.page.locator(".candidates li")).to_have_count(4)
     assert await _serious(seen) == []
-    if context == PHONE:
+    if is_phone:
         await seen.page.click("nav [data-view=fleet]")
     await seen.row(fleet.addresses[0]).click()
     await expect(seen.page.locator("#drawer .facts")).to_contain_text("Gone since")
@@ -269,9 +273,8 @@ async def test_a_phone_needs_no_sideways_scrolling(
         assert await seen.page.evaluate("document.documentElement.scrollWidth") == 390
 
 
-@pytest.mark.parametrize("path", ["/ops/sfu/dashboard", "/ops/sfu/dashboard/", "/ops/sfu/v1/health"])
 async def test_it_works_behind_a_path_prefix(
-    open_dashboard: Opener, replica: Replica, fleet: RunningFleet, path: str
+    open_dashboard: Opener, replica: Replica, fleet: RunningFleet
 ) -> None:
     seen = await open_dashboard("/noop")
     outside: list[str] = []
@@ -283,10 +286,11 @@ async def test_it_works_behind_a_path_prefix(
         await route.continue_(url=url.replace("/ops/sfu/", "/"))
 
     await seen.page.route("**/*", strip_prefix)
-    await seen.page.goto(replica.url + path)
-    await expect(seen.tile("selectable")).to_have_text("4 / 4")
-    await expect(seen.page.locator("#connection")).to_have_text("Live")
-    assert outside == []
+    for path in ("/ops/sfu/dashboard", "/ops/sfu/dashboard/", "/ops/sfu/v1/health"):
+        await seen.page.goto(replica.url + path)
+        await expect(seen.tile("selectable")).to_have_text("4 / 4")
+        await expect(seen.page.locator("#connection")).to_have_text("Live")
+        assert outside == [], path
 
 
 async def test_a_thousand_sfus_change_in_place_and_fill_no_page(
