@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from playwright.async_api import Browser, ConsoleMessage, Page, Request, Route, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Error, Page, Request, Route, async_playwright
 
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS: Final = (
@@ -98,13 +98,19 @@ async def visit(browser: Browser, url: str, path: str, **context: Any) -> AsyncI
     async def stay_on_host(route: Route) -> None:
         await (route.fallback() if urlsplit(route.request.url).netloc == host else route.abort())
 
+    def note_exception(error: Error) -> None:
+        seen.complaints.append(f"uncaught: {error}")
+
     page.on("console", note_console)
-    page.on("pageerror", lambda error: seen.complaints.append(f"uncaught: {error}"))
+    page.on("pageerror", note_exception)
     page.on("request", note_request)
     await page.route("**/*", stay_on_host)
     try:
         await page.goto(url + path)
         yield seen
     finally:
+        page.remove_listener(
+            "console", note_console
+        )  # without its routes, the page may read what is not there
         await page.unroute_all(behavior="wait")  # else a handler is left with half a request
         await tab.close()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser
+from playwright.async_api import Browser, expect
 
 from tests.browser.chromium import Opener, Visit, chromium, find_chromium, visit
 from tests.journeys.deployment import Deployment, Replica, RunningFleet
@@ -41,6 +41,9 @@ def fleet(deployment: Deployment, replica: Replica) -> RunningFleet:
     running = deployment.fleet(4, [replica], "--regions", "eu-west,us-east")
     eventually_sync(lambda: replica.selectable() == 4)
     return running
+
+
+expect.set_options(timeout=15_000)  # by default 5 s, in which a busy machine may not have drawn a page
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
