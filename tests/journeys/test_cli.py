@@ -1,6 +1,7 @@
 """The commands of operators as real processes, on a real Redis and against a real gateway.
 
-One deployment serves all tests; each finds two SFUs that have just registered, and no other event.
+One deployment serves all tests; each finds two SFUs that have just registered. Tests of events have a deployment of
+their own, since a gateway remembers events.
 """
 
 import json
@@ -81,10 +82,23 @@ def replica(server: RedisServer, standing: Replica) -> Replica:
     for address in (ADDRESS, OTHER):
         assert standing.admin("forget", address=address).status_code in (200, 404)
     server.call("DEL", "{sfu}:events")
-    assert standing.heartbeat(ADDRESS, KEY).is_success
-    assert standing.heartbeat(OTHER, KEY, region="us-east", sessions=800).is_success
-    eventually_sync(lambda: standing.selectable() == 2)  # health is up to a second old
-    return standing
+    return with_two_sfus(standing)
+
+
+@pytest.fixture
+def new_replica(own_server: RedisServer, tmp_path: Path) -> Iterator[Replica]:
+    """A gateway that has seen nothing but the registration of two SFUs."""
+    with Deployment(own_server, tmp_path, health__unhealthy_threshold=THRESHOLD_S) as deployment:
+        deployment.sweeper()
+        yield with_two_sfus(deployment.replica())
+
+
+def with_two_sfus(replica: Replica) -> Replica:
+    """Let two SFUs report to a gateway."""
+    assert replica.heartbeat(ADDRESS, KEY).is_success
+    assert replica.heartbeat(OTHER, KEY, region="us-east", sessions=800).is_success
+    eventually_sync(lambda: replica.selectable() == 2)  # health is up to a second old
+    return replica
 
 
 def of_redis(server: RedisServer) -> Operator:
@@ -99,6 +113,12 @@ def of_gateway(replica: Replica) -> Operator:
 def operator(request: pytest.FixtureRequest, server: RedisServer, replica: Replica) -> Operator:
     """Someone who asks Redis, then someone who asks the gateway."""
     return of_redis(server) if request.param == "redis" else of_gateway(replica)
+
+
+@pytest.fixture(params=["redis", "gateway"])
+def reader(request: pytest.FixtureRequest, own_server: RedisServer, new_replica: Replica) -> Operator:
+    """Someone who asks for events, without a token."""
+    return of_redis(own_server) if request.param == "redis" else Operator(["--gateway", new_replica.url])
 
 
 def rows(text: str) -> list[list[str]]:
@@ -230,21 +250,18 @@ def test_an_explanation_names_the_chosen_and_why_the_others_are_not(operator: Op
     assert verdicts == [("chosen", OTHER, "us-east"), ("other-region", ADDRESS, "eu-west")]
 
 
-def test_what_happened_is_told_oldest_first(operator: Operator) -> None:
-    where = [word for word in operator.where if word not in ("--admin-token", ADMIN_TOKEN)]
-    asked = Operator(where)
-    lines = asked.run("events").stdout.splitlines()
+def test_what_happened_is_told_oldest_first(reader: Operator) -> None:
+    lines = reader.run("events").stdout.splitlines()
     assert [line.split()[2:4] for line in lines] == [["up", ADDRESS], ["up", OTHER]]
-    told = [json.loads(line) for line in asked.run("events", "--json", "--since", "600").stdout.splitlines()]
+    told = [json.loads(line) for line in reader.run("events", "--json", "--since", "600").stdout.splitlines()]
     assert [event["region"] for event in told] == ["eu-west", "us-east"]
 
 
-def test_events_are_followed_as_they_happen(operator: Operator, replica: Replica, tmp_path: Path) -> None:
-    where = [word for word in operator.where if word not in ("--admin-token", ADMIN_TOKEN)]
-    command = [sys.executable, "-m", "app", "events", "--follow", "--since", "600", *where]
+def test_events_are_followed_as_they_happen(reader: Operator, new_replica: Replica, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "app", "events", "--follow", "--since", "600", *reader.where]
     ready = prints(OTHER)
     with Process(command, log=tmp_path / "events.log", ready=ready) as following:
-        replica.admin("drain", address=ADDRESS)
+        new_replica.admin("drain", address=ADDRESS)
         eventually_sync(lambda: f"draining        {ADDRESS}" in following.output)
 
 
