@@ -1,6 +1,7 @@
 --- @include "clock"
 --- @include "key"
 --- @include "learned_read"
+--- @include "node_health"
 --- @include "node_read"
 --- @include "node_state"
 --- @include "policy"

@@ -26,12 +26,11 @@ local found = { 0 }
 for i = 7, #ARGV do
   local tenant, issuer = string.match(ARGV[i], '^([^:]*):(.*)$')
   local placement = placement_read(tenant, issuer, '')
-  local name = key('placement', tenant, issuer)
   local is_concerned = placement.address == ARGV[2] and placement.confirmed_at > 0 and placement.uuid ~= ''
     and tonumber(placement.generation) <= tonumber(ARGV[3])
-  if is_concerned and redis.call('HGET', name, 'kept_in') ~= ARGV[4] then
+  if is_concerned and placement.kept_in ~= ARGV[4] then
     if moving_ms > 0 then
-      redis.call('HSET', name, 'moving_until', tostring(now + moving_ms))
+      redis.call('HSET', key('placement', tenant, issuer), 'moving_until', tostring(now + moving_ms))
     end
     found[#found + 1] = { ARGV[i], placement.uuid }
   end

@@ -3,6 +3,7 @@
 --- @include "epoch_read"
 --- @include "key"
 --- @include "learned_read"
+--- @include "node_health"
 --- @include "node_read"
 --- @include "policy"
 --- @include "silence_clock"

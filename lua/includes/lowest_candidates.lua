@@ -10,8 +10,7 @@ local function lowest_candidates(index, tier, count, request, now, learned)
   local tried = request.exclude == '' and 0 or select(2, string.gsub(request.exclude, '%S+', ''))
   local found, looked, rank = {}, 0, 0
   while looked < 256 do
-    local page = redis.call('ZRANGE', index, string.format('%d', rank), string.format('%d', rank + count + tried),
-      'WITHSCORES')
+    local page = redis.call('ZRANGE', index, rank, rank + count + tried, 'WITHSCORES')
     if #page == 0 then
       return found, false
     end
@@ -29,8 +28,10 @@ local function lowest_candidates(index, tier, count, request, now, learned)
           redis.call('ZREM', index, page[i])
           node_save(node_read(page[i]), now, learned)
         else
-          node.score, node.is_tied = page[i + 1], (page[i + 3] or page[i + 1]) == page[i + 1]
-          node.is_first = rank == 0 and i == 1
+          node.score = page[i + 1]
+          if (page[i + 3] or page[i + 1]) == page[i + 1] then
+            node.is_tied, node.is_first = true, rank == 0 and i == 1
+          end
           found[#found + 1] = node
           rank = rank + 1
           if #found == count then

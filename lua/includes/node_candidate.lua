@@ -15,9 +15,9 @@ local function node_candidate(address, now)
     return node_read(address)
   end
   return {
-    address = address, is_partial = true, reported_at = v[1] + 0, region = v[2], generation = v[3], key = v[4],
+    address = address, is_partial = true, region = v[2], generation = v[3], key = v[4],
     public_url = v[5] or '', sessions = v[6] + 0, max_sessions = v[7] + 0, cpu = v[8] + 0, memory = v[9] + 0,
     recent = (v[10] or 0) + 0, base = (v[11] or 0) + 0, joining = (v[12] or 0) + 0,
-    joining_at = (v[13] or 0) + 0, ejected_reason = '',
+    joining_at = (v[13] or 0) + 0, ejected_reason = '', reserved = 0, load = 0, effective = 0, score = '',
   }
 end

@@ -18,7 +18,7 @@ local function placement_confirm(placement, c, now)
   if moves and placement.confirmed_at > 0 then
     --- @include "node_living"
     local is_older = c.at < math.min(placement.confirmed_at, now)
-    if (is_older or redis.call('HGET', name, 'confirmed_by') == c.id)
+    if (is_older or placement.confirmed_by == c.id)
         and node_living(placement.address, tonumber(placement.generation), now) then
       return false, '', ''
     end

@@ -8,27 +8,36 @@
 --                last
 --   moving_until until when Odoo is asked to move the call to another SFU (ms)
 --   key_fingerprint  of the channel key that has this name
+--   confirmed_by, kept_in  nil without
 --   attempt      what the lock's owner has reserved: attempt_take reads it
 local function placement_read(tenant, issuer, fingerprint)
-  local function fields(detail)
-    return redis.call('HMGET', key('placement', tenant, detail), 'address', 'generation', 'uuid', 'confirmed_at',
-      'caller', 'lock_owner', 'lock_expires_at', 'attempt', 'moving_until', 'key_fingerprint')
-  end
-  local detail, v = issuer, fields(issuer)
+  local detail, fields = issuer, redis.call('HGETALL', key('placement', tenant, issuer))
   if fingerprint ~= '' then
-    local has_other = v[10] and v[10] ~= '' and v[10] ~= fingerprint
-    if has_other or not v[1] then
+    local has_other = false
+    for i = 1, #fields, 2 do
+      if fields[i] == 'key_fingerprint' then
+        has_other = fields[i + 1] ~= '' and fields[i + 1] ~= fingerprint
+      end
+    end
+    if has_other or not fields[1] then
       local own = issuer .. '#' .. fingerprint
-      local w = fields(own)
-      if has_other or w[1] then
-        detail, v = own, w
+      local own_fields = redis.call('HGETALL', key('placement', tenant, own))
+      if has_other or own_fields[1] then
+        detail, fields = own, own_fields
       end
     end
   end
-  return {
-    tenant = tenant, issuer = issuer, detail = detail, exists = v[1], address = v[1] or '',
-    generation = v[2] or '0', uuid = v[3] or '', confirmed_at = (v[4] or 0) + 0, caller = v[5] or '',
-    lock_owner = v[6] or '', lock_expires_at = (v[7] or 0) + 0, attempt = v[8] or '',
-    moving_until = (v[9] or 0) + 0, key_fingerprint = v[10] or '',
+  local placement = {
+    tenant = tenant, issuer = issuer, detail = detail, exists = fields[1] ~= nil, address = '', generation = '0',
+    uuid = '', confirmed_at = 0, caller = '', lock_owner = '', lock_expires_at = 0, attempt = '', moving_until = 0,
+    key_fingerprint = '',
   }
+  if placement.exists then
+    for i = 1, #fields, 2 do
+      placement[fields[i]] = fields[i + 1]
+    end
+    placement.confirmed_at, placement.lock_expires_at, placement.moving_until =
+      placement.confirmed_at + 0, placement.lock_expires_at + 0, placement.moving_until + 0
+  end
+  return placement
 end
