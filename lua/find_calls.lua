@@ -1,5 +1,4 @@
 --- @include "clock"
---- @include "key"
 --- @include "loss_is_mass"
 --- @include "placement_read"
 
@@ -30,7 +29,7 @@ for i = 7, #ARGV do
     and tonumber(placement.generation) <= tonumber(ARGV[3])
   if is_concerned and placement.kept_in ~= ARGV[4] then
     if moving_ms > 0 then
-      redis.call('HSET', key('placement', tenant, issuer), 'moving_until', tostring(now + moving_ms))
+      redis.call('HSET', placement.name, 'moving_until', tostring(now + moving_ms))
     end
     found[#found + 1] = { ARGV[i], placement.uuid }
   end

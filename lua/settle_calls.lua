@@ -24,7 +24,7 @@ for i = 6, #ARGV, 2 do
   local placement = placement_read(tenant, issuer, '')
   if placement.address == ARGV[2] and tonumber(placement.generation) <= tonumber(ARGV[3]) then
     if lives then
-      redis.call('HSET', key('placement', tenant, issuer), 'moving_until', '0', 'kept_in', ARGV[4])
+      redis.call('HSET', placement.name, 'moving_until', '0', 'kept_in', ARGV[4])
     else
       redis.call('ZREM', key('calls', ARGV[2]), call)
     end

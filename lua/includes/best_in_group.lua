@@ -1,4 +1,3 @@
---- @include "break_tie"
 --- @include "key"
 --- @include "lowest_candidates"
 --- @include "policy"
@@ -12,7 +11,11 @@ local function best_in_group(group, tier, request, now, learned)
   if policy.choices == 1 and not string.find(group, ',', 1, true) then
     local index = group == '*' and key(kind) or key(kind, group)
     local found, again = lowest_candidates(index, tier, 1, request, now, learned)
-    return found[1] and break_tie(index, tier, found[1], request.random, request, now, learned), again
+    if found[1] and found[1].is_tied then
+      --- @include "break_tie"
+      return break_tie(index, tier, found[1], request.random, request, now, learned), again
+    end
+    return found[1], again
   end
   local regions, best, again = {}, {}, false
   for region in string.gmatch(group, '[^,]+') do
@@ -25,6 +28,7 @@ local function best_in_group(group, tier, request, now, learned)
     local found, more = lowest_candidates(index, tier, policy.choices, request, now, learned)
     again = again or more
     if policy.choices == 1 and found[1] then
+      --- @include "break_tie"
       best[#best + 1] = break_tie(index, tier, found[1], rest, request, now, learned)
     else
       for _, node in ipairs(found) do best[#best + 1] = node end

@@ -1,4 +1,3 @@
---- @include "attempt_spill"
 --- @include "key"
 --- @include "log_confirmation"
 --- @include "policy"
@@ -13,7 +12,8 @@
 --
 -- Returns whether it won, and the owner of the uuid ('' when it is this channel): tenant and address.
 local function placement_confirm(placement, c, now)
-  local name, call = key('placement', placement.tenant, placement.detail), placement.tenant .. ':' .. placement.detail
+  local name, call = placement.name, placement.tenant .. ':' .. placement.detail
+  local now_ms = string.format('%d', now)
   local moves = placement.address ~= c.address
   if moves and placement.confirmed_at > 0 then
     --- @include "node_living"
@@ -29,8 +29,12 @@ local function placement_confirm(placement, c, now)
   elseif c.at < known_at then
     c.at = known_at
   end
-  attempt_spill(placement, c.name)
-  redis.call('HSET', name, 'uuid', c.uuid, 'confirmed_at', tostring(math.max(1, c.at)), 'confirmed_by', c.id,
+  if placement.lock_owner ~= c.name then
+    --- @include "attempt_spill"
+    attempt_spill(placement, c.name)
+  end
+  local at = c.at == now and now_ms or string.format('%d', math.max(1, c.at))
+  redis.call('HSET', name, 'uuid', c.uuid, 'confirmed_at', at, 'confirmed_by', c.id,
     'lock_owner', c.name, 'lock_expires_at', '0')
   if moves or placement.generation ~= c.generation or placement.caller ~= c.caller then
     redis.call('HSET', name, 'address', c.address, 'generation', c.generation, 'caller', c.caller)
@@ -47,7 +51,7 @@ local function placement_confirm(placement, c, now)
     redis.call('ZADD', key('tenant', placement.tenant), tostring(now + policy.affinity_ttl_ms), placement.detail)
     redis.call('PEXPIRE', key('tenant', placement.tenant), policy.affinity_ttl_ms)
   end
-  redis.call('ZADD', key('calls', c.address), tostring(now), call)
+  redis.call('ZADD', key('calls', c.address), now_ms, call)
   local channel = key('channel', c.uuid)
   if placement.uuid == c.uuid and not moves and redis.call('PEXPIRE', channel, policy.affinity_ttl_ms) == 1 then
     return true, '', ''

@@ -1,4 +1,3 @@
---- @include "attempt_spill"
 --- @include "key"
 --- @include "policy"
 
@@ -6,8 +5,11 @@
 -- the placement's address follows the attempts, so that the next owner after a dead one asks the same SFU. `attempts`
 -- is where the sweeper finds owners that died; `record` says what the attempt has reserved.
 local function placement_lock(placement, node, request, record, now)
-  attempt_spill(placement, request.name)
-  local name = key('placement', placement.tenant, placement.detail)
+  if placement.lock_owner ~= '' then
+    --- @include "attempt_spill"
+    attempt_spill(placement, request.name)
+  end
+  local name = placement.name
   local expires_at = string.format('%d', now + request.lock_ms)
   if placement.confirmed_at > 0 then
     redis.call('HSET', name, 'lock_owner', request.name, 'lock_expires_at', expires_at, 'attempt', record)

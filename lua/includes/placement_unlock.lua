@@ -5,7 +5,7 @@
 -- counts for its tenant. With `may_exist` its SFU may have a channel all the same, and the issuer stays with that SFU.
 local function placement_unlock(placement, by, may_exist)
   attempt_spill(placement, by)
-  local name = key('placement', placement.tenant, placement.detail)
+  local name = placement.name
   if placement.confirmed_at > 0 or may_exist then
     redis.call('HSET', name, 'lock_expires_at', '0')
   else
