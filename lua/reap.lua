@@ -1,3 +1,5 @@
+--- @include "attempt_parse"
+--- @include "attempt_return"
 --- @include "attempt_take"
 --- @include "clock"
 --- @include "key"
@@ -8,7 +10,6 @@
 --- @include "placement_read"
 --- @include "placement_unlock"
 --- @include "policy"
---- @include "reservation_return"
 
 -- Ends attempts that never reported: their replica died, or Redis lost the report. Returns their reservations, frees
 -- the half-open permit and the lock. The issuer stays with the SFU that the attempt was for: its channel may exist, and
@@ -28,13 +29,12 @@ for i = 1, math.min(#due, limit) do
   redis.call('ZREM', key('attempts'), due[i])
   local name, tenant, issuer = string.match(due[i], '^(.-:%d+) ([^: ]*):(.*)$')
   local placement = placement_read(tenant, issuer, '')
-  local id, attempt = string.match(name, '^(.*):'), attempt_take(placement, name)
-  redis.call('SET', key('attempt', name), attempt.result or 'expired', 'PX', policy.attempt_ttl_ms, 'NX')
+  local id, reserved, result = string.match(name, '^(.*):'), attempt_take(placement, name)
+  redis.call('SET', key('attempt', name), result or 'expired', 'PX', policy.attempt_ttl_ms, 'NX')
+  local attempt = attempt_parse(reserved)
   local node = attempt.address ~= '' and node_read(attempt.address)
   if node then
-    if attempt.reserved_at > 0 and node.generation == attempt.generation then
-      reservation_return(node, attempt.reserved_at, now)
-    end
+    attempt_return(node, attempt, now)
     if node.permit == id and node.permit_until <= now then
       node_set(node, 'permit', '')
       node_set(node, 'permit_until', 0)

@@ -26,7 +26,7 @@ local now = clock(ARGV[1])
 local id, name, address, generation, result = ARGV[2], ARGV[2] .. ':' .. ARGV[3], ARGV[7], tonumber(ARGV[8]), ARGV[9]
 local is_final = ARGV[10] == '1'
 local placement = placement_read(ARGV[4], ARGV[5], ARGV[6])
-local attempt = attempt_take(placement, name)
+local reserved, attempt_result = attempt_take(placement, name)
 
 local function registered()
   --- @include "node_read"
@@ -44,17 +44,19 @@ if result == 'created' then
     at = now, generation = generation > 0 and ARGV[8] or v[4] or '0', fingerprint = ARGV[6],
     caller = placement.caller ~= '' and placement.caller or ARGV[13], is_limited = ARGV[14] == '1' }, now)
   local is_well = (v[1] or '0') == '0' and (v[2] or '') == '' and (v[3] or '0') == '0'
-  local node = not (is_well and won and not attempt.result) and registered()
+  local node = not (is_well and won and not attempt_result) and registered()
   if node then
+    --- @include "attempt_parse"
+    --- @include "attempt_return"
     --- @include "ejection_clear"
     --- @include "learned_read"
     --- @include "node_save"
     --- @include "node_set"
     --- @include "reservation_add"
-    --- @include "reservation_return"
-    if not won and attempt.reserved_at > 0 and attempt.generation == node.generation then
-      reservation_return(node, attempt.reserved_at, now)
-    elseif won and attempt.result == 'expired' then
+    local attempt = attempt_parse(reserved)
+    if not won then
+      attempt_return(node, attempt, now)
+    elseif attempt_result == 'expired' then
       reservation_add(node, now)
     end
     local is_half_open = node.ejected_until <= now and (node.permit == id or node.permit_until <= now)
@@ -67,7 +69,7 @@ if result == 'created' then
   return { 'ok', won and 1 or 0, tenant, holder }
 end
 
-local former = attempt.result or redis.call('GET', key('attempt', name)) -- known, although a late call locked anew
+local former = attempt_result or redis.call('GET', key('attempt', name)) -- known, although a late call locked anew
 local is_counted = former and former ~= 'expired'
 redis.call('SET', key('attempt', name), is_counted and former or result, 'PX', policy.attempt_ttl_ms)
 local is_open = placement.lock_expires_at > 0
@@ -76,21 +78,20 @@ if placement.exists and string.match(placement.lock_owner, '^(.*):') == id then
   if is_final and is_open or placement.confirmed_at == 0 and not is_open then
     placement_unlock(placement, name)
   elseif placement.lock_owner == name then
-    redis.call('HSET', key('placement', placement.tenant, placement.detail), 'attempt', '')
+    redis.call('HSET', placement.name, 'attempt', '')
     if placement.confirmed_at == 0 then
-      redis.call('HSET', key('placement', placement.tenant, placement.detail), 'address', '')
+      redis.call('HSET', placement.name, 'address', '')
     end
   end
 end
 local node = registered()
 if node then
+  --- @include "attempt_parse"
+  --- @include "attempt_return"
   --- @include "learned_read"
   --- @include "node_blame"
   --- @include "node_save"
-  --- @include "reservation_return"
-  if attempt.reserved_at > 0 and attempt.generation == node.generation then
-    reservation_return(node, attempt.reserved_at, now)
-  end
+  attempt_return(node, attempt_parse(reserved), now)
   if not is_counted then
     node_blame(node, id, result, ARGV[12], now, tonumber(ARGV[15]))
   end
