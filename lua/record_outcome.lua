@@ -69,7 +69,12 @@ if result == 'created' then
   return { 'ok', won and 1 or 0, tenant, holder }
 end
 
-local former = attempt_result or redis.call('GET', key('attempt', name)) -- known, although a late call locked anew
+--- @include "attempt_parse"
+local attempt = attempt_parse(reserved)
+local former = attempt_result or attempt.result -- known, although a late call locked anew
+if former == '' then
+  former = redis.call('GET', key('attempt', name))
+end
 local is_counted = former and former ~= 'expired'
 redis.call('SET', key('attempt', name), is_counted and former or result, 'PX', policy.attempt_ttl_ms)
 local is_open = placement.lock_expires_at > 0
@@ -86,12 +91,11 @@ if placement.exists and string.match(placement.lock_owner, '^(.*):') == id then
 end
 local node = registered()
 if node then
-  --- @include "attempt_parse"
   --- @include "attempt_return"
   --- @include "learned_read"
   --- @include "node_blame"
   --- @include "node_save"
-  attempt_return(node, attempt_parse(reserved), now)
+  attempt_return(node, attempt, now)
   if not is_counted then
     node_blame(node, id, result, ARGV[12], now, tonumber(ARGV[15]))
   end

@@ -4,6 +4,7 @@ import pytest
 from redis.asyncio import Redis
 
 from app.registry.placements import Busy, Outcome, Placement
+from app.registry.policy import CONFIRMED_MS
 from tests.lua.fleet import KEY, A, B, Fleet
 
 OPEN_MS = 30_000
@@ -309,3 +310,14 @@ async def test_a_sticky_request_does_not_join_the_trial_of_another(pair: Fleet) 
     await pair.beat(B, sessions=500)
     assert (await pair.select("another")).address == A
     assert (await pair.select()).address == B
+
+
+async def test_an_attempt_that_is_recorded_stays_so_when_its_select_runs_once_more(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    for _ in range(2):
+        await fleet.confirm(A, id="another request")  # which ends the lock of any request
+        await fleet.report("failed", A, id="request")
+        assert (await fleet.registry.fleet.describe(A)).failures == 1
+        await fleet.beat(A)
+        fleet.wait(CONFIRMED_MS + 1)
+        assert (await fleet.select(id="request")).is_locked

@@ -478,7 +478,8 @@ class History(RuleBasedStateMachine):
             said = [event.split()[0] for event in self.do(self.fleet.events(address))]
             told = [event for event in said if not event.startswith(("breaker", "address"))]
             repeated = {event for event, later in pairwise(told) if event == later}
-            assert repeated <= {"overloaded", "down", "draining", "restarted"}, told
+            # An operator may order once more that calls move.
+            assert repeated <= {"overloaded", "down", "draining", "restarted", "moving"}, told
 
 
 def test_whatever_happens_the_state_is_one(engine: Engine) -> None:
