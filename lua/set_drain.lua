@@ -2,6 +2,7 @@
 --- @include "event_emit"
 --- @include "key"
 --- @include "learned_read"
+--- @include "node_announce"
 --- @include "node_registered"
 --- @include "node_save"
 --- @include "node_set"
@@ -36,7 +37,11 @@ if deadline and deadline > 0 then
 else
   redis.call('ZREM', key('drains'), node.address)
 end
-node_save(node, now, learned_read(now))
+local learned = learned_read(now)
+if deadline and node.announced == 'up' then -- also a silent one, whose silence may turn out to be Redis'
+  node_announce(node, 'draining', 'operator', now, learned)
+end
+node_save(node, now, learned)
 if deadline and ARGV[4] == '1' then
   local calls = string.format('%d', redis.call('ZCARD', key('calls', node.address)))
   redis.call('HDEL', key('node', node.address), 'moved', 'kept', 'move_failed')

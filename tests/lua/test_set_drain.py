@@ -71,3 +71,15 @@ async def test_an_unknown_sfu_cannot_be_drained(fleet: Fleet, redis: Redis) -> N
     with pytest.raises(UnknownSfu):
         await fleet.registry.fleet.drain(A)
     assert await redis.exists(fleet.keys.drains, fleet.keys.node(A)) == 0
+
+
+async def test_a_drain_of_a_silent_sfu_is_kept_when_the_clock_steps_back(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await fleet.beat(B, sessions=500)
+    fleet.wait(30_000)
+    assert await fleet.state(A) == "expired"
+    await fleet.registry.fleet.drain(A)
+    fleet.wait(-1_000)
+    assert await fleet.state(A) == "draining"
+    assert (await fleet.select()).address == B
+    assert await fleet.events(A) == ["up registered", "draining operator"]

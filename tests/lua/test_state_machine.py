@@ -249,7 +249,7 @@ class History(RuleBasedStateMachine):
             is_last_resort = answer.reason == "last-resort"
             assert is_last_resort or verdict(facts, self.fleet.now_ms).tier == "load"
             if is_last_resort:
-                assert not any(self.is_better(request, other) for other in before.values())
+                assert not any(self.is_better(request, *other) for other in before.items())
         if answer.is_locked:
             self.sent.append(request)
             self.open.append(Attempt(request, answer))
@@ -269,16 +269,19 @@ class History(RuleBasedStateMachine):
             stays = verdict(facts, now).state in {"selectable", "full", "overloaded", "draining"}
             assert not stays or answer.address == channel.address
         elif answer.address == channel.address and verdict(facts, now).tier != "load":
-            assert not any(self.is_better(request, other) for other in before.values())
+            assert not any(self.is_better(request, *other) for other in before.items())
 
-    def is_better(self, request: PlacementRequest, facts: dict[str, str]) -> bool:
-        """Whether a selectable SFU was there when a request had to take the last resort."""
-        if not facts or verdict(facts, self.fleet.now_ms).tier != "load":
+    def is_better(self, request: PlacementRequest, address: str, facts: dict[str, str]) -> bool:
+        """Whether an SFU that the request had to leave for the last resort was selectable, by its `facts` then."""
+        if (
+            not facts
+            or address in request.exclude
+            or is_due(facts, self.latest)
+            or verdict(facts, self.fleet.now_ms).tier != "load"
+        ):
             return False
         regions = {region for group in request.groups for region in group}
-        is_in = facts["region"] in regions or "*" in regions
-        addresses = [address for address in (A, B, C, D) if self.facts(address) == facts]
-        return is_in and not any(address in request.exclude for address in addresses)
+        return facts["region"] in regions or "*" in regions
 
     @rule(data=st.data(), result=RESULTS)
     def an_attempt_ends(self, data: st.DataObject, result: Outcome) -> None:
