@@ -196,18 +196,21 @@ class RegistryAvailability:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Read once, then in the background for as long as the block runs."""
-        await self.refresh()
-        async with in_background(self._refresh_forever()):
+        pause_s = await self._refresh()
+        async with in_background(self._refresh_forever(pause_s)):
             yield
 
-    async def _refresh_forever(self) -> None:
+    async def _refresh_forever(self, pause_s: float) -> None:
         while True:
-            started, was_away = self.now(), self.mode == "away"
-            await self.refresh()
-            is_away = was_away or self.mode == "away"
-            await self._rest(
-                pause_after(self.now() - started, is_away=is_away, is_settled=self.uses_registry)
-            )
+            await self._rest(pause_s)
+            pause_s = await self._refresh()
+
+    async def _refresh(self) -> float:
+        """Read the fleet once. Returns the seconds until the next reading."""
+        started, was_away = self.now(), self.mode == "away"
+        await self.refresh()
+        is_away = was_away or self.mode == "away"
+        return pause_after(self.now() - started, is_away=is_away, is_settled=self.uses_registry)
 
     async def _rest(self, pause_s: float) -> None:
         """Return `pause_s` after the last reading, which may be a viewer's, or when a reading is wanted."""

@@ -197,7 +197,7 @@ def test_the_documented_commands_are_those_of_the_code() -> None:
     texts = [path.read_text() for path in (ROOT / "lua").rglob("*.lua")]
     by_scripts = {name.lower() for text in texts for name in re.findall(r"redis\.p?call\('(\w+)'", text)}
     modules = "".join(path.read_text() for path in (ROOT / "app" / "registry").glob("*.py"))
-    by_the_registry = set(re.findall(r'\bsend\(\s*"(\w+)"', modules))
+    by_the_registry = {name.lower() for name in re.findall(r'\bsend\(\s*"(\w+)"', modules)}
     assert granted == by_scripts | by_the_registry | {"eval", "evalsha"} | BY_THE_CONNECTION
 
 
