@@ -226,6 +226,7 @@ async def test_its_own_port_tells_how_it_is(
             assert "sfu_agent_sfu_up 0\n" in (await client.get("/metrics")).text
 
 
+@pytest.mark.skipif("coverage" in sys.modules, reason="coverage alone takes 7 MB")
 async def test_it_stays_small(sfu: SimulatedSfu, fake_gateway: FakeGateway, tmp_path: Path) -> None:
     """Measured over 50 heartbeats, eight minutes of a real SFU's, with 300 channels to sum up."""
     fake_gateway.reply = {"nextPingMs": 10}
