@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -31,6 +31,16 @@ async def in_background(
             await asyncio.wait([task], timeout=_AGAIN_AFTER_S)
         with contextlib.suppress(asyncio.CancelledError):
             task.result()
+
+
+async def repeated(
+    work: Callable[[], Awaitable[object]], pause_s: Callable[[], float], excused: type[Exception]
+) -> None:
+    """Do `work` again and again, with pauses. An `excused` error ends one time of it; others say so."""
+    while True:
+        with contextlib.suppress(excused):
+            await work()
+        await asyncio.sleep(pause_s())
 
 
 async def cancel_all(tasks: Iterable[asyncio.Task[None]]) -> None:

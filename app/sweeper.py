@@ -6,13 +6,12 @@ least once.
 """
 
 import asyncio
-import contextlib
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
-from app.background import in_background
+from app.background import in_background, repeated
 from app.errors import RegistryUnavailable
 from app.events.event import pack_event
 from app.logs import logger
@@ -60,7 +59,9 @@ class Sweeper:
         """
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(in_background(self._sweep_forever(), on_end))
-            await stack.enter_async_context(in_background(self._probe_forever(), on_end))
+            await stack.enter_async_context(
+                in_background(repeated(self.probe, lambda: self._tick_s, RegistryUnavailable), on_end)
+            )
             if self._rescue is not None:
                 rescuing = self._rescue.running(self._name, lambda: self._leads, on_end)
                 await stack.enter_async_context(rescuing)
@@ -109,12 +110,6 @@ class Sweeper:
                 log.warning("expiry_suspended" if self._is_suspended else "expiry_resumed")
             if not sweep.has_more:
                 return
-
-    async def _probe_forever(self) -> None:
-        while True:
-            with contextlib.suppress(RegistryUnavailable):  # the sweep logs it
-                await self.probe()
-            await asyncio.sleep(self._tick_s)
 
     async def probe(self) -> None:
         """Probe the SFUs whose ejection is over, if this sweeper leads. Raises `RegistryUnavailable`."""

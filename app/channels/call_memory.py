@@ -4,14 +4,13 @@ While Redis is away the memory keeps known calls where they are. It is bounded, 
 last stay.
 """
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Final, Protocol
 
-from app.background import in_background
+from app.background import in_background, repeated
 from app.errors import RegistryUnavailable
 from app.registry.placements import CallId, ConfirmedPlacement
 
@@ -127,11 +126,5 @@ class ConfirmationFollower:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follow in the background for as long as the block runs. Fails open: without Redis it waits for Redis."""
-        async with in_background(self._follow_forever()):
+        async with in_background(repeated(self.catch_up, lambda: _PAUSE_S, RegistryUnavailable)):
             yield
-
-    async def _follow_forever(self) -> None:
-        while True:
-            with suppress(RegistryUnavailable):  # the snapshot reading notices, and says so
-                await self.catch_up()
-            await asyncio.sleep(_PAUSE_S)

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from app.background import in_background
+from app.background import in_background, repeated
 from app.errors import RegistryUnavailable
 from app.events.event import GAP, Event, read_event
 from app.registry.registry import Registry
@@ -74,7 +74,7 @@ class EventFeed:
         """
         with contextlib.suppress(RegistryUnavailable):
             await self._poll()
-        async with in_background(self._poll_forever()):
+        async with in_background(repeated(self._poll, lambda: self._poll_s, RegistryUnavailable)):
             yield
 
     def close(self) -> None:
@@ -123,12 +123,6 @@ class EventFeed:
                 await self._news.wait_for(lambda: self._last_id != newest)
                 return True
         return False
-
-    async def _poll_forever(self) -> None:
-        while True:
-            with contextlib.suppress(RegistryUnavailable):
-                await self._poll()
-            await asyncio.sleep(self._poll_s)
 
     async def _poll(self) -> None:
         if self._last_id is None:

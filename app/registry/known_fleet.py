@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final, Protocol
 
-from app.background import in_background
+from app.background import in_background, repeated
 from app.errors import RegistryUnavailable
 from app.registry.availability import RegistryAvailability
 from app.registry.fleet_reader import FleetReader
@@ -92,14 +92,10 @@ class KnownFleet:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Let followers follow for as long as the block runs. Fails open: without Redis they keep what they have."""
-        async with in_background(self._follow_forever()):
+        async with in_background(
+            repeated(self.follow, lambda: period_of(len(self._switch.snapshot.sfus)), RegistryUnavailable)
+        ):
             yield
-
-    async def _follow_forever(self) -> None:
-        while True:
-            with suppress(RegistryUnavailable):
-                await self.follow()
-            await asyncio.sleep(period_of(len(self._switch.snapshot.sfus)))
 
     async def follow(self) -> None:
         """Let followers follow once, unless the registry is in doubt. Raises `RegistryUnavailable`."""
