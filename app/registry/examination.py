@@ -158,7 +158,7 @@ async def version(patient: Patient) -> Finding:
 async def writes(patient: Patient) -> Finding:
     """A Redis that refuses writes answers all else: it is read-only, lacks replicas, disk space or memory."""
     try:
-        await patient.ask("SET", f"{patient.registry.keys.prefix}doctor", "", "XX")  # there is no such key
+        await patient.ask("SET", patient.registry.keys.doctor, "", "XX")
     except RedisError as error:
         trouble = trouble_of(error)
         if trouble.code == "noperm":

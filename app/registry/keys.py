@@ -125,6 +125,11 @@ class Keys:
         return f"{self.prefix}confirmations"
 
     @property
+    def doctor(self) -> str:
+        """A name that no key has: the doctor tries to overwrite it, which changes nothing."""
+        return f"{self.prefix}doctor"
+
+    @property
     def sweeper(self) -> str:
         """String: the name of the active sweeper."""
         return f"{self.prefix}sweeper"
