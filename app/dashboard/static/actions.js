@@ -53,53 +53,38 @@ export function askMove(address, deadlineMs, onDone) {
   });
 }
 
-/**
- * @param {string} address
- * @param {() => void} onDone
- */
-export function askResume(address, onDone) {
-  ask({
-    title: `Resume ${address}?`,
-    text: "It takes new channels again.",
-    confirm: "Resume",
-    run: async () => {
-      await change("resume", { address });
-      onDone();
-    },
-  });
-}
+export const askResume = plain("resume", "Resume", "It takes new channels again.");
+
+export const askReset = plain(
+  "reset",
+  "Reset",
+  "Its ejection ends and its failures are forgotten: it takes new channels again. A fault that lasts ejects it again.",
+);
+
+export const askForget = plain(
+  "forget",
+  "Forget",
+  "Every trace of it is removed: its figures, its breaker, its drain. Its calls lose their place. " +
+    "An SFU that still runs is back with its next heartbeat.",
+  true,
+);
 
 /**
- * @param {string} address
- * @param {() => void} onDone
+ * @param {"resume" | "reset" | "forget"} action that takes no options
+ * @param {string} label
+ * @param {string} text what will happen
+ * @returns {(address: string, onDone: () => void) => void} what asks for it
  */
-export function askReset(address, onDone) {
-  ask({
-    title: `Reset ${address}?`,
-    text: "Its ejection ends and its failures are forgotten: it takes new channels again. A fault that lasts ejects it again.",
-    confirm: "Reset",
-    run: async () => {
-      await change("reset", { address });
-      onDone();
-    },
-  });
-}
-
-/**
- * @param {string} address
- * @param {() => void} onDone
- */
-export function askForget(address, onDone) {
-  ask({
-    title: `Forget ${address}?`,
-    text:
-      "Every trace of it is removed: its figures, its breaker, its drain. Its calls lose their place. " +
-      "An SFU that still runs is back with its next heartbeat.",
-    confirm: "Forget",
-    isDangerous: true,
-    run: async () => {
-      await change("forget", { address });
-      onDone();
-    },
-  });
+function plain(action, label, text, isDangerous = false) {
+  return (address, onDone) =>
+    ask({
+      title: `${label} ${address}?`,
+      text,
+      confirm: label,
+      isDangerous,
+      run: async () => {
+        await change(action, { address });
+        onDone();
+      },
+    });
 }
