@@ -8,7 +8,8 @@
 --- @include "silent_most"
 
 -- Ends the registrations whose health deadline has passed, and forgets SFUs that have been down for longer than
--- they stay listed. A few at a time: the sweeper asks until none is due.
+-- they stay listed. A few at a time: the sweeper asks until none is due. Deadlines that lie further ahead than any report
+-- sets one are from before a step of Redis' clock: their nodes are moved (node_shift).
 --
 -- Guarantees: never early, also by time in which Redis was away; one `down` event per registration, whichever sweeper asks. When more than half of a fleet
 -- of at least five is silent (no report for two thirds of the threshold), the network or Redis is the likely cause:
@@ -29,6 +30,20 @@ for _, address in ipairs(old) do
   redis.call('ZREM', key('lost'), address)
   redis.call('ZREM', key('sfus'), address)
   redis.call('DEL', key('node', address))
+end
+
+local ahead_of = '(' .. now + policy.threshold_ms
+local ahead = redis.call('ZRANGEBYSCORE', key('deadlines'), ahead_of, '+inf', 'LIMIT', 0, limit)
+for _, address in ipairs(ahead) do
+  --- @include "learned_read"
+  --- @include "node_save"
+  --- @include "node_shift"
+  local node = node_read(address)
+  if node then
+    node_shift(node, now)
+    node_save(node, now, learned_read(now))
+  end
+  redis.call('ZADD', key('deadlines'), tostring(now + policy.threshold_ms), address)
 end
 
 local due = redis.call('ZRANGEBYSCORE', key('deadlines'), '-inf', tostring(silence_clock(now)), 'LIMIT', 0, limit + 1)
@@ -61,4 +76,4 @@ for i = 1, math.min(#due, limit) do
   end
   ended[#ended + 1] = due[i]
 end
-return { 'expired', #due > limit and 1 or 0, unpack(ended) }
+return { 'expired', (#due > limit or #ahead == limit) and 1 or 0, unpack(ended) }

@@ -49,6 +49,10 @@ local wait = node and rate_limit(node, now) or 0
 if wait > 0 then
   return { 'limited', wait }
 end
+if node and node.reported_at > now then
+  --- @include "node_shift"
+  node_shift(node, now)
+end
 
 local change = node and instance_compare(node, ARGV[15], now)
 if not node or change == 'restarted' then

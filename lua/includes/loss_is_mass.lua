@@ -10,7 +10,7 @@ local function loss_is_mass(now)
   local late = redis.call('ZCOUNT', key('deadlines'), '-inf',
     tostring(silence_clock(now) + policy.threshold_ms - policy.late_ms))
   local ejected, gone = redis.call('ZCARD', key('returning')), 0
-  for _, address in ipairs(redis.call('ZRANGEBYSCORE', key('lost'), tostring(now - 60000), '+inf', 'LIMIT', 0, 500)) do
+  for _, address in ipairs(redis.call('ZRANGEBYSCORE', key('lost'), tostring(now - 60000), tostring(now), 'LIMIT', 0, 500)) do
     local reason = redis.call('HGET', key('node', address), 'down_reason')
     if reason == 'expired' or reason == 'unreachable' then
       gone = gone + 1
