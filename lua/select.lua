@@ -24,7 +24,7 @@
 -- ARGV[12] the caller's address, as the SFU is to see it
 -- ARGV[13] fingerprint of the channel's key, '' for unknown
 -- ARGV[14] address that the replica would choose without Redis, '' while Redis answers well: a new channel goes there
---          if the node is selectable, as a replica that gives Redis up meanwhile chooses it too
+--          if the node is selectable in one of the groups, as a replica that gives Redis up meanwhile chooses it too
 --
 -- Returns  {'placed', address, region, sealed key, public_url, reason, locked 0|1, uuid of the last channel,
 --           generation, caller's address of the placement, whether another channel key has the issuer's own name 0|1}
@@ -93,13 +93,13 @@ elseif kept ~= 'moving' then
     --- @include "returning_take"
     returning_take(4, now, learned)
   end
-  local preferred
+  local preferred, number
   if kept == 'no' and request.preferred ~= '' then
     --- @include "node_preferred"
-    preferred = node_preferred(request, now, learned)
+    preferred, number = node_preferred(request, now, learned)
   end
   if preferred then
-    node, reason = preferred, policy.strategy == 'load' and 'least-load' or 'round-robin'
+    node, reason = preferred, number > 1 and 'fallback' or policy.strategy == 'load' and 'least-load' or 'round-robin'
   else
     --- @include "select_node"
     node, again, reason = select_node(request, kept == 'last-resort' and node, now, learned)

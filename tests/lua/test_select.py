@@ -342,6 +342,17 @@ async def test_a_preferred_sfu_that_was_tried_has_failed_or_is_unknown_is_passed
     assert (await fleet.select("failed", preferred=B)).address == A
 
 
+async def test_a_preferred_sfu_of_a_region_where_the_request_may_not_go_is_passed_over(fleet: Fleet) -> None:
+    await fleet.beat(A, region="eu", sessions=500)
+    await fleet.beat(B, region="us")  # it was in "eu" when the replica read the fleet
+    assert (await fleet.select("one", preferred=B, groups=(("eu", "eu-west"),))).address == A
+    with pytest.raises(NoSfuAvailable):
+        await fleet.select("two", preferred=B, groups=(("asia",),))
+    fallback = await fleet.select("three", preferred=B, groups=(("eu",), ("asia", "us")))
+    assert (fallback.address, fallback.reason) == (B, "fallback")
+    assert (await fleet.select("four", preferred=B, groups=(("*",),))).reason == "least-load"
+
+
 async def test_an_issuer_stays_whatever_its_replica_prefers(fleet: Fleet) -> None:
     await fleet.beat(A)
     await fleet.place()
