@@ -57,6 +57,8 @@ class KnownFleet:
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
         self._fresh_until = float("-inf")
+        self._is_expired = False
+        """Whether an operator has changed something since the last reading began."""
 
     async def read(self) -> list[SfuStatus]:
         """Return every SFU, living and lost, by region and address, as the registry has it now.
@@ -68,8 +70,10 @@ class KnownFleet:
         async with self._one_at_a_time:
             if self._switch.uses_registry and asked_at > self._fresh_until:
                 self._reader.watch()
+                self._is_expired = False
                 await self._switch.refresh()
-                self._fresh_until = self._clock() + _SHARED_S
+                if not self._is_expired:
+                    self._fresh_until = self._clock() + _SHARED_S
         if not self._switch.uses_registry:
             raise RegistryUnavailable("the registry is not in use")
         return self.last_seen()
@@ -87,7 +91,7 @@ class KnownFleet:
     def expire(self, *addresses: str) -> None:
         """Make the next viewer read anew, these SFUs in particular: an operator has changed something."""
         self._reader.want(*addresses)
-        self._fresh_until = float("-inf")
+        self._is_expired, self._fresh_until = True, float("-inf")
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -98,6 +98,19 @@ async def test_viewers_at_once_share_a_reading_and_later_ones_get_a_new_one() ->
     assert replica.readings == 3
 
 
+async def test_a_reading_that_began_before_an_operators_order_is_not_shared_after_it() -> None:
+    replica = Replica()
+    begun = asyncio.create_task(replica.fleet.read())
+    await asyncio.sleep(0)
+    assert replica.readings == 1
+    replica.fleet.expire()
+    await begun
+    await replica.fleet.read()
+    assert replica.readings == 2
+    await replica.fleet.read()
+    assert replica.readings == 2
+
+
 async def test_while_redis_is_away_viewers_see_what_was_seen_last_and_read_nothing() -> None:
     replica = Replica()
     seen = await replica.fleet.read_or_last_seen()
