@@ -30,6 +30,9 @@ MAX_UUID_CHARACTERS: Final = 200
 MAX_URL_CHARACTERS: Final = 2_048
 
 
+_NEVER_IN_A_HOST: Final = frozenset("@<>^|%")
+"""User info, and what a browser refuses in a host (WHATWG URL, forbidden domain code points)."""
+
 Blame: TypeAlias = Literal["at-once", "with-witness", "never"]
 """When an SFU is to blame for a failed attempt: at once, when another SFU served the same request, or never."""
 
@@ -305,6 +308,5 @@ def is_usable_url(text: str) -> bool:
         port = parts.port
     except ValueError:
         return False
-    return (
-        parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc and port != 0
-    )
+    is_host = bool(parts.hostname) and _NEVER_IN_A_HOST.isdisjoint(parts.netloc)
+    return parts.scheme in ("http", "https") and is_host and port != 0

@@ -166,6 +166,7 @@ async def test_a_uuid_that_cannot_be_used_is_a_failed_attempt(forwarder: Forward
             "http://u:p@sfu.test",
             "http:\\sfu.test",
         ),
+        *("http://<sfu>", "http://sfu%00.test", "http://[fe80::1%eth0]:8070", "http://a|b"),
         *("http://" + "x" * 2_048, 7, None, {"a": 1}),
     ],
 )
