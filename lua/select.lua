@@ -75,18 +75,18 @@ if placement.exists then
   end
 end
 local reserves = kept ~= 'sticky' or placement.confirmed_at == 0
+if reserves and request.max_placements and kept ~= 'moving' then
+  --- @include "tenant_over_limit"
+  if tenant_over_limit(placement, request, now) then
+    return { 'limit' }
+  end
+end
 if kept == 'sticky' then
   local is_fresh = not reserves and now - placement.confirmed_at < policy.confirmed_ms
   if is_fresh and placement.lock_expires_at == 0 then
     return answer(node, reason, 0)
   end
 elseif kept ~= 'moving' then
-  if request.max_placements then
-    --- @include "tenant_over_limit"
-    if tenant_over_limit(placement, request, now) then
-      return { 'limit' }
-    end
-  end
   local again, returns_at
   learned, returns_at = learned_read(now)
   if returns_at and returns_at <= now then

@@ -36,6 +36,17 @@ async def test_an_issuer_whose_channel_may_exist_stays_with_its_sfu(fleet: Fleet
     assert (next_one.address, next_one.caller, next_one.reason) == (A, "192.0.2.1", "sticky")
 
 
+async def test_an_issuer_whose_channel_may_exist_returns_within_the_tenants_limit_only(fleet: Fleet) -> None:
+    await fleet.beat(A)
+    await fleet.select("killed", max_placements=1)
+    fleet.wait(2_500)
+    await fleet.registry.sweeps.reap()
+    await fleet.place("other", max_placements=1)
+    with pytest.raises(TenantLimitReached):
+        await fleet.select("killed", id="next", max_placements=1)
+    assert (await fleet.select("killed", id="next", max_placements=2)).reason == "sticky"
+
+
 async def test_it_stays_without_a_sweeper_too(fleet: Fleet) -> None:
     await fleet.beat(A)
     await fleet.select(id="killed")
