@@ -31,7 +31,13 @@ OTHER: Final = "other"
 """The label of regions beyond `MOST_REGIONS`, and of paths without a route."""
 
 _VERSION: Final = re.compile(r";\s*version=([^;]*)")
-_KNOWN_VERSION: Final = re.compile(r"[01]\.[0-9]\.[0-9]")
+_KNOWN_VERSION: Final = re.compile(r"0\.0\.[14]|1\.0\.0")
+_ESCAPING: Final = re.compile(r";\s*escaping=[^;]*")
+_PAUSE_S: Final = 1.0
+_BURST: Final = 10
+"""A text of all metrics takes some ten milliseconds, and any caller may ask for it: of each format so many are made
+at once and one per `_PAUSE_S` on average. Between them the last one is the answer."""
+
 _HEARTBEAT_ROUTE: Final = "/v1/sfu"
 _ENDLESS_ROUTES: Final = frozenset({"/v1/events"})
 _REQUEST_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -41,8 +47,11 @@ _PHASE_BUCKETS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.
 class Metrics:
     """All metrics of one replica."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` is in seconds."""
         self.registry = CollectorRegistry()
+        self._clock = clock
+        self._made: dict[str, tuple[float, bytes]] = {}
         self._regions: set[str] = set()
         ProcessCollector(registry=self.registry)
         self._make_request_metrics()
@@ -253,12 +262,21 @@ class Metrics:
     def exposition(self, accept: str | None) -> tuple[bytes, str]:
         """Return all metrics and their content type: Prometheus' text, or OpenMetrics if `accept` names it."""
         encode, content_type = choose_encoder(_readable(accept or ""))
-        return encode(self.registry), content_type
+        now = self._clock()
+        due, body = self._made.get(content_type, (now, b""))
+        due = max(due, now) + _PAUSE_S
+        if due <= now + _PAUSE_S * _BURST:
+            body = encode(self.registry)
+            self._made[content_type] = due, body
+        return body, content_type
 
 
 def _readable(accept: str) -> str:
-    """Return the part of an `Accept` header that the client library can read: versions 0 and 1."""
-    ranges = ((each, _VERSION.search(each)) for each in accept.split(","))
+    """Return the part of an `Accept` header that the client library can read, in the few forms that exist.
+
+    Names of ours need no escaping.
+    """
+    ranges = ((_ESCAPING.sub("", each), _VERSION.search(each)) for each in accept.split(","))
     return ",".join(
         each for each, version in ranges if version is None or _KNOWN_VERSION.fullmatch(version[1])
     )

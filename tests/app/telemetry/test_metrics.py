@@ -372,6 +372,28 @@ async def test_a_script_that_fails_is_a_defect_of_ours(own_server: RedisServer) 
         assert value(await scraped(client), "sfu_gateway_script_errors_total", kind="defect") == 1
 
 
+def test_a_flood_of_scrapes_is_answered_with_one_text_a_second() -> None:
+    now = 0.0
+    metrics = Metrics(clock=lambda: now)
+
+    def scrapes(times: int, *accepts: str) -> int:
+        texts = set()
+        for _ in range(times):
+            for accept in accepts:
+                metrics.shed()
+                texts.add(metrics.exposition(accept)[0])
+        return len(texts)
+
+    assert scrapes(100, "") == 10
+    forms = [f"text/plain; version=1.0.0; escaping={n}" for n in range(50)]
+    forms += [f"application/openmetrics-text; version=1.0.{n}; escaping=dots" for n in range(50)]
+    assert scrapes(5, *forms) <= 20
+    old = metrics.exposition("")
+    now = 1.0
+    assert metrics.exposition("") != old
+    assert scrapes(100, "") == 1
+
+
 def test_openmetrics_is_for_those_who_accept_it() -> None:
     body, content_type = Metrics().exposition("application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")
