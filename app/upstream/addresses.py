@@ -148,7 +148,8 @@ def unmapped(ip: IpAddress) -> IpAddress:
 def _canonical_host(host: str) -> str:
     try:
         if ":" in host:
-            return f"[{ipaddress.IPv6Address(host)}]"
+            ip = unmapped(ipaddress.IPv6Address(host))  # the mapped form leads to the same SFU
+            return f"[{ip}]" if ip.version == 6 else str(ip)
         if _ENDS_IN_A_NUMBER.fullmatch(host):
             return str(ipaddress.IPv4Address(host))
     except ValueError:

@@ -32,6 +32,8 @@ hosts = st.one_of(
         ("http://sfu_1.default.svc.cluster.local.:8070", "http://sfu_1.default.svc.cluster.local:8070"),
         ("http://192.0.2.1", "http://192.0.2.1"),
         ("http://[2001:DB8:0::1]:8070", "http://[2001:db8::1]:8070"),
+        ("http://[::ffff:10.0.0.1]:8070", "http://10.0.0.1:8070"),
+        ("http://[::FFFF:A00:1]", "http://10.0.0.1"),
     ],
 )
 def test_an_address_has_one_spelling(text: str, canonical: str) -> None:
