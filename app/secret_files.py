@@ -22,7 +22,7 @@ def with_secret_files(variables: Mapping[str, str], secrets: Iterable[str]) -> d
         if values.get(name):
             raise SettingsError(f"{name} and {name}_FILE: give one of them")
         try:
-            values[name] = Path(file).read_text(encoding="utf-8").strip()
+            values[name] = Path(file).read_text(encoding="utf-8-sig").strip()
         except OSError as error:
             raise SettingsError(f"{name}_FILE: cannot read {file}: {error.strerror}") from None
         except UnicodeDecodeError:

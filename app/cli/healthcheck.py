@@ -45,12 +45,13 @@ def _own_targets(config: str | None, environ: Mapping[str, str]) -> Iterator[tup
     if file:
         try:
             with open(file, "rb") as opened:  # noqa: PTH123 - pathlib costs more than the check
-                document = tomllib.load(opened)
+                document = tomllib.loads(opened.read().decode("utf-8-sig"))
         except (OSError, ValueError):
             document = {}  # the replica names what is wrong with its file
-    port = environ.get("SFU_GATEWAY_PORT", "").strip() or document.get("port") or _DEFAULT_PORT
+    # Kubernetes sets SFU_GATEWAY_PORT=tcp://... beside a Service of our name; that is no setting
+    ports = (environ.get("SFU_GATEWAY_PORT", "").strip(), str(document.get("port")))
     bind = (environ.get("SFU_GATEWAY_BIND", "").strip() or str(document.get("bind", ""))).strip("[]")
-    number = int(port) if str(port).isdigit() else _DEFAULT_PORT
+    number = next((int(port) for port in ports if port.isdecimal()), _DEFAULT_PORT)
     for host in ("127.0.0.1", "::1") if bind in _ANY else (bind,):
         yield host, number
 

@@ -1,6 +1,7 @@
 """Running a replica on uvicorn, with the limits that a port facing strangers needs."""
 
 import asyncio
+import errno
 import gc
 import signal
 import socket
@@ -97,6 +98,8 @@ class _Server(uvicorn.Server):
         try:
             return listening_socket(host, port)
         except OSError as error:
+            if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+                setting = setting.replace("port", "bind")
             variable = ENV_PREFIX + setting.replace(".", "__").upper()
             detail = f"{variable} ({setting} in TOML): cannot listen on {host} port {port}: {error.strerror}"
             log.error("cannot_listen", detail=detail)  # noqa: TRY400 - no trace

@@ -103,7 +103,7 @@ def load_serving_settings(config_file: Path | None = None) -> Settings:
 def _read_file(config_file: Path) -> dict[str, Any]:
     """Return the TOML document without empty texts: empty means not given, as in the environment."""
     try:
-        return _without_empty(tomllib.loads(config_file.read_text(encoding="utf-8")))
+        return _without_empty(tomllib.loads(config_file.read_text(encoding="utf-8-sig")))
     except OSError as error:
         raise SettingsError(f"{CONFIG_VARIABLE}: cannot read {config_file}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -100,6 +100,21 @@ def test_a_port_that_is_taken_is_named_by_its_setting(setting: str) -> None:
     assert line["detail"].startswith(f"{variable} ({setting} in TOML): cannot listen on {HOST} port {port}: ")
 
 
+@pytest.mark.parametrize("bind", ["192.0.2.1", "nowhere.invalid"])
+def test_an_address_of_another_machine_is_named_by_its_setting(bind: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "app", "serve"],
+        env=os.environ | {"SFU_GATEWAY_KEY": GATEWAY_KEY, "SFU_GATEWAY_BIND": bind, "SFU_GATEWAY_PORT": "0"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 3, done.stderr
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    [line] = [line for line in lines if line["event"] == "cannot_listen"]
+    assert line["detail"].startswith(f"SFU_GATEWAY_BIND (bind in TOML): cannot listen on {bind} port 0: ")
+
+
 @pytest.mark.parametrize(
     ("form", "is_terminal", "is_text"),
     [("auto", True, True), ("auto", False, False), ("json", True, False), ("text", False, True)],

@@ -65,6 +65,18 @@ def test_the_file_names_the_port_and_the_environment_wins(replica: Replica, tmp_
     assert check(environ={"SFU_GATEWAY_CONFIG": str(file), "SFU_GATEWAY_PORT": str(replica.port)}) == ""
 
 
+def test_the_file_of_a_windows_editor_names_the_port(replica: Replica, tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_bytes(f"\ufeffport = {replica.port}\r\n".encode())
+    assert check(config=str(file), environ={}) == ""
+
+
+def test_what_kubernetes_says_of_a_service_is_no_port(replica: Replica, tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text(f"port = {replica.port}")
+    assert check(config=str(file), environ={"SFU_GATEWAY_PORT": "tcp://10.0.0.1:80"}) == ""
+
+
 @pytest.mark.parametrize("bind", ["::", "[::1]"])
 def test_a_replica_on_ipv6_is_found(bind: str) -> None:
     replica = Replica("::1")

@@ -246,6 +246,15 @@ def test_a_directory_is_no_file(tmp_path: Path) -> None:
         load_settings(None, {"SFU_GATEWAY_CONFIG": str(tmp_path)})
 
 
+@pytest.mark.parametrize(
+    "content", [b"\xef\xbb\xbfport = 9000\n", b"port = 9000\r\n", b"\xef\xbb\xbfport = 9000\r\n"]
+)
+def test_a_file_of_a_windows_editor_is_read(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_bytes(content)
+    assert load_settings(file, {}).port == 9000
+
+
 @pytest.mark.parametrize("content", [b"port = ", b"port 8071", b"\xff"])
 def test_a_file_that_is_no_toml_is_named(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "gateway.toml"
@@ -300,6 +309,12 @@ def test_every_secret_can_be_in_a_file(name: str, tmp_path: Path) -> None:
     file.write_text(f"{values.get(name, KEY)}\n")
     by_file = load_env(**{f"{name}_FILE": str(file)}).model_dump()
     assert by_file == load_env(**{name: values.get(name, KEY)}).model_dump() != DEFAULTS
+
+
+def test_a_byte_order_mark_is_no_part_of_a_secret(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(b"\xef\xbb\xbfQUJD\r\n")
+    assert load_env(KEY_FILE=str(file)).key == load_env(KEY="QUJD").key
 
 
 def test_a_secret_is_given_once(tmp_path: Path) -> None:
