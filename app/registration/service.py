@@ -31,7 +31,7 @@ from app.names import NAME_PATTERN
 from app.registry.availability import RegistryAvailability
 from app.registry.registry import Registry
 from app.registry.sfus import SfuReport
-from app.settings.model import Settings
+from app.settings.model import Capacity, Settings
 from app.upstream.addresses import AddressGuard, parse_address, sfu_address
 from app.upstream.client import Forwarder, ForwardError
 
@@ -63,7 +63,7 @@ class HeartbeatBody(BaseModel):
     """0 to 1; more counts as 1."""
     memoryUsage: Usage = 0.0  # noqa: N815
     """0 to 1; more counts as 1."""
-    maxSessions: Annotated[int, Field(gt=0, le=10**9)] | None = None  # noqa: N815
+    maxSessions: Capacity | None = None  # noqa: N815
     publicUrl: str | None = None  # noqa: N815
     draining: bool = False
     instance: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None

@@ -1,6 +1,7 @@
 """Why Redis did not serve a call: it does not answer, or it answers and refuses."""
 
 import socket
+import ssl
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,6 +52,8 @@ _REFUSALS: Final = (
     ("NOREPLICAS", "too few replicas follow it (NOREPLICAS)", "bring its replicas back"),
     ("MASTERDOWN", "its primary is gone (MASTERDOWN)", "bring the primary back"),
     ("CLUSTERDOWN", "the Cluster lacks slots (CLUSTERDOWN)", "bring the missing primaries back"),
+    ("DB", "it has no database of that number", "set a database that Redis has in redis.url"),
+    ("SELECT", "it is a Cluster, which has one database", "leave out the database in redis.url"),
     ("BUSY", "a script blocks it (BUSY)", "see SLOWLOG; SCRIPT KILL ends the script"),
 )
 _BY_TYPE: Final[tuple[tuple[type[RedisError], str], ...]] = (
@@ -62,6 +65,7 @@ _BY_TYPE: Final[tuple[tuple[type[RedisError], str], ...]] = (
     (ClusterDownError, "CLUSTERDOWN"),
     (AuthenticationError, "WRONGPASS"),
 )
+_CHECK_TLS: Final = "check rediss:// and the ssl_ options in redis.url, and the certificate of Redis"
 _UNAUTHENTICATED: Final = ("already authenticated", "Authentication required", "called without any password")
 
 
@@ -78,6 +82,11 @@ def trouble_of(error: BaseException) -> Trouble:
             )
         if isinstance(each, ConnectionRefusedError):
             return Trouble("refused", False, "the connection was refused", "check that it runs, and its port")
+        if isinstance(each, FileNotFoundError | PermissionError):
+            kind = type(each).__name__
+            return Trouble("away", False, f"a file for TLS cannot be read ({kind})", _CHECK_TLS)
+        if isinstance(each, ssl.SSLError):
+            return Trouble("away", False, f"TLS failed ({type(each).__name__})", _CHECK_TLS)
     if any(isinstance(each, TimeoutError | RedisTimeoutError) for each in chain):
         return Trouble("timeout", False, "no answer in time", "check the network between, and its load")
     kind = next((type(each).__name__ for each in reversed(chain)), "unknown")

@@ -27,7 +27,14 @@ from app.crypto.tokens import Key
 from app.names import NAME_PATTERN
 from app.settings.redis_url import parse_redis_url
 from app.settings.trusted_proxies import TrustedProxies
-from app.upstream.addresses import PRIVATE_NETWORKS, AddressGuard, IpNetwork, literal_ip, sfu_address
+from app.upstream.addresses import (
+    MAX_LABEL_CHARACTERS,
+    PRIVATE_NETWORKS,
+    AddressGuard,
+    IpNetwork,
+    literal_ip,
+    sfu_address,
+)
 
 ENV_PREFIX: Final = "SFU_GATEWAY_"
 
@@ -103,7 +110,11 @@ def _region(value: object) -> object:
 def _bind(value: str) -> str:
     """An IP address, in brackets or not, or a host name."""
     host = value.strip().removeprefix("[").removesuffix("]")
-    if not host or not re.fullmatch(r"[A-Za-z0-9:._%-]+", host):
+    labels = host.removesuffix(".").split(".")
+    is_name = re.fullmatch(r"[A-Za-z0-9:._%-]+", host) and all(
+        0 < len(label) <= MAX_LABEL_CHARACTERS for label in labels
+    )
+    if not is_name:
         raise ValueError("give an IP address or a host name, without a port")
     return host
 
@@ -132,6 +143,11 @@ Keys = Annotated[tuple[Key, ...], NoDecode, BeforeValidator(_keys)]
 OneKey = Annotated[Key, NoDecode, BeforeValidator(_one_key)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Milliseconds = Annotated[int, Field(gt=0, le=86_400_000)]
+Seconds = Annotated[int, Field(ge=0, le=31_536_000)]
+Weight = Annotated[float, Field(ge=0, le=1_000)]
+People = Annotated[float, Field(gt=0, le=1_000_000)]
+Capacity = Annotated[int, Field(gt=0, le=10**9)]
+"""Sessions of an SFU, at most."""
 
 
 RETIRED: Final = {
@@ -156,11 +172,11 @@ class Section(BaseModel):
 class WeightsSettings(Section):
     """`[balancing.weights]`: the terms of the load score (roadmap, phase 2)."""
 
-    sessions: Annotated[float, Field(ge=0)] = 0.5
+    sessions: Weight = 0.5
     """Weight of sessions / max_sessions."""
-    cpu: Annotated[float, Field(ge=0)] = 0.3
+    cpu: Weight = 0.3
     """Weight of CPU usage (0 to 1)."""
-    memory: Annotated[float, Field(ge=0)] = 0.2
+    memory: Weight = 0.2
     """Weight of memory usage (0 to 1)."""
 
 
@@ -170,7 +186,7 @@ class BalancingSettings(Section):
     strategy: Literal["load", "round-robin"] = "load"
     """`load`: the lowest load score. `round-robin`: the least recently used."""
     weights: WeightsSettings = WeightsSettings()
-    max_sessions: Annotated[int, Field(gt=0)] = 1000
+    max_sessions: Capacity = 1000
     """Capacity of an SFU that does not report its own `maxSessions`."""
     choices: Annotated[int, Field(ge=1, le=32)] = 1
     """Pick evenly among this many of the least loaded, so that an SFU that joins empty is not flooded."""
@@ -178,10 +194,10 @@ class BalancingSettings(Section):
     """Where a request goes when its region has no selectable SFU: least loaded anywhere, or by distance."""
     region_allow: Names = ()
     """Regions a channel may ever be placed in (data residency); empty allows all."""
-    sessions_per_channel: Annotated[float, Field(gt=0)] = 4.0
+    sessions_per_channel: People = 4.0
     """Expected people per new channel. It decides when an SFU is full; the order of SFUs goes by the figure that
     heartbeats teach, at most four times this, which fades back to it."""
-    min_sessions_per_channel: Annotated[float, Field(gt=0)] = 2.0
+    min_sessions_per_channel: People = 2.0
     """The learned figure never falls below this: empty channels must not make placements look free."""
     join_ms: Milliseconds = 15_000
     """Time constant with which a channel's people join."""
@@ -206,7 +222,7 @@ class HealthSettings(Section):
     """Seconds without a heartbeat after which an SFU is down. Fractions are allowed."""
     ping_interval_ms: Milliseconds = 10_000
     """The interval SFUs are asked to keep (`nextPingMs`); never more than a third of the threshold."""
-    lost_ttl_s: Annotated[int, Field(ge=0)] = 600
+    lost_ttl_s: Seconds = 600
     """Seconds for which an SFU that went down stays listed."""
     public: bool = True
     """Whether everybody may see the fleet. If not, `/v1/health`, `/v1/diagnosis`, `/v1/events` and the dashboard want
@@ -239,7 +255,7 @@ class OverloadSettings(Section):
 class AffinitySettings(Section):
     """`[affinity]`: how long an issuer keeps its SFU."""
 
-    ttl: Annotated[int, Field(gt=0)] = 14_400
+    ttl: Annotated[int, Field(gt=0, le=31_536_000)] = 14_400
     """Seconds since its last request for which an issuer is remembered."""
 
 
@@ -287,7 +303,7 @@ class LimitsSettings(Section):
 class OpsSettings(Section):
     """`[ops]`: a second port for operators. With it, the first serves channels, heartbeats and probes only."""
 
-    bind: str | None = None
+    bind: Annotated[str, AfterValidator(_bind)] | None = None
     """Address to listen on; default: that of the first port (`bind`)."""
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
     """Port of the dashboard, health, events, metrics, explanations and orders; without one they are on `port`."""
@@ -349,7 +365,7 @@ class StaticSfuSettings(Section):
     """Its region."""
     key: OneKey
     """Its base64 auth key."""
-    max_sessions: Annotated[int, Field(gt=0)] | None = None
+    max_sessions: Capacity | None = None
     """Its capacity; default `balancing.max_sessions`."""
     public_url: Annotated[str, BeforeValidator(_optional_address)] = ""
     """Base URL at which browsers reach it, when that is another one."""
@@ -360,7 +376,7 @@ class TenantSettings(Section):
 
     name: Name
     """What its placements are counted under."""
-    key: Keys
+    key: Annotated[Keys, Field(min_length=1)]
     """Base64 key (several: comma-separated) its channel requests are signed with."""
     region: Name | None = None
     """The region its channels prefer when the request says none."""
@@ -383,7 +399,7 @@ class RescueSettings(Section):
     unreachable_after_s: Annotated[float, Field(gt=0, le=3_600)] = 3.0
     """Seconds without an answer to probes after which an SFU with a late heartbeat or a failed forward is down; a
     third of it where the connection is refused."""
-    ejected_after_s: Annotated[int, Field(ge=0)] = 0
+    ejected_after_s: Seconds = 0
     """Seconds of ejection after which an SFU's calls are moved as by a drain; 0: never."""
 
 

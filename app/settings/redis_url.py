@@ -8,6 +8,10 @@ _SCHEMES: Final = (
     "redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster",
 )  # fmt: skip
 
+_TLS_OPTIONS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
+_SENTINEL_OPTIONS: Final = ("sentinel_username", "sentinel_password")
+_BOOLEANS: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
 
 @dataclass(frozen=True, slots=True)
 class RedisUrlParts:
@@ -53,7 +57,9 @@ def parse_redis_url(url: str) -> RedisUrlParts:
         raise ValueError("a Cluster has no databases: leave out the path")
     if not kind and service:
         options["db"] = service
-    return RedisUrlParts(kind or "standalone", scheme == "rediss", hosts, service, _typed(options))
+    typed = _typed(options)
+    _check_fit(typed, kind, is_tls=scheme == "rediss")
+    return RedisUrlParts(kind or "standalone", scheme == "rediss", hosts, service, typed)
 
 
 def _check_reserved(url: str) -> None:
@@ -78,18 +84,34 @@ def _host(text: str, default_port: int) -> tuple[str, int]:
         raise ValueError("a host has no valid port") from None
     if not parts.hostname:
         raise ValueError("a host is missing")
+    if port == 0:
+        raise ValueError("a host has no valid port")
     return parts.hostname, port or default_port
 
 
 def _typed(options: dict[str, Any]) -> dict[str, Any]:
-    known = {"db", "username", "password", "sentinel_username", "sentinel_password"}
-    known |= {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"}
+    known = {"db", "username", "password", *_SENTINEL_OPTIONS, *_TLS_OPTIONS}
     if not options.keys() <= known:  # unnamed: a password with a "?" in it ends up here
         raise ValueError(f"the options are {', '.join(sorted(known - {'username', 'password'}))}")
     if "db" in options:
-        if not str(options["db"]).isdigit():
+        if not str(options["db"]).isdecimal():
             raise ValueError("the database must be a number")
         options["db"] = int(options["db"])
     if "ssl_check_hostname" in options:
-        options["ssl_check_hostname"] = options["ssl_check_hostname"].lower() in ("1", "true", "yes")
+        checks = _BOOLEANS.get(options["ssl_check_hostname"].lower())
+        if checks is None:
+            raise ValueError("ssl_check_hostname must be true or false")
+        options["ssl_check_hostname"] = checks
     return options
+
+
+def _check_fit(options: dict[str, Any], kind: str, *, is_tls: bool) -> None:
+    """Refuse options that this kind of Redis does not have."""
+    if kind == "cluster" and options.get("db"):
+        raise ValueError("a Cluster has no databases: leave out db")
+    if kind != "sentinel" and not options.keys().isdisjoint(_SENTINEL_OPTIONS):
+        raise ValueError(
+            "sentinel_username and sentinel_password need redis+sentinel:// or rediss+sentinel://"
+        )
+    if not is_tls and not options.keys().isdisjoint(_TLS_OPTIONS):
+        raise ValueError("the ssl_ options need rediss://, rediss+sentinel:// or rediss+cluster://")

@@ -1,5 +1,6 @@
 """Redis that is away, and Redis that answers and refuses."""
 
+import ssl
 from collections.abc import Sequence
 
 import pytest
@@ -51,6 +52,24 @@ async def test_a_redis_that_answers_and_refuses_is_told_from_one_that_is_away(
 async def test_a_wrong_password_is_named(own_server: RedisServer) -> None:
     own_server.call("ACL", "SETUSER", "limited", "on", ">secret", "~*", "+@all")
     assert await trouble_at(f"redis://limited:other@{HOST}:{own_server.port}") == ("wrongpass", True)
+
+
+async def test_a_database_that_there_is_not_is_named(own_server: RedisServer) -> None:
+    assert await trouble_at(f"{own_server.url}/99") == ("db", True)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (FileNotFoundError(2, "No such file"), "a file for TLS cannot be read (FileNotFoundError)"),
+        (PermissionError(13, "Permission denied"), "a file for TLS cannot be read (PermissionError)"),
+        (ssl.SSLCertVerificationError(), "TLS failed (SSLCertVerificationError)"),
+    ],
+)
+def test_trouble_with_tls_is_no_trouble_of_the_network(error: Exception, cause: str) -> None:
+    trouble = trouble_of(error)
+    assert (trouble.code, trouble.answers, trouble.cause) == ("away", False, cause)
+    assert "ssl_ options" in trouble.fix
 
 
 async def test_a_port_without_a_server_is_away() -> None:

@@ -17,6 +17,7 @@ from app.settings.model import (
     OverloadSettings,
     RedisSettings,
     RegistrationSettings,
+    RescueSettings,
     SealingSettings,
     Settings,
     StaticSfuSettings,
@@ -65,7 +66,18 @@ def test_nothing_can_be_changed(section: Any, field: str) -> None:
         (BalancingSettings, {"strategy": "random"}),
         (BalancingSettings, {"choices": 0}),
         (BalancingSettings, {"region_allow": "eu west"}),
+        (WeightsSettings, {"cpu": 1e308}),
         (BalancingSettings, {"max_sessions": 0}),
+        (BalancingSettings, {"max_sessions": 10**9 + 1}),
+        (BalancingSettings, {"sessions_per_channel": 1e308}),
+        (BalancingSettings, {"min_sessions_per_channel": 1e308}),
+        (AffinitySettings, {"ttl": 10**12}),
+        (HealthSettings, {"lost_ttl_s": 10**12}),
+        (RescueSettings, {"ejected_after_s": 10**12}),
+        (StaticSfuSettings, {"address": "http://sfu1", "key": "QUJD", "max_sessions": 10**15}),
+        (TenantSettings, {"name": "other", "key": []}),
+        (TenantSettings, {"name": "other", "key": ","}),
+        (OpsSettings, {"bind": "a b"}),
         (FailoverSettings, {"max_retries": 0}),
         (FailoverSettings, {"retry_timeout_ms": 0}),
         (FailoverSettings, {"deadline_ms": 86_400_001}),
@@ -140,10 +152,16 @@ def test_bind_takes_brackets_and_names(given: str, bind: str) -> None:
     assert Settings(bind=given).bind == bind
 
 
-@pytest.mark.parametrize("bind", ["", "0.0.0.0:8071/", "http://x", "a b"])
+@pytest.mark.parametrize(
+    "bind", ["", "0.0.0.0:8071/", "http://x", "a b", "a..b", ".a", ".", "x" * 64 + ".example"]
+)
 def test_bind_refuses_what_is_no_host(bind: str) -> None:
     with pytest.raises(ValidationError, match="bind"):
         Settings(bind=bind)
+
+
+def test_the_second_port_takes_brackets_too() -> None:
+    assert OpsSettings(bind="[::1]", port=8072).bind == "::1"
 
 
 def test_an_admin_token_has_no_white_space() -> None:
