@@ -44,6 +44,9 @@ ODOO_TIMEOUT_MS: Final = 3_000
 DEFAULT_REGION: Final = "default"
 """The region of an SFU that names none."""
 
+MOST_WEIGHT: Final = 1_000
+"""Redis cannot compare loads that are far larger than the limits of `overload`."""
+
 _BEARER_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
@@ -89,7 +92,7 @@ def _optional_address(value: object) -> str:
 
 def _http_url(value: str) -> str:
     parts = urlsplit(value)
-    if value and (parts.scheme not in ("http", "https") or not parts.hostname):
+    if value and (parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0):
         raise ValueError("give an http:// or https:// URL")
     return value
 
@@ -144,7 +147,6 @@ OneKey = Annotated[Key, NoDecode, BeforeValidator(_one_key)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Milliseconds = Annotated[int, Field(gt=0, le=86_400_000)]
 Seconds = Annotated[int, Field(ge=0, le=31_536_000)]
-Weight = Annotated[float, Field(ge=0, le=1_000)]
 People = Annotated[float, Field(gt=0, le=1_000_000)]
 Capacity = Annotated[int, Field(gt=0, le=10**9)]
 """Sessions of an SFU, at most."""
@@ -172,11 +174,11 @@ class Section(BaseModel):
 class WeightsSettings(Section):
     """`[balancing.weights]`: the terms of the load score (roadmap, phase 2)."""
 
-    sessions: Weight = 0.5
+    sessions: Annotated[float, Field(ge=0)] = 0.5
     """Weight of sessions / max_sessions."""
-    cpu: Weight = 0.3
+    cpu: Annotated[float, Field(ge=0)] = 0.3
     """Weight of CPU usage (0 to 1)."""
-    memory: Weight = 0.2
+    memory: Annotated[float, Field(ge=0)] = 0.2
     """Weight of memory usage (0 to 1)."""
 
 
@@ -493,8 +495,11 @@ class Settings(BaseSettings):
         if self.registration.max_per_second * self.next_ping_ms < 1000:
             raise ValueError("registration.max_per_second: refuses SFUs that keep health.ping_interval_ms")
         weights = self.balancing.weights
-        if self.balancing.strategy == "load" and not weights.sessions + weights.cpu + weights.memory:
+        total = weights.sessions + weights.cpu + weights.memory
+        if self.balancing.strategy == "load" and not total:
             raise ValueError("balancing.weights: one of them must be above 0 for the strategy load")
+        if total > MOST_WEIGHT:
+            raise ValueError(f"balancing.weights: together they must be at most {MOST_WEIGHT:,}")
 
     def _check_tenants(self) -> None:
         """Every key belongs to one tenant, and every tenant and every static SFU has a region that is allowed."""
