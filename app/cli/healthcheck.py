@@ -20,13 +20,16 @@ def check(url: str = "", config: str | None = None, environ: Mapping[str, str] =
 
     `url` is the replica's base URL; default: where the settings of this machine let it listen.
     """
-    targets = [_target_of(url)] if url else list(_own_targets(config, environ))
+    try:
+        targets = [_target_of(url)] if url else list(_own_targets(config, environ))
+    except ValueError as error:
+        return f"{url}: {error}"
     trouble = ""
     for host, port in targets:
         name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             status = _status_of(host, port, name)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             trouble = f"http://{name}/livez: {type(error).__name__}"
             continue
         return "" if status == "200" else f"http://{name}/livez: {status}"

@@ -9,8 +9,16 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from app.crypto.tokens import Key
 from app.errors import SettingsError
@@ -30,7 +38,7 @@ def _split(value: object) -> object:
 
 def _gateway_url(text: str) -> str:
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.port == 0:
         raise ValueError("give http:// or https:// URLs with a host, without user info, comma-separated")
     if parts.query or parts.fragment:
         raise ValueError("a gateway's base URL has no query and no fragment")
@@ -55,13 +63,12 @@ def _own_port(value: object) -> object:
 _BaseUrl = Annotated[str, BeforeValidator(sfu_address)]
 
 
-class AgentSettings(BaseSettings):
+class AgentSettings(BaseModel):
     """Every setting of the agent; the alias is the environment variable."""
 
-    model_config = SettingsConfigDict(
+    model_config = ConfigDict(
         frozen=True,
         extra="ignore",
-        env_ignore_empty=True,
         hide_input_in_errors=True,
         use_attribute_docstrings=True,
         arbitrary_types_allowed=True,
@@ -69,7 +76,6 @@ class AgentSettings(BaseSettings):
 
     gateway_urls: Annotated[
         tuple[Annotated[str, AfterValidator(_gateway_url)], ...],
-        NoDecode,
         BeforeValidator(_split),
         Field(alias="SFU_GATEWAY_URL", min_length=1),
     ]
@@ -78,7 +84,6 @@ class AgentSettings(BaseSettings):
     """Longest interval of heartbeats, in milliseconds; the gateway may ask for a shorter one."""
     registration_key: Annotated[
         Key | None,
-        NoDecode,
         BeforeValidator(_first_key),
         Field(alias="SFU_GATEWAY_REGISTRATION__KEY"),
     ] = None
@@ -140,9 +145,10 @@ class AgentSettings(BaseSettings):
 def load_agent_settings() -> AgentSettings:
     """Read the settings from the environment. Raises `SettingsError`."""
     given = with_secret_files(os.environ, SECRETS)
-    secrets: dict[str, Any] = {name: given[name] for name in SECRETS if given.get(name)}
+    aliases = (str(field.alias) for field in AgentSettings.model_fields.values())
+    values: dict[str, Any] = {name: text for name in aliases if (text := given.get(name, "").strip())}
     try:
-        return AgentSettings(**secrets)
+        return AgentSettings(**values)
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False, include_context=False)
         raise SettingsError("\n".join(_explain(problem) for problem in problems)) from None

@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final, cast
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -34,6 +35,10 @@ async def gateway_source(url: str, admin_token: str) -> AsyncIterator["GatewaySo
     """Give a source on the gateway at `url`. Raises `CommandError` when it does not answer."""
     headers = {"Authorization": f"Bearer {admin_token}"} if admin_token else {}
     url = url if "://" in url else f"http://{url}"
+    try:
+        urlsplit(url).port  # noqa: B018 - raises when it is none; httpx raises what is no error of its own
+    except ValueError as error:
+        raise CommandError(f"--gateway: {error}", Exit.USAGE) from None
     try:
         async with httpx.AsyncClient(
             base_url=url, headers=headers, timeout=_TIMEOUT_S, trust_env=False

@@ -94,6 +94,11 @@ def test_a_replica_that_is_not_alive_says_so() -> None:
         replica.close()
 
 
+@pytest.mark.parametrize("url", ["http://localhost:99999", "http://[::1", "http://a..b:1"])
+def test_a_url_that_is_none_is_named(url: str) -> None:
+    assert check(url).startswith(url)
+
+
 def test_a_port_without_a_replica_fails_the_command() -> None:
     port = free_port()
     environ = os.environ | {"SFU_GATEWAY_PORT": str(port), "SFU_GATEWAY_BIND": HOST}

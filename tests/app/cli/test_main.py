@@ -102,8 +102,9 @@ def test_a_redis_url_that_is_none_is_named_and_not_shown(url: str) -> None:
     assert "s3cret" not in done.stderr
 
 
-def test_a_gateway_url_that_is_none_is_named() -> None:
-    done = run("sfu", "list", "--gateway", "ftp://localhost")
+@pytest.mark.parametrize("url", ["ftp://localhost", "http://localhost:99999", "http://[::1", "localhost:x"])
+def test_a_gateway_url_that_is_none_is_named(url: str) -> None:
+    done = run("sfu", "list", "--gateway", url)
     assert done.exit_code == Exit.USAGE
     assert done.stderr.startswith("--gateway: ")
 

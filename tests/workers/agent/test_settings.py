@@ -63,6 +63,22 @@ def test_an_empty_variable_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> No
     assert (settings.max_sessions, settings.public_url, settings.registered_address) == (None, None, None)
 
 
+def test_outer_white_space_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of(
+        monkeypatch,
+        SFU_GATEWAY_URL=" http://gateway:8071\n",
+        SFU_ADDRESS="http://sfu1:8070\n",
+        SFU_REGION=" eu-west ",
+        SFU_GATEWAY_PING_INTERVAL="5000\n",
+        SFU_CGROUP="none\n",
+        SFU_PUBLIC_URL=" \n",
+    )
+    assert settings.gateway_urls == ("http://gateway:8071",)
+    assert (settings.address, settings.region) == ("http://sfu1:8070", "eu-west")
+    assert (settings.ping_interval_ms, settings.cgroup) == (5_000, "none")
+    assert settings.public_url is None
+
+
 def test_a_port_that_kubernetes_names_for_a_service_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings_of(monkeypatch, SFU_AGENT_PORT="tcp://10.0.0.1:8072").agent_port == 8079
 
@@ -76,6 +92,8 @@ def test_none_turns_the_control_group_off(monkeypatch: pytest.MonkeyPatch) -> No
     [
         ("SFU_GATEWAY_URL", "gateway:8071"),
         ("SFU_GATEWAY_URL", "http://user@gateway"),
+        ("SFU_GATEWAY_URL", "http://gateway:99999"),
+        ("SFU_GATEWAY_URL", "http://gateway:0"),
         ("SFU_GATEWAY_URL", "http://gateway?region=eu"),
         ("SFU_GATEWAY_URL", ","),
         ("SFU_GATEWAY_PING_INTERVAL", "0"),
