@@ -5,6 +5,7 @@ import ssl
 from dataclasses import dataclass
 from typing import Final
 
+from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
@@ -54,6 +55,12 @@ _REFUSALS: Final = (
     ("CLUSTERDOWN", "the Cluster lacks slots (CLUSTERDOWN)", "bring the missing primaries back"),
     ("DB", "it has no database of that number", "set a database that Redis has in redis.url"),
     ("SELECT", "it is a Cluster, which has one database", "leave out the database in redis.url"),
+    (
+        "unknown",
+        "it lacks a command: it is too old, or no Sentinel",
+        "see docs/redis.md for versions and URLs",
+    ),
+    ("This", "it is no Cluster", "let redis.url begin with redis:// or rediss://"),
     ("BUSY", "a script blocks it (BUSY)", "see SLOWLOG; SCRIPT KILL ends the script"),
 )
 _BY_TYPE: Final[tuple[tuple[type[RedisError], str], ...]] = (
@@ -82,6 +89,10 @@ def trouble_of(error: BaseException) -> Trouble:
             )
         if isinstance(each, ConnectionRefusedError):
             return Trouble("refused", False, "the connection was refused", "check that it runs, and its port")
+        if isinstance(each, MasterNotFoundError):
+            return Trouble(
+                "away", False, "no Sentinel names a primary", "check hosts and service name in redis.url"
+            )
         if isinstance(each, FileNotFoundError | PermissionError):
             kind = type(each).__name__
             return Trouble("away", False, f"a file for TLS cannot be read ({kind})", _CHECK_TLS)

@@ -4,7 +4,7 @@ import ssl
 from collections.abc import Sequence
 
 import pytest
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from app.errors import RegistryUnavailable
 from app.registry.client import close_client, connect
@@ -56,6 +56,30 @@ async def test_a_wrong_password_is_named(own_server: RedisServer) -> None:
 
 async def test_a_database_that_there_is_not_is_named(own_server: RedisServer) -> None:
     assert await trouble_at(f"{own_server.url}/99") == ("db", True)
+
+
+@pytest.mark.parametrize(
+    ("url", "cause"),
+    [
+        ("redis+cluster://{}", "Redis answers and refuses: it is no Cluster"),
+        (
+            "redis+sentinel://{}/main",
+            "Redis answers and refuses: it lacks a command: it is too old, or no Sentinel",
+        ),
+        (
+            f"redis+sentinel://{HOST}:{free_port()}/main",
+            "Redis does not answer: no Sentinel names a primary",
+        ),
+    ],
+)
+async def test_a_server_of_another_kind_is_named(own_server: RedisServer, url: str, cause: str) -> None:
+    client = connect(RedisSettings.model_validate({"url": url.format(own_server.address)}))
+    try:
+        with pytest.raises((RedisError, RedisClusterException)) as caught:
+            await client.execute_command(*WRITE)
+    finally:
+        await close_client(client)
+    assert str(trouble_of(caught.value)) == cause
 
 
 @pytest.mark.parametrize(
