@@ -1,5 +1,7 @@
 """`GET /v1/health`, and the probes of load balancers and Kubernetes."""
 
+import re
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,6 +14,7 @@ from app.api.state import State
 from app.errors import RegistryUnavailable
 
 _NEGOTIABLE = frozenset({"text/html", "application/json", "*/*"})
+_NOT_WANTED = re.compile(r";\s*q=0(\.0*)?\s*(;|$)", re.IGNORECASE)
 
 
 async def health(request: Request[State]) -> Response:
@@ -57,5 +60,6 @@ async def readyz(request: Request[State]) -> Response:
 
 def _prefers_html(accept: str) -> bool:
     """Whether the page is named before JSON and before `*/*`, as browsers do and programs do not."""
-    names = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
+    wanted = (part for part in accept.split(",") if not _NOT_WANTED.search(part))
+    names = [part.partition(";")[0].strip().lower() for part in wanted]
     return next((name for name in names if name in _NEGOTIABLE), "") == "text/html"

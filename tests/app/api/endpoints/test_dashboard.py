@@ -104,6 +104,9 @@ async def test_nothing_else_is_served(replica: httpx.AsyncClient, name: str) -> 
         ("application/json", False),
         ("application/json, text/html", False),
         ("text/plain, */*", False),
+        ("text/html;q=0, application/json", False),
+        ("text/html; Q=0.000", False),
+        ("application/json;q=0, text/html;q=0.1", True),
     ],
 )
 async def test_health_is_a_page_for_browsers_only(
