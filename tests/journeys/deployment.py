@@ -14,6 +14,7 @@ import httpx
 
 from app.crypto.tokens import Key
 from tests.support.engines import RedisServer
+from tests.support.plain_http import NO_CERTIFICATES
 from tests.support.ports import HOST, free_port
 from tests.support.processes import Process, answers, prints
 
@@ -105,13 +106,17 @@ class RunningFleet:
     def control(self, address: str, what: str, document: object) -> None:
         """Post to one's control route: `fault`, `figures` or `heartbeats`."""
         httpx.post(
-            f"{address}/_sim/{what}", json=document, trust_env=False, timeout=_PATIENCE_S
+            f"{address}/_sim/{what}",
+            json=document,
+            trust_env=False,
+            verify=NO_CERTIFICATES,
+            timeout=_PATIENCE_S,
         ).raise_for_status()
 
     def state(self, address: str) -> dict[str, Any]:
         """Return what one says of itself."""
         document: dict[str, Any] = httpx.get(
-            f"{address}/_sim/state", trust_env=False, timeout=_PATIENCE_S
+            f"{address}/_sim/state", trust_env=False, verify=NO_CERTIFICATES, timeout=_PATIENCE_S
         ).json()
         return document
 
@@ -167,7 +172,9 @@ class Deployment:
                 ready_seconds=_READY_S,
             )
         )
-        client = httpx.Client(base_url=f"http://{HOST}:{port}", trust_env=False, timeout=_PATIENCE_S)
+        client = httpx.Client(
+            base_url=f"http://{HOST}:{port}", trust_env=False, verify=NO_CERTIFICATES, timeout=_PATIENCE_S
+        )
         self._stack.callback(client.close)
         return Replica(process, client)
 

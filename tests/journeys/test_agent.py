@@ -17,6 +17,7 @@ import pytest
 
 from app.crypto.tokens import Key, verify
 from tests.support.gateway import FakeGateway, running_gateway
+from tests.support.plain_http import NO_CERTIFICATES
 from tests.support.ports import HOST, free_port
 from tests.support.processes import Process, ProcessFailed, answers, prints
 from tests.support.simulated import KEY, NO_PEOPLE, running_sfu
@@ -80,7 +81,7 @@ class Gateway(Process):
 
     async def health(self) -> dict[str, Any]:
         """Return what `/v1/health` says."""
-        async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=self.url, trust_env=False, verify=NO_CERTIFICATES) as client:
             return dict((await client.get("/v1/health")).json())
 
     async def entry_of(self, sfu: SimulatedSfu) -> dict[str, Any]:
@@ -209,7 +210,9 @@ async def test_its_own_port_tells_how_it_is(
 ) -> None:
     port = free_port()
     with agent_for(sfu, tmp_path, fake_gateway.url, SFU_AGENT_PORT=str(port)):
-        async with httpx.AsyncClient(base_url=f"http://{HOST}:{port}", trust_env=False) as client:
+        async with httpx.AsyncClient(
+            base_url=f"http://{HOST}:{port}", trust_env=False, verify=NO_CERTIFICATES
+        ) as client:
             assert (await client.get("/livez")).status_code == 200
 
             async def is_ready() -> bool:
@@ -297,7 +300,7 @@ async def test_an_agent_with_a_wrong_clock_is_told_by_how_much(
     """The clock cannot be set back here, so the played agent makes the token of an agent whose clock is."""
     now = time.time()
     token = REGISTRATION_KEY.sign({"sub": sfu.address, "iat": now - 3600, "exp": now - 3540})
-    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False, verify=NO_CERTIFICATES) as client:
         answer = await client.post("/v1/sfu", json={}, headers={"Authorization": f"Bearer {token}"})
     assert answer.json()["code"] == "credentials_expired"
     assert -3610 < answer.json()["clockDifferenceSeconds"] < -3590

@@ -15,6 +15,7 @@ from typing import Self, TypeAlias
 import httpx
 
 from tests.support import guard
+from tests.support.plain_http import NO_CERTIFICATES
 from tests.support.ports import HOST
 from tests.support.waiting import eventually_sync
 
@@ -224,7 +225,7 @@ def answers(url: str, status: int = 200) -> Readiness:
 
     def check(_: Process) -> bool:
         try:
-            return httpx.get(url, timeout=1, trust_env=False).status_code == status
+            return httpx.get(url, timeout=1, trust_env=False, verify=NO_CERTIFICATES).status_code == status
         except httpx.TransportError:
             return False
 

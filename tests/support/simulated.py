@@ -1,7 +1,6 @@
 """What the tests of simulated SFUs share: a key, tokens as Odoo makes them, a running SFU, a clock to set."""
 
 import contextlib
-import ssl
 import time
 from collections.abc import AsyncIterator
 from random import Random
@@ -10,14 +9,12 @@ from typing import Any
 import httpx
 
 from app.crypto.tokens import Key
+from tests.support.plain_http import NO_CERTIFICATES
 from workers.simulator.channels import People
 from workers.simulator.sfu import SfuConfig, SimulatedSfu
 
 KEY = Key(b"the key of this SFU and no other")
 NO_PEOPLE = People(per_channel=0)
-
-NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""Spares each client the 30 ms of loading certificates, which plain HTTP does not need."""
 
 
 class Clock:

@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from app.logs import Logger
+from tests.support.plain_http import NO_CERTIFICATES
 from tests.support.ports import HOST, free_port
 from tests.support.processes import Process, answers
-from tests.support.simulated import NO_CERTIFICATES
 from tests.support.waiting import eventually
 from workers.demo import REGIONS, demo_settings, run_demo
 from workers.own_redis import BINARIES

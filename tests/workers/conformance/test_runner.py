@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from app.cli.main import cli
 from app.crypto.tokens import Key
 from tests.support.middleman import Answered, Asked, Sabotage, changing, instead, middleman
+from tests.support.plain_http import NO_CERTIFICATES
 from tests.support.ports import HOST, free_port
 from tests.support.processes import Process, answers, prints
 from tests.support.simulated import KEY, NO_PEOPLE, running_sfu
@@ -102,7 +103,7 @@ async def test_an_sfu_that_ignores_the_forwarded_address_breaks_that_clause_alon
 
 
 async def test_a_run_leaves_one_sfu_at_most_and_with_the_admin_token_none(gateway_url: str) -> None:
-    async with httpx.AsyncClient(base_url=gateway_url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=gateway_url, trust_env=False, verify=NO_CERTIFICATES) as client:
         before = await played(client)
         await all_of(hold_gateway(gateway_url, REGISTRATION_KEY, admin_token=ADMIN_TOKEN))
         assert await played(client) == before
