@@ -1,12 +1,14 @@
-"""One browser for all tests, with a context for each visit, and a deployment for each test.
+"""One browser for all tests, with a context for each visit; a deployment for each file, SFUs for each test.
 
-Without Chromium: skip at home, fail in CI. A browser lives in one event loop, so these tests share theirs.
+A test that stops a process has a deployment of its own. Without Chromium: skip at home, fail in CI. A browser lives in
+one event loop, so these tests share theirs.
 """
 
+import itertools
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import pytest_asyncio
@@ -14,33 +16,73 @@ from playwright.async_api import Browser, expect
 
 from tests.browser.chromium import Opener, Visit, chromium, find_chromium, visit
 from tests.journeys.deployment import Deployment, Replica, RunningFleet
-from tests.support.engines import RedisServer
+from tests.support.engines import RedisServer, any_binary
 from tests.support.tools import miss
 from tests.support.waiting import eventually_sync
 
+_HOST_NUMBERS: Final = itertools.count(2)
 
-@pytest.fixture
-def deployment(own_server: RedisServer, tmp_path: Path) -> Iterator[Deployment]:
-    """A deployment in which SFUs report each second, are down after 3 s, and breakers open after 2 failures."""
-    with Deployment(
-        own_server, tmp_path, health__unhealthy_threshold="3", breaker__failure_threshold="2"
-    ) as running:
+
+@pytest.fixture(scope="module")
+def settings() -> dict[str, str]:
+    """SFUs report each second and are down after 3 s, breakers open after 2 failures."""
+    return {"health__unhealthy_threshold": "3", "breaker__failure_threshold": "2"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """The Redis of the deployment."""
+    with RedisServer(any_binary(), tmp_path_factory.mktemp("redis")) as running:
         yield running
 
 
-@pytest.fixture
-def replica(deployment: Deployment) -> Replica:
-    """A gateway with a sweeper."""
-    deployment.sweeper()
+@pytest.fixture(scope="module")
+def deployment(
+    server: RedisServer, settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """A deployment with a sweeper."""
+    with Deployment(server, tmp_path_factory.mktemp("deployment"), **settings) as running:
+        running.sweeper()
+        yield running
+
+
+@pytest.fixture(scope="module")
+def running_replica(deployment: Deployment) -> Replica:
+    """The gateway of the deployment."""
     return deployment.replica()
 
 
 @pytest.fixture
-def fleet(deployment: Deployment, replica: Replica) -> RunningFleet:
+def replica(running_replica: Replica) -> Iterator[Replica]:
+    """A gateway that has no SFU when a test begins."""
+    yield running_replica
+    for sfu in running_replica.health()["sfus"]:
+        running_replica.admin("forget", address=sfu["address"])
+    eventually_sync(lambda: running_replica.health()["sfus"] == [])
+
+
+@contextmanager
+def running_fleet(deployment: Deployment, replica: Replica, sfus: int) -> Iterator[RunningFleet]:
+    """Run SFUs in two regions, at addresses that no other test uses: the gateway remembers their events."""
+    host = f"127.0.0.{next(_HOST_NUMBERS)}"
+    running = deployment.fleet(sfus, [replica], "--regions", "eu-west,us-east", "--host", host)
+    eventually_sync(lambda: replica.selectable() == sfus)
+    yield running
+    running.process.terminate()
+
+
+@pytest.fixture
+def fleet(deployment: Deployment, replica: Replica) -> Iterator[RunningFleet]:
     """Four SFUs in two regions."""
-    running = deployment.fleet(4, [replica], "--regions", "eu-west,us-east")
-    eventually_sync(lambda: replica.selectable() == 4)
-    return running
+    with running_fleet(deployment, replica, 4) as running:
+        yield running
+
+
+@pytest.fixture
+def one_sfu(deployment: Deployment, replica: Replica) -> Iterator[RunningFleet]:
+    """A fleet of one SFU."""
+    with running_fleet(deployment, replica, 1) as running:
+        yield running
 
 
 expect.set_options(timeout=15_000)  # by default 5 s, in which a busy machine may not have drawn a page

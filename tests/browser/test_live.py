@@ -1,13 +1,15 @@
 """The page never says "Live" of what may no longer be true: real gateways stop, hang, die, get slow and come back."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from tests.browser.chromium import Opener, Visit, visit
-from tests.journeys.deployment import Replica, RunningFleet
+from tests.journeys.deployment import Deployment, Replica, RunningFleet
 from tests.support.engines import RedisServer
 from tests.support.proxy import FaultProxy, Faults
 
@@ -44,35 +46,65 @@ async def _stays_stale(seen: Visit, until_s: int) -> None:
     assert set(badges[first:]) == {badge for badge in badges[first:] if STALE.match(badge)}
 
 
-async def test_a_gateway_that_stops_and_is_killed_later_is_stale_until_it_is_back(
-    open_dashboard: Opener, replica: Replica, fleet: RunningFleet
-) -> None:
-    seen = await open_dashboard()
-    await _is_live(seen)
-    await seen.page.evaluate(_NOTE_BADGES)
-    replica.process.pause()
-    await _is_stale(seen)
-    await _stays_stale(seen, 14)
-    replica.process.kill()
-    await _stays_stale(seen, 22)
-    replica.process.start()
-    await _is_live(seen)
-    await expect(seen.tile("selectable")).to_have_text("4 / 4")
-    seen.forgive("ERR_")
+class TestWhereProcessesStop:
+    """Each test has a deployment of its own."""
 
+    @pytest.fixture
+    def deployment(
+        self, own_server: RedisServer, settings: dict[str, str], tmp_path: Path
+    ) -> Iterator[Deployment]:
+        """A deployment with a sweeper."""
+        with Deployment(own_server, tmp_path, **settings) as running:
+            running.sweeper()
+            yield running
 
-async def test_a_gateway_that_stopped_and_goes_on_is_live_again_with_new_figures(
-    open_dashboard: Opener, replica: Replica, fleet: RunningFleet
-) -> None:
-    seen = await open_dashboard()
-    await _is_live(seen)
-    replica.process.pause()
-    await _is_stale(seen)
-    replica.process.resume()
-    await _is_live(seen)
-    assert replica.admin("drain", address=fleet.addresses[0]).status_code == 200
-    await expect(seen.row(fleet.addresses[0])).to_have_attribute("data-tone", "drain")
-    seen.forgive("ERR_")
+    @pytest.fixture
+    def replica(self, deployment: Deployment) -> Replica:
+        """A gateway."""
+        return deployment.replica()
+
+    async def test_a_gateway_that_stops_and_is_killed_later_is_stale_until_it_is_back(
+        self, open_dashboard: Opener, replica: Replica, fleet: RunningFleet
+    ) -> None:
+        seen = await open_dashboard()
+        await _is_live(seen)
+        await seen.page.evaluate(_NOTE_BADGES)
+        replica.process.pause()
+        await _is_stale(seen)
+        await _stays_stale(seen, 14)
+        replica.process.kill()
+        await _stays_stale(seen, 22)
+        replica.process.start()
+        await _is_live(seen)
+        await expect(seen.tile("selectable")).to_have_text("4 / 4")
+        seen.forgive("ERR_")
+
+    async def test_a_gateway_that_stopped_and_goes_on_is_live_again_with_new_figures(
+        self, open_dashboard: Opener, replica: Replica, fleet: RunningFleet
+    ) -> None:
+        seen = await open_dashboard()
+        await _is_live(seen)
+        replica.process.pause()
+        await _is_stale(seen)
+        replica.process.resume()
+        await _is_live(seen)
+        assert replica.admin("drain", address=fleet.addresses[0]).status_code == 200
+        await expect(seen.row(fleet.addresses[0])).to_have_attribute("data-tone", "drain")
+        seen.forgive("ERR_")
+
+    async def test_figures_without_redis_are_not_live(
+        self, open_dashboard: Opener, replica: Replica, fleet: RunningFleet, own_server: RedisServer
+    ) -> None:
+        seen = await open_dashboard()
+        await _is_live(seen)
+        await expect(seen.tile("mode")).to_have_text("Registry")
+        own_server.pause()
+        await expect(seen.tile("mode")).to_have_text("Snapshot", timeout=PATIENCE_MS)
+        await expect(seen.page.locator("#connection")).to_have_text(re.compile(r"^Without Redis, \d+ s$"))
+        await expect(seen.page.locator("#banner")).to_contain_text("Redis is away")
+        own_server.resume()
+        await expect(seen.tile("mode")).to_have_text("Registry", timeout=PATIENCE_MS)
+        await _is_live(seen)
 
 
 @pytest_asyncio.fixture(loop_scope="package")
@@ -136,21 +168,6 @@ async def test_figures_that_the_gateway_cannot_renew_are_not_live(
     await seen.page.goto(f"{replica.url}/dashboard")
     await _is_stale(seen)
     await expect(seen.page.locator("#banner")).to_contain_text("no newer figures from Redis")
-
-
-async def test_figures_without_redis_are_not_live(
-    open_dashboard: Opener, replica: Replica, fleet: RunningFleet, own_server: RedisServer
-) -> None:
-    seen = await open_dashboard()
-    await _is_live(seen)
-    await expect(seen.tile("mode")).to_have_text("Registry")
-    own_server.pause()
-    await expect(seen.tile("mode")).to_have_text("Snapshot", timeout=PATIENCE_MS)
-    await expect(seen.page.locator("#connection")).to_have_text(re.compile(r"^Without Redis, \d+ s$"))
-    await expect(seen.page.locator("#banner")).to_contain_text("Redis is away")
-    own_server.resume()
-    await expect(seen.tile("mode")).to_have_text("Registry", timeout=PATIENCE_MS)
-    await _is_live(seen)
 
 
 async def test_a_hidden_page_is_paused_and_reads_when_it_is_shown(

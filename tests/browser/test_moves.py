@@ -1,24 +1,20 @@
 """An operator moves the calls of an SFU, in a browser."""
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
 
 from app.crypto.tokens import Key
 from tests.browser.chromium import Opener
-from tests.journeys.deployment import ADMIN_TOKEN, GATEWAY_KEY, Deployment, Replica, RunningFleet
-from tests.support.engines import RedisServer
+from tests.journeys.deployment import ADMIN_TOKEN, GATEWAY_KEY, Replica, RunningFleet
 from tests.support.rescue_odoo import all_are, fake_odoo
 
 
-@pytest.fixture
-def deployment(own_server: RedisServer, tmp_path: Path) -> Iterator[Deployment]:
-    """A deployment that tells Odoos of calls."""
-    with Deployment(own_server, tmp_path, rescue__allow="http://127.0.0.1:*") as running:
-        yield running
+@pytest.fixture(scope="module")
+def settings() -> dict[str, str]:
+    """The gateway tells Odoos of calls."""
+    return {"rescue__allow": "http://127.0.0.1:*"}
 
 
 async def test_the_calls_of_an_sfu_are_moved_and_counted(

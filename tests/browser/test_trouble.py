@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.browser.chromium import Opener, Visit
-from tests.journeys.deployment import ADMIN_TOKEN, Deployment, Replica, RunningFleet
+from tests.journeys.deployment import ADMIN_TOKEN, Replica, RunningFleet
 from tests.support.waiting import eventually_sync
 
 OVERLOADED = {"channels": 9, "sessions": 90, "cpuUsage": 0.97, "memoryUsage": 0.5}
@@ -195,11 +195,10 @@ async def test_the_capacity_tile_shows_what_each_region_still_takes(
 
 @pytest.mark.parametrize("width", [1280, 1440])
 async def test_a_long_address_loses_its_middle_and_no_column_is_cut_off(
-    open_dashboard: Opener, deployment: Deployment, replica: Replica, width: int
+    open_dashboard: Opener, replica: Replica, one_sfu: RunningFleet, width: int
 ) -> None:
     seen = await open_dashboard(viewport={"width": width, "height": 900})
-    fleet = deployment.fleet(1, [replica])
-    replica.heartbeat(LONG, fleet.key_of(fleet.addresses[0]))
+    replica.heartbeat(LONG, one_sfu.key_of(one_sfu.addresses[0]))
     address = seen.row(LONG).locator(".c-address")
     await expect(address).to_have_text(LONG.removeprefix("http://"))
     await expect(seen.row(LONG).locator(".c-cpu")).to_be_visible()
