@@ -1,7 +1,7 @@
 """One browser for all tests, with a context for each visit; a deployment for each file, SFUs for each test.
 
-A test that stops a process has a deployment of its own. Without Chromium: skip at home, fail in CI. A browser lives in
-one event loop, so these tests share theirs.
+A test that stops a process has a deployment of its own. Without Chromium: skip at home, fail in CI.
+A browser lives in one event loop, so these tests share theirs.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""The commands of operators as real processes, on a real Redis and against a real gateway.
+"""The commands of operators on a real Redis and against a real gateway; some of them as processes of their own.
 
 One deployment serves all tests; each finds two SFUs that have just registered. Tests of events have a deployment of
 their own, since a gateway remembers events.
@@ -10,13 +10,16 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from app.api.schemas import Explanation
 from app.api.schemas import Sfu as SfuDocument
 from app.cli.exits import Exit
+from app.cli.main import cli
 from tests.journeys.deployment import ADMIN_TOKEN, GATEWAY_KEY, Deployment, Replica
 from tests.support.engines import RedisServer, any_binary
 from tests.support.ports import HOST, free_port
@@ -29,6 +32,11 @@ OTHER = "http://127.0.0.1:19"
 KEY = "a2V5IG9mIG9uZSBTRlUsIG5vdCBvZiBhbnkgb3RoZXI="
 ABSENT = "http://127.0.0.1:29"
 THRESHOLD_S = "600"
+SETTINGS = {
+    "SFU_GATEWAY_KEY": GATEWAY_KEY,
+    "SFU_GATEWAY_REDIS__TIMEOUT_MS": "5000",  # the machine may be busy; this is no test of it
+    "SFU_GATEWAY_HEALTH__UNHEALTHY_THRESHOLD": THRESHOLD_S,
+}
 
 
 class Operator:
@@ -37,18 +45,25 @@ class Operator:
     def __init__(self, where: Sequence[str]) -> None:
         self.where = list(where)
         self.environment: dict[str, str] = {}
+        """For commands that need a process of their own."""
 
     def run(self, *words: str, says: str = "") -> subprocess.CompletedProcess[str]:
-        """Run a command to its end; `says` is typed into it."""
+        """Run a command to its end; `says` is typed into it.
+
+        It runs in this process, because the imports of a new one take most of a second.
+        """
+        if self.environment:
+            return self.run_process(*words, says=says)
+        others = dict.fromkeys(name for name in os.environ if name.startswith("SFU_GATEWAY_"))
+        done = CliRunner().invoke(
+            cli, [*words, *self.where], input=says, env=others | SETTINGS, catch_exceptions=False
+        )
+        return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
+
+    def run_process(self, *words: str, says: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command to its end as a process."""
         command = [sys.executable, "-m", "app", *words, *self.where]
-        environment = {
-            "PATH": os.environ["PATH"],
-            "SFU_GATEWAY_KEY": GATEWAY_KEY,
-            "SFU_GATEWAY_REDIS__TIMEOUT_MS": "5000",  # the machine may be busy; this is no test of it
-            "SFU_GATEWAY_HEALTH__UNHEALTHY_THRESHOLD": THRESHOLD_S,
-            "TZ": "UTC",
-            **self.environment,
-        }
+        environment = {"PATH": os.environ["PATH"], "TZ": "UTC", **SETTINGS, **self.environment}
         return subprocess.run(
             command, env=environment, input=says, capture_output=True, text=True, timeout=30
         )
@@ -115,10 +130,10 @@ def operator(request: pytest.FixtureRequest, server: RedisServer, replica: Repli
     return of_redis(server) if request.param == "redis" else of_gateway(replica)
 
 
-@pytest.fixture(params=["redis", "gateway"])
-def reader(request: pytest.FixtureRequest, own_server: RedisServer, new_replica: Replica) -> Operator:
-    """Someone who asks for events, without a token."""
-    return of_redis(own_server) if request.param == "redis" else Operator(["--gateway", new_replica.url])
+@pytest.fixture
+def readers(own_server: RedisServer, new_replica: Replica) -> list[Operator]:
+    """Those who ask for events, without a token: of Redis and of the gateway."""
+    return [of_redis(own_server), Operator(["--gateway", new_replica.url])]
 
 
 def rows(text: str) -> list[list[str]]:
@@ -127,7 +142,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 def test_the_fleet_is_listed_as_a_table(operator: Operator) -> None:
-    done = operator.run("sfu", "list")
+    done = operator.run_process("sfu", "list")
     assert (done.returncode, done.stderr) == (Exit.OK, "")
     assert done.stdout.splitlines()[0].split()[:3] == ["STATE", "LOAD", "SESSIONS"]
     assert [[row[0], *row[-2:]] for row in rows(done.stdout)] == [
@@ -227,7 +242,7 @@ def test_a_change_asks_back_and_no_answer_is_no(operator: Operator, replica: Rep
         assert done.returncode == Exit.FAILED
         assert "take no new channels" in done.stdout
         assert replica.status_of(ADDRESS) == "up"
-    assert operator.run("sfu", "drain", ADDRESS, says="y\n").returncode == Exit.OK
+    assert operator.run_process("sfu", "drain", ADDRESS, says="y\n").returncode == Exit.OK
     eventually_sync(lambda: replica.status_of(ADDRESS) == "draining")
 
 
@@ -250,19 +265,30 @@ def test_an_explanation_names_the_chosen_and_why_the_others_are_not(operator: Op
     assert verdicts == [("chosen", OTHER, "us-east"), ("other-region", ADDRESS, "eu-west")]
 
 
-def test_what_happened_is_told_oldest_first(reader: Operator) -> None:
-    lines = reader.run("events").stdout.splitlines()
-    assert [line.split()[2:4] for line in lines] == [["up", ADDRESS], ["up", OTHER]]
-    told = [json.loads(line) for line in reader.run("events", "--json", "--since", "600").stdout.splitlines()]
-    assert [event["region"] for event in told] == ["eu-west", "us-east"]
+def test_what_happened_is_told_oldest_first(readers: list[Operator]) -> None:
+    for reader in readers:
+        lines = reader.run("events").stdout.splitlines()
+        assert [line.split()[2:4] for line in lines] == [["up", ADDRESS], ["up", OTHER]], reader.where
+        told = reader.run("events", "--json", "--since", "600").stdout.splitlines()
+        assert [json.loads(line)["region"] for line in told] == ["eu-west", "us-east"], reader.where
 
 
-def test_events_are_followed_as_they_happen(reader: Operator, new_replica: Replica, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "app", "events", "--follow", "--since", "600", *reader.where]
-    ready = prints(OTHER)
-    with Process(command, log=tmp_path / "events.log", ready=ready) as following:
+def test_events_are_followed_as_they_happen(
+    readers: list[Operator], new_replica: Replica, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        following = [
+            stack.enter_context(
+                Process(
+                    [sys.executable, "-m", "app", "events", "--follow", "--since", "600", *reader.where],
+                    log=tmp_path / f"events{number}.log",
+                    ready=prints(OTHER),
+                )
+            )
+            for number, reader in enumerate(readers)
+        ]
         new_replica.admin("drain", address=ADDRESS)
-        eventually_sync(lambda: f"draining        {ADDRESS}" in following.output)
+        eventually_sync(lambda: all(f"draining        {ADDRESS}" in each.output for each in following))
 
 
 def test_top_puts_the_most_loaded_first(operator: Operator) -> None:
@@ -272,10 +298,16 @@ def test_top_puts_the_most_loaded_first(operator: Operator) -> None:
     assert done.stdout.index(OTHER) < done.stdout.index(ADDRESS)
 
 
+_TWO_THOUSAND_EVENTS = """
+    for number = 1, 2000 do
+        redis.call('XADD', KEYS[1], '*', 'type', 'up', 'address', ARGV[1] .. '/' .. number, 'region', 'eu-west',
+            'reason', '', 'generation', 1, 'at', 0)
+    end
+"""
+
+
 def test_a_reader_who_has_seen_enough_is_no_error(operator: Operator, server: RedisServer) -> None:
-    for number in range(2_000):  # more than a pipe holds
-        server.call("XADD", "{sfu}:events", "*", "type", "up", "address", f"{ADDRESS}/{number}", "region",
-                        "eu-west", "reason", "", "generation", 1, "at", 0)  # fmt: skip
+    server.call("EVAL", _TWO_THOUSAND_EVENTS, 1, "{sfu}:events", ADDRESS)  # more than a pipe holds
     where = [word for word in operator.where if word not in ("--admin-token", ADMIN_TOKEN)]
     command = shlex.join([sys.executable, "-m", "app", "events", *where])
     done = subprocess.run(["sh", "-c", f"{command} | head -n 1"], capture_output=True, text=True, timeout=30)
@@ -294,7 +326,7 @@ def test_a_watched_list_is_printed_again(operator: Operator) -> None:
 @pytest.mark.parametrize("words", [["sfu", "list"], ["explain"], ["events"], ["top", "--count", "1"]])
 def test_nobody_there_is_one_line_and_an_exit_code(option: str, words: list[str]) -> None:
     scheme = "redis" if option == "--redis" else "http"
-    done = Operator([option, f"{scheme}://{HOST}:{free_port()}"]).run(*words)
+    done = Operator([option, f"{scheme}://{HOST}:{free_port()}"]).run_process(*words)
     assert (done.returncode, done.stderr.count("\n")) == (Exit.UNREACHABLE, 1), done.stderr
     assert "does not answer" in done.stderr
     assert done.stdout == ""
