@@ -2,20 +2,53 @@
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import pytest
 
 from app.events.event import Event, unpack_event
-from tests.journeys.deployment import GATEWAY_KEY, REGISTRATION_KEY, Deployment
-from tests.support.engines import RedisServer
+from tests.journeys.deployment import GATEWAY_KEY, REGISTRATION_KEY, Deployment, Replica
+from tests.support.engines import RedisServer, any_binary
 from tests.support.sfus import UNTROUBLED
 from tests.support.waiting import eventually_sync
 
 ADDRESS = "http://127.0.0.1:9"
 KEY = "a2V5IG9mIG9uZSBTRlUsIG5vdCBvZiBhbnkgb3RoZXI="
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """The Redis of the replicas."""
+    with RedisServer(any_binary(), tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def running_replicas(
+    server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[Replica]]:
+    """Four replicas, for the tests that stop none of them."""
+    with Deployment(server, tmp_path_factory.mktemp("replicas")) as deployment:
+        yield [deployment.replica() for _ in range(4)]
+
+
+@pytest.fixture
+def replicas(running_replicas: list[Replica]) -> Iterator[list[Replica]]:
+    """Four replicas that have no SFU when a test begins."""
+    yield running_replicas
+    for sfu in running_replicas[0].health()["sfus"]:
+        running_replicas[0].admin("forget", address=sfu["address"])
+    eventually_sync(lambda: not any(replica.health()["sfus"] for replica in running_replicas))
+
+
+@pytest.fixture
+def fleets(replicas: list[Replica], server: RedisServer, tmp_path: Path) -> Iterator[Deployment]:
+    """Starts SFUs; they end before the replicas forget them."""
+    with Deployment(server, tmp_path) as running:
+        yield running
 
 
 class Listener:
@@ -76,22 +109,21 @@ def test_a_heartbeat_to_one_replica_is_seen_by_the_other_at_once(deployment: Dep
     }
 
 
-def test_a_node_reads_well_in_redis_and_shows_no_secret(
-    deployment: Deployment, own_server: RedisServer
-) -> None:
-    deployment.replica().heartbeat(ADDRESS, KEY)
-    words = own_server.call("HGETALL", f"{{sfu}}:node:{ADDRESS}")
+def test_a_node_reads_well_in_redis_and_shows_no_secret(replicas: list[Replica], server: RedisServer) -> None:
+    replicas[0].heartbeat(ADDRESS, KEY)
+    words = server.call("HGETALL", f"{{sfu}}:node:{ADDRESS}")
     node = dict(zip(words[::2], words[1::2], strict=True)) if isinstance(words, list) else words
     assert node["region"] == "eu-west"
     assert (node["channels"], node["sessions"], node["cpu"], node["memory"]) == ("12", "45", "0.35", "0.48")
-    assert own_server.call("ZSCORE", "{sfu}:load", ADDRESS) == 0.2235
+    assert server.call("ZSCORE", "{sfu}:load", ADDRESS) == 0.2235
     assert KEY not in str(node)
-    assert 0 < int(own_server.call("TTL", f"{{sfu}}:node:{ADDRESS}")) <= 30 + 600  # and 600 s among the lost
+    assert 0 < int(server.call("TTL", f"{{sfu}}:node:{ADDRESS}")) <= 30 + 600  # and 600 s among the lost
 
 
-def test_channels_go_to_registered_sfus_through_any_replica(deployment: Deployment) -> None:
-    replicas = [deployment.replica(), deployment.replica()]
-    fleet = deployment.fleet(3, replicas[:1])
+def test_channels_go_to_registered_sfus_through_any_replica(
+    replicas: list[Replica], fleets: Deployment
+) -> None:
+    fleet = fleets.fleet(3, replicas[:1])
     eventually_sync(lambda: replicas[1].selectable() == 3)
     urls = set()
     for number in range(9):
@@ -102,20 +134,21 @@ def test_channels_go_to_registered_sfus_through_any_replica(deployment: Deployme
     assert urls == set(fleet.addresses)
 
 
-def test_one_issuer_keeps_its_channel_whichever_replica_it_asks(deployment: Deployment) -> None:
-    replicas = [deployment.replica(), deployment.replica()]
-    deployment.fleet(3, replicas[:1])
+def test_one_issuer_keeps_its_channel_whichever_replica_it_asks(
+    replicas: list[Replica], fleets: Deployment
+) -> None:
+    fleets.fleet(3, replicas[:1])
     eventually_sync(lambda: replicas[1].selectable() == 3)
     answers = [replicas[number % 2].ask().json() for number in range(6)]
     assert answers == [answers[0]] * 6
 
 
 def test_a_hundred_simultaneous_requests_of_one_issuer_over_four_replicas_make_one_channel(
-    deployment: Deployment,
+    replicas: list[Replica],
+    fleets: Deployment,
 ) -> None:
     """R20. An SFU alone makes 9 to 16 channels of 20 simultaneous requests."""
-    replicas = [deployment.replica() for _ in range(4)]
-    fleet = deployment.fleet(3, replicas[:1], "--creation-delay-ms", "20")
+    fleet = fleets.fleet(3, replicas[:1], "--creation-delay-ms", "20")
     eventually_sync(lambda: all(replica.selectable() == 3 for replica in replicas))
     with ThreadPoolExecutor(100) as pool:
         answers = list(pool.map(lambda number: replicas[number % 4].ask(), range(100)))
@@ -124,9 +157,9 @@ def test_a_hundred_simultaneous_requests_of_one_issuer_over_four_replicas_make_o
     assert sum(fleet.state(address)["channels"] for address in fleet.addresses) == 1
 
 
-def test_a_region_hint_is_followed_by_query_and_by_path(deployment: Deployment) -> None:
-    replica = deployment.replica()
-    fleet = deployment.fleet(4, [replica], "--regions", "eu-west,us-east")
+def test_a_region_hint_is_followed_by_query_and_by_path(replicas: list[Replica], fleets: Deployment) -> None:
+    replica = replicas[0]
+    fleet = fleets.fleet(4, [replica], "--regions", "eu-west,us-east")
     eventually_sync(lambda: replica.selectable() == 4)
     region_of = {sfu["address"]: sfu["region"] for sfu in fleet.sfus}
 
@@ -175,8 +208,8 @@ def test_a_signed_off_sfu_is_gone_at_once(deployment: Deployment, own_server: Re
         assert [down["reason"] for down in downs] == ["signed-off", "signed-off"]
 
 
-def test_an_address_belongs_to_its_key_while_the_sfu_lives(deployment: Deployment) -> None:
-    replica = deployment.replica()
+def test_an_address_belongs_to_its_key_while_the_sfu_lives(replicas: list[Replica]) -> None:
+    replica = replicas[0]
     replica.heartbeat(ADDRESS, KEY)
     other = "b3RoZXIga2V5IG9mIHNvbWVib2R5IGVsc2UsIDMyIGI="
     assert replica.heartbeat(ADDRESS, other).status_code == 409
@@ -185,9 +218,11 @@ def test_an_address_belongs_to_its_key_while_the_sfu_lives(deployment: Deploymen
     assert replica.heartbeat(ADDRESS, other).status_code == 200
 
 
-def test_a_drained_sfu_keeps_its_calls_and_gets_no_new_ones(deployment: Deployment) -> None:
-    replica = deployment.replica()
-    fleet = deployment.fleet(2, [replica])
+def test_a_drained_sfu_keeps_its_calls_and_gets_no_new_ones(
+    replicas: list[Replica], fleets: Deployment
+) -> None:
+    replica = replicas[0]
+    fleet = fleets.fleet(2, [replica])
     eventually_sync(lambda: replica.selectable() == 2)
     mine = replica.ask("https://odoo.example:channel:mine").json()
     drained = mine["url"]
@@ -199,9 +234,9 @@ def test_a_drained_sfu_keeps_its_calls_and_gets_no_new_ones(deployment: Deployme
     assert replica.selectable() == 2
 
 
-def test_failing_sfus_are_left_for_the_next_best(deployment: Deployment) -> None:
-    replica = deployment.replica()
-    fleet = deployment.fleet(3, [replica])
+def test_failing_sfus_are_left_for_the_next_best(replicas: list[Replica], fleets: Deployment) -> None:
+    replica = replicas[0]
+    fleet = fleets.fleet(3, [replica])
     eventually_sync(lambda: replica.selectable() == 3)
     fleet.control(fleet.addresses[0], "fault", {"fault": "status", "status": 500, "route": "/v1/channel"})
     answers = [replica.ask(f"https://odoo.example:channel:{number}") for number in range(8)]
@@ -209,9 +244,9 @@ def test_failing_sfus_are_left_for_the_next_best(deployment: Deployment) -> None
     assert fleet.addresses[0] not in {answer.json()["url"] for answer in answers}
 
 
-def test_no_secret_is_in_any_log(deployment: Deployment) -> None:
-    replica = deployment.replica()
-    fleet = deployment.fleet(2, [replica])
+def test_no_secret_is_in_any_log(replicas: list[Replica], fleets: Deployment) -> None:
+    replica = replicas[0]
+    fleet = fleets.fleet(2, [replica])
     eventually_sync(lambda: replica.selectable() == 2)
     assert replica.ask().status_code == 200
     replica.client.get("/v1/channel", headers={"Authorization": "jwt not-a-token"})
