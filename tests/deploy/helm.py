@@ -49,7 +49,7 @@ def rendered(name: str, *sets: str) -> tuple[Object, ...]:
     """Return the objects of a set of values, by name, with further values as `name=json`."""
     done = template(*sets, values=VALUE_SETS[name])
     assert done.returncode == 0, done.stderr
-    return tuple(filter(None, yaml.safe_load_all(done.stdout)))
+    return tuple(filter(None, yaml.load_all(done.stdout, yaml.CSafeLoader)))
 
 
 def of_kind(objects: Iterable[Object], kind: str) -> list[Object]:
