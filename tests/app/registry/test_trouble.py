@@ -66,14 +66,12 @@ async def test_a_database_that_there_is_not_is_named(own_server: RedisServer) ->
             "redis+sentinel://{}/main",
             "Redis answers and refuses: it lacks a command: it is too old, or no Sentinel",
         ),
-        (
-            f"redis+sentinel://{HOST}:{free_port()}/main",
-            "Redis does not answer: no Sentinel names a primary",
-        ),
+        ("redis+sentinel://{nobody}/main", "Redis does not answer: no Sentinel names a primary"),
     ],
 )
 async def test_a_server_of_another_kind_is_named(own_server: RedisServer, url: str, cause: str) -> None:
-    client = connect(RedisSettings.model_validate({"url": url.format(own_server.address)}))
+    url = url.format(own_server.address, nobody=f"{HOST}:{free_port()}")
+    client = connect(RedisSettings.model_validate({"url": url}))
     try:
         with pytest.raises((RedisError, RedisClusterException)) as caught:
             await client.execute_command(*WRITE)
