@@ -171,7 +171,7 @@ class Registry:
 
     async def channel_owner(self, uuid: str) -> ChannelOwner | None:
         """Return the owner of a channel, or `None` when the registry does not know the channel (any more)."""
-        text = await self._commands.send("get", self.keys.channel(uuid))
+        text = await self._commands.runner.text_of(self.keys.channel(uuid))
         return ChannelOwner(*text.split(" ", 2)) if text else None
 
     async def key_of(self, address: str) -> Key | None:

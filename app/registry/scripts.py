@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeGuard
+from typing import Any, Final, NoReturn, TypeGuard, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
@@ -162,11 +162,24 @@ class ScriptRunner:
             async with registry_errors("xrange", self._timeout_s):
                 found: Entries = await self._client.xrange(stream, min=f"({after}", count=count)  # type: ignore[assignment]
                 return found
-        try:
-            entries = await self._pipeline.send("XRANGE", stream, f"({after}", "+", "COUNT", count)
-        except (RedisError, OSError) as error:
-            _give_up("xrange", error)
+        entries = await self._send(self._pipeline, "XRANGE", stream, f"({after}", "+", "COUNT", count)
         return [(entry_id, dict(zip(fields[::2], fields[1::2], strict=True))) for entry_id, fields in entries]
+
+    async def text_of(self, key: str) -> str | None:
+        """Return the text at `key`. Raises as `run`.
+
+        Sent as `run_batched` does, behind the calls that wait for the next pipeline: it sees what they write.
+        """
+        if self._pipeline is None:
+            async with registry_errors("get", self._timeout_s):
+                return cast("str | None", await self._client.get(key))
+        return cast("str | None", await self._send(self._pipeline, "GET", key))
+
+    async def _send(self, pipeline: ScriptPipeline, *words: Any) -> Any:
+        try:
+            return await pipeline.send(*words)
+        except (RedisError, OSError) as error:
+            _give_up(words[0].lower(), error)
 
     def _note_time(self, asked_at: float) -> float:
         """Note whether a call that ends now was slow. Returns the time."""

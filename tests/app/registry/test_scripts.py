@@ -203,3 +203,14 @@ async def test_a_defect_is_raised_as_it_is() -> None:
     with pytest.raises(AttributeError, match="writelines"):
         async with registry_errors("select", 1):
             getattr(asyncio, "writelines")  # noqa: B009 - the name alone does not make it a connection's
+
+
+async def test_a_text_that_a_waiting_call_writes_is_read(redis: Redis) -> None:
+    runner = ScriptRunner(redis, "{sfu}:", WHOLE_SECOND)
+    write = script("return redis.call('SET', KEYS[1] .. 'channel:uuid', ARGV[1])")
+    await redis.script_load(write.text)
+    waiting = asyncio.create_task(runner.run_batched(write, "owner", may_wait=True))
+    await asyncio.sleep(0)
+    assert await runner.text_of("{sfu}:channel:uuid") == "owner"
+    await waiting
+    assert await runner.text_of("{sfu}:channel:other") is None
