@@ -87,6 +87,12 @@ class TestRendering:
         assert "https://sfu.example.com" in notes
         assert "has no gateway" in notes
 
+    def test_notes_of_sweepers_alone_speak_of_sweepers(self, tmp_path: Path) -> None:
+        notes = _notes(tmp_path, "minimal", "gateway.enabled=false")
+        assert "deployment/sfu-gateway-sweeper" in notes
+        assert "SFUs register" not in notes
+        assert "no SFU can register" not in notes
+
     def test_notes_warn_of_a_registration_that_is_closed(self, tmp_path: Path) -> None:
         assert "no SFU can register" in _notes(tmp_path, "minimal")
         assert "no SFU can register" not in _notes(tmp_path / "again", "trial")
@@ -119,6 +125,8 @@ class TestRefusals:
             'rescue={"enabled":true,"allow":["odoo.example.com"]}',
             'serviceMonitor.interval="often"',
             "sfu.autoscaling.targetPercent=101",
+            'extraEnv=[{"name":"A","value":1}]',
+            'sfu.extraEnv=[{"name":"A","vale":"1"}]',
             "colour=true",
         ],
     )
@@ -138,6 +146,12 @@ class TestRefusals:
             ('sfu={"enabled":true}', "secrets.registrationKey"),
             ('sfu={"enabled":true,"authSecret":"a"}', "secrets.registrationKey"),
             ("ops.port=8071", "ops.port"),
+            ('fullnameOverride="Calls"', "fullnameOverride"),
+            ('fullnameOverride="1st"', "fullnameOverride"),
+            ('gateway.autoscaling={"enabled":true,"minReplicas":11}', "gateway.autoscaling.maxReplicas"),
+            ('extraEnv=[{"name":"SFU_GATEWAY_PORT","value":"1"}]', "extraEnv"),
+            ('extraEnv=[{"name":"SFU_GATEWAY_REDIS__URL","value":"redis://a"}]', "extraEnv"),
+            ('bind="::",extraEnv=[{"name":"SFU_GATEWAY_BIND","value":"::"}]', "extraEnv"),
             ('rescue.allow=["https://odoo.example.com"]', "rescue.enabled"),
             ('rescue={"enabled":true},gateway.enabled=false,secrets.key=""', "secrets.key"),
         ],
@@ -157,6 +171,9 @@ class TestRefusals:
             ('sfu.publicIp.source="node"', "sfu.command"),
             ('sfu.publicIp.source="value"', "sfu.publicIp.value"),
             ("sfu.rtcMaxPort=40000", "sfu.rtcMaxPort"),
+            ('sfu.autoscaling={"enabled":true,"minReplicas":21}', "sfu.autoscaling.maxReplicas"),
+            ('sfu.extraEnv=[{"name":"PORT","value":"1"}]', "sfu.extraEnv"),
+            ('sfu.agent.extraEnv=[{"name":"SFU_REGION","value":"a"}]', "sfu.agent.extraEnv"),
             ("sfu.enabled=false", "gateway.enabled, sweeper.enabled, sfu.enabled"),
         ],
     )
@@ -448,13 +465,13 @@ class TestMonitoring:
         assert all(f"`{metric}`" in documented for metric in metrics)
 
 
-def _notes(directory: Path, name: str) -> str:
+def _notes(directory: Path, name: str, *sets: str) -> str:
     """Return NOTES.txt as a release shows it; `helm template` alone leaves it out."""
     chart = directory / "chart"
     shutil.copytree(CHART, chart)
     probe = 'notes: {{ include (print $.Template.BasePath "/NOTES.txt") . | quote }}\n'
     (chart / "templates" / "notes-probe.yaml").write_text(probe)
-    done = template(values=VALUE_SETS[name], chart=chart)
+    done = template(*sets, values=VALUE_SETS[name], chart=chart)
     assert done.returncode == 0, done.stderr
     documents = filter(None, yaml.safe_load_all(done.stdout))
     return next(str(document["notes"]) for document in documents if "notes" in document)

@@ -15,7 +15,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.deploy.helm import CHART, VALUE_SETS, Object, containers, helm, of_kind, pods, validate
+from tests.deploy.helm import CHART, VALUE_SETS, Object, containers, helm, named, of_kind, pods, validate
 
 KEY: Final = "bm90IGEgc2VjcmV0LCBvbmx5IGZvciB0aGUgdGVzdHM="
 KUBERNETES: Final = ("1.30", "1.31", "1.32", "1.33", "1.34")
@@ -74,6 +74,15 @@ FEATURES: Final[dict[str, dict[str, Object]]] = {
 }  # fmt: skip
 
 Release = tuple[str, tuple[Object, ...]]
+
+
+class StrictLoader(yaml.CSafeLoader):
+    """Refuses a key that a mapping has twice, as Kubernetes' server and most tools do."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [self.construct_object(name, deep=True) for name, _ in node.value]
+        assert len(names) == len(set(names)), f"twice: {names}"
+        return super().construct_mapping(node, deep=deep)
 
 
 def covering(features: Object, strength: int = 3) -> list[tuple[str, ...]]:
@@ -359,3 +368,114 @@ class TestReplicas:
             "--set", "gateway.autoscaling.minReplicas=3", "--set", "gateway.replicaCount=4",
         )  # fmt: skip
         assert yaml.safe_load(done.stdout)["replicas"] == expected, done.stderr
+
+
+class TestOddValues:
+    """Text that YAML reads as something else, names at their longest, and what a section gives twice."""
+
+    @staticmethod
+    def render(tmp_path: Path, base: str, values: Object, release: str = "x") -> tuple[Object, ...]:
+        file = tmp_path / "values.json"
+        file.write_text(json.dumps(values))
+        done = helm(
+            "template", release, CHART, "--namespace", "calls", "--values", VALUE_SETS[base], "--values", file
+        )
+        assert done.returncode == 0, done.stderr
+        return tuple(filter(None, yaml.load_all(done.stdout, StrictLoader)))
+
+    @pytest.mark.parametrize(
+        ("base", "release", "values"),
+        [
+            ("trial", "2024", {"fullnameOverride": "gw", "nameOverride": "1e3"}),
+            ("trial", "my.release", {}),
+            ("minimal", "x", {"redis": {"namespace": "2024", "tlsSecret": "123"}}),
+            ("minimal", "x", {"secrets": {"existingSecret": "123"}, "rescue": {"enabled": True}}),
+            ("minimal", "x", {"serviceAccount": {"name": "123"}, "gateway": {"priorityClassName": "1"}}),
+            ("minimal", "x", {"ingress": {"enabled": True, "hosts": ["*.example.com"], "className": "1"}}),
+            ("minimal", "x", {"config": "  # indented\n[log]\nlevel = 'info'\n"}),
+            ("sfus-only", "x", {"sfu": {"region": "no", "authSecret": "1", "maxSessions": 1000000}}),
+            (
+                "everything",
+                "x",
+                {
+                    "commonLabels": {"app.kubernetes.io/name": "other", "team": "a"},
+                    "service": {"labels": {"team": "b"}},
+                    "gateway": {"podLabels": {"app.kubernetes.io/component": "other"}},
+                    "prometheusRule": {"labels": {"team": "b"}},
+                    "containerSecurityContext": {"runAsNonRoot": True, "runAsUser": 5},
+                },
+            ),
+        ],
+    )
+    def test_kubernetes_accepts_every_object(
+        self, base: str, release: str, values: Object, tmp_path: Path
+    ) -> None:
+        objects = self.render(tmp_path, base, values, release)
+        for item in objects:
+            if not item["apiVersion"].startswith(CUSTOM_GROUPS):
+                validate(item, "1.34")
+            if item["kind"] in ("Deployment", "StatefulSet"):
+                labels = item["spec"]["template"]["metadata"]["labels"]
+                assert item["spec"]["selector"]["matchLabels"].items() <= labels.items()
+                for container in containers(item["spec"]["template"]["spec"]):
+                    names = [variable["name"] for variable in container.get("env", ())]
+                    assert len(names) == len(set(names))
+            if item["kind"] == "Service":
+                assert re.fullmatch("[a-z][a-z0-9-]*", item["metadata"]["name"])
+
+    def test_text_stays_what_the_values_say(self, tmp_path: Path) -> None:
+        objects = self.render(tmp_path, "minimal", {"config": "  # indented\n[log]\nlevel = 'info'\n"})
+        assert of_kind(objects, "ConfigMap")[0]["data"] == {
+            "gateway.toml": "  # indented\n[log]\nlevel = 'info'\n"
+        }
+        sfus = self.render(tmp_path, "sfus-only", {"sfu": {"region": "no", "maxSessions": 1000000}})
+        agent = containers(named(sfus, "StatefulSet", "-sfu")["spec"]["template"]["spec"])[0]
+        environment = {variable["name"]: variable.get("value") for variable in agent["env"]}
+        assert environment["SFU_REGION"] == "no"
+        assert environment["SFU_MAX_SESSIONS"] == "1000000"
+
+    @pytest.mark.parametrize("base", ["trial", "sfus-only"])
+    def test_the_longest_release_name_leaves_room_for_a_stateful_sets_hash(
+        self, base: str, tmp_path: Path
+    ) -> None:
+        """Kubernetes labels its pods `<name>-<hash of ten>`, and a label has 63 characters."""
+        objects = self.render(tmp_path, base, {}, "a" * 53)
+        assert max(len(item["metadata"]["name"]) for item in of_kind(objects, "StatefulSet")) <= 63 - 11
+
+    def test_an_agent_may_listen_and_measure_elsewhere(self, tmp_path: Path) -> None:
+        more = [{"name": "SFU_AGENT_BIND", "value": "::"}, {"name": "SFU_CGROUP", "value": "/sys/fs/cgroup"}]
+        objects = self.render(tmp_path, "sfus-only", {"sfu": {"agent": {"extraEnv": more}}})
+        agent = containers(named(objects, "StatefulSet", "-sfu")["spec"]["template"]["spec"])[0]
+        assert [item for item in agent["env"] if item["name"] in ("SFU_AGENT_BIND", "SFU_CGROUP")] == more
+
+    def test_a_container_may_run_as_root_where_the_values_say_so(self, tmp_path: Path) -> None:
+        objects = self.render(tmp_path, "sfus-only", {"containerSecurityContext": {"runAsNonRoot": False}})
+        agent = containers(named(objects, "StatefulSet", "-sfu")["spec"]["template"]["spec"])[0]
+        assert agent["securityContext"]["runAsNonRoot"] is False
+
+    @pytest.mark.parametrize(
+        ("values", "ports"),
+        [
+            ({"secrets": {"redisUrl": "rediss://u:p:99@redis.example:6380/0?a=:1"}}, {6380}),
+            ({"secrets": {"redisUrl": "redis+cluster://[fd00::1]:7001,b:7002"}}, {7001, 7002}),
+            ({"secrets": {"redisUrl": "redis://redis.example"}}, set()),
+            ({"sfu": {**SFUS, "port": 9090}, "secrets": {"registrationKey": KEY}}, {9090}),
+        ],
+    )
+    def test_the_gateway_reaches_the_ports_that_the_values_name(
+        self, values: Object, ports: set[int], tmp_path: Path
+    ) -> None:
+        policy = named(self.render(tmp_path, "minimal", values), "NetworkPolicy", "-gateway-gateway")
+        reached = {port["port"] for port in policy["spec"]["egress"][1]["ports"]}
+        assert reached == {6379, 26379, 8070} | ports
+
+    def test_the_charts_own_test_reaches_a_gateway_that_few_may_reach(self, tmp_path: Path) -> None:
+        objects = self.render(tmp_path, "minimal", {"networkPolicy": {"from": [{"podSelector": {}}]}})
+        policy = named(objects, "NetworkPolicy", "-gateway-gateway")
+        selectors = [peer["podSelector"] for peer in policy["spec"]["ingress"][0]["from"]]
+        labels = named(objects, "Pod", "-test")["metadata"]["labels"]
+        assert selectors[-1]["matchLabels"].items() <= labels.items()
+
+    def test_no_policy_is_none_for_redis_too(self, tmp_path: Path) -> None:
+        objects = self.render(tmp_path, "trial", {"networkPolicy": {"enabled": False}})
+        assert of_kind(objects, "NetworkPolicy") == []

@@ -20,48 +20,44 @@
 {{- end }}
 
 {{- define "sfu-gateway.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" }}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimAll "-" }}
 {{- end }}
 
+{{- /* 46 characters: Kubernetes puts the name of a StatefulSet (`...-redis`) and a hash of ten into a label of 63. Release
+       names may have dots, Services may not. */}}
 {{- define "sfu-gateway.fullname" -}}
+{{- $name := printf "%s-%s" .Release.Name (include "sfu-gateway.name" .) }}
 {{- if .Values.fullnameOverride }}
-{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" }}
+{{- $name = .Values.fullnameOverride }}
 {{- else if contains (include "sfu-gateway.name" .) .Release.Name }}
-{{- .Release.Name | trunc 50 | trimSuffix "-" }}
-{{- else }}
-{{- printf "%s-%s" .Release.Name (include "sfu-gateway.name" .) | trunc 50 | trimSuffix "-" }}
+{{- $name = .Release.Name }}
 {{- end }}
+{{- $name | replace "." "-" | trunc 46 | trimAll "-" }}
 {{- end }}
 
 {{- /* What selects a component's pods: never changes. Takes (list . "component"). */}}
 {{- define "sfu-gateway.selector" -}}
 {{- $root := index . 0 -}}
-app.kubernetes.io/name: {{ include "sfu-gateway.name" $root }}
-app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/name: {{ include "sfu-gateway.name" $root | quote }}
+app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
-{{- /* Labels of objects. Takes (list . "component"). */}}
+{{- /* Labels of objects. Takes (list . "component"), and labels of this object alone as a third. A label that the chart
+       sets is the chart's, whatever the values say: selectors count on it. */}}
 {{- define "sfu-gateway.labels" -}}
-{{- $root := index . 0 -}}
-{{ include "sfu-gateway.selector" . }}
-app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ $root.Release.Service }}
-app.kubernetes.io/part-of: sfu-gateway
-{{- with $root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $root := index . 0 }}
+{{- $versions := dict "app.kubernetes.io/version" $root.Chart.AppVersion "app.kubernetes.io/managed-by" $root.Release.Service }}
+{{- $more := dict }}
+{{- if gt (len .) 2 }}{{ $more = index . 2 }}{{ end }}
+{{- toYaml (merge $versions (include "sfu-gateway.podLabels" (list $root (index . 1) $more) | fromYaml)) }}
 {{- end }}
 
 {{- /* Labels of pods: no version, so that a release rolls only the pods whose image or settings it changes.
        Takes (list . "component" podLabels). */}}
 {{- define "sfu-gateway.podLabels" -}}
-{{- $root := index . 0 -}}
-{{ include "sfu-gateway.selector" . }}
-app.kubernetes.io/part-of: sfu-gateway
-{{- with merge (dict) (index . 2) $root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $ours := include "sfu-gateway.selector" . | fromYaml }}
+{{- toYaml (merge (dict "app.kubernetes.io/part-of" "sfu-gateway") $ours (index . 2) (index . 0).Values.commonLabels) }}
 {{- end }}
 
 {{- define "sfu-gateway.serviceAccount" -}}
@@ -117,7 +113,7 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 
 {{- /* What the pods of gateway, sweeper and test have. */}}
 {{- define "sfu-gateway.pod" -}}
-serviceAccountName: {{ include "sfu-gateway.serviceAccount" . }}
+serviceAccountName: {{ include "sfu-gateway.serviceAccount" . | quote }}
 {{ include "sfu-gateway.anyPod" . }}
 securityContext: {{- include "sfu-gateway.podSecurity" (list . .Values.podSecurityContext) | nindent 2 }}
 {{- end }}
@@ -136,11 +132,8 @@ securityContext: {{- include "sfu-gateway.podSecurity" (list . .Values.podSecuri
 {{- end }}
 
 {{- define "sfu-gateway.agentSecurity" -}}
-runAsNonRoot: true
-{{- if not .Values.openshift.enabled }}
-runAsUser: 10001
-{{- end }}
-{{ include "sfu-gateway.containerSecurity" . }}
+{{- $user := ternary dict (dict "runAsUser" 10001) .Values.openshift.enabled }}
+{{- toYaml (mergeOverwrite (dict "runAsNonRoot" true) $user .Values.containerSecurityContext) }}
 {{- end }}
 
 {{- /* What `$(HOST_IP)` and `$(NODE_NAME)` stand for in values. */}}
@@ -155,7 +148,7 @@ runAsUser: 10001
 {{- define "sfu-gateway.scheduling" -}}
 {{- $root := index . 0 }}{{ $component := index . 1 }}{{ $values := index . 2 -}}
 {{- with $values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with $values.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
@@ -170,7 +163,7 @@ affinity: {{- toYaml . | nindent 2 }}
 topologySpreadConstraints:
   {{- range . }}
   - maxSkew: 1
-    topologyKey: {{ . }}
+    topologyKey: {{ . | quote }}
     whenUnsatisfiable: ScheduleAnyway
     labelSelector:
       matchLabels: {{- include "sfu-gateway.selector" (list $root $component) | nindent 8 }}
@@ -222,10 +215,10 @@ checksum/secrets: {{ list .Values.secrets .Values.redis.bundled.password | toJso
 - name: SFU_GATEWAY_CONFIG
   value: /etc/sfu-gateway/gateway.toml
 - name: SFU_GATEWAY_REDIS__NAMESPACE
-  value: {{ .Values.redis.namespace }}
+  value: {{ .Values.redis.namespace | quote }}
 - name: SFU_GATEWAY_REDIS__URL
   valueFrom:
-    secretKeyRef: {name: {{ include "sfu-gateway.secret" . }}, key: SFU_GATEWAY_REDIS__URL}
+    secretKeyRef: {name: {{ include "sfu-gateway.secret" . | quote }}, key: SFU_GATEWAY_REDIS__URL}
 {{- with .Values.rescue.allow }}
 - name: SFU_GATEWAY_RESCUE__ALLOW
   value: {{ join "," . | quote }}
@@ -238,11 +231,11 @@ checksum/secrets: {{ list .Values.secrets .Values.redis.bundled.password | toJso
 {{- define "sfu-gateway.rescueKeys" -}}
 - name: SFU_GATEWAY_KEY
   valueFrom:
-    secretKeyRef: {name: {{ include "sfu-gateway.secret" . }}, key: SFU_GATEWAY_KEY}
+    secretKeyRef: {name: {{ include "sfu-gateway.secret" . | quote }}, key: SFU_GATEWAY_KEY}
 {{- with .Values.secrets.existingSecret }}
 - name: SFU_GATEWAY_TENANT
   valueFrom:
-    secretKeyRef: {name: {{ . }}, key: SFU_GATEWAY_TENANT, optional: true}
+    secretKeyRef: {name: {{ . | quote }}, key: SFU_GATEWAY_TENANT, optional: true}
 {{- end }}
 {{- end }}
 
@@ -266,7 +259,7 @@ checksum/secrets: {{ list .Values.secrets .Values.redis.bundled.password | toJso
   configMap: {name: {{ include "sfu-gateway.fullname" . }}}
 {{- with .Values.redis.tlsSecret }}
 - name: redis-tls
-  secret: {secretName: {{ . }}, defaultMode: 0440}
+  secret: {secretName: {{ . | quote }}, defaultMode: 0440}
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}

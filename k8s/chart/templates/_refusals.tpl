@@ -41,6 +41,16 @@
 {{- else if and .Values.sfu.enabled (not $secrets.registrationKey) }}
 {{- fail "secrets.registrationKey: required with sfu.enabled, the agents sign their heartbeats with it; or set secrets.existingSecret" }}
 {{- end }}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) }}
+{{- fail (printf "fullnameOverride: %s can not be a Service's name; set one that begins with a letter and has small letters, digits and dashes" $name) }}
+{{- end }}
+{{- $set := dict "SFU_GATEWAY_CONFIG" "config" "SFU_GATEWAY_REDIS__NAMESPACE" "redis.namespace"
+  "SFU_GATEWAY_REDIS__URL" "secrets.redisUrl or secrets.existingSecret" "SFU_GATEWAY_PORT" "service.port"
+  "SFU_GATEWAY_OPS__PORT" "ops.port" }}
+{{- if .Values.bind }}{{ $_ := set $set "SFU_GATEWAY_BIND" "bind" }}{{ end }}
+{{- if .Values.rescue.allow }}{{ $_ := set $set "SFU_GATEWAY_RESCUE__ALLOW" "rescue.allow" }}{{ end }}
+{{- include "sfu-gateway.refuseTwice" (list "extraEnv" .Values.extraEnv $set) }}
+{{- include "sfu-gateway.refuseLimits" (list "gateway.autoscaling" .Values.gateway.autoscaling) }}
 {{- if not (or .Values.gateway.enabled .Values.sweeper.enabled .Values.sfu.enabled) }}
 {{- fail "gateway.enabled, sweeper.enabled, sfu.enabled: one of them must be true" }}
 {{- end }}
@@ -55,8 +65,34 @@
 {{- end }}
 {{- end }}
 
+{{- /* A variable that the chart sets by a value: twice in a container, one of them is lost. Takes (list name environment set). */}}
+{{- define "sfu-gateway.refuseTwice" -}}
+{{- $name := index . 0 }}{{ $set := index . 2 }}
+{{- range index . 1 }}
+{{- if hasKey $set .name }}
+{{- fail (printf "%s: %s is set by %s" $name .name (get $set .name)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* Takes (list name autoscaling). */}}
+{{- define "sfu-gateway.refuseLimits" -}}
+{{- $scaling := index . 1 }}
+{{- if and $scaling.enabled (gt (int $scaling.minReplicas) (int $scaling.maxReplicas)) }}
+{{- fail (printf "%s.maxReplicas: must not be below minReplicas" (index . 0)) }}
+{{- end }}
+{{- end }}
+
 {{- define "sfu-gateway.refuseSfu" -}}
 {{- $sfu := .Values.sfu }}
+{{- $both := dict "HOST_IP" "the chart" "NODE_NAME" "the chart" "PORT" "sfu.port" "AUTH_KEY" "sfu.authSecret" }}
+{{- $media := dict "PUBLIC_IP" "sfu.publicIp" "RTC_MIN_PORT" "sfu.rtcMinPort" "RTC_MAX_PORT" "sfu.rtcMaxPort" "PROXY" "sfu.trustForwarded" }}
+{{- $agent := dict "PUBLIC_IP" "sfu.address" "SFU_ADDRESS" "sfu.address" "SFU_PUBLIC_URL" "sfu.publicUrl" "SFU_REGION" "sfu.region"
+  "SFU_GATEWAY_URL" "sfu.gatewayUrl" "SFU_MAX_SESSIONS" "sfu.maxSessions" "SFU_DRAIN_SECONDS" "sfu.drainSeconds"
+  "SFU_GATEWAY_REGISTRATION__KEY" "secrets.registrationKey or secrets.existingSecret" "SFU_AGENT_PORT" "the chart" }}
+{{- include "sfu-gateway.refuseTwice" (list "sfu.extraEnv" $sfu.extraEnv (merge $media $both)) }}
+{{- include "sfu-gateway.refuseTwice" (list "sfu.agent.extraEnv" $sfu.agent.extraEnv (merge $agent $both)) }}
+{{- include "sfu-gateway.refuseLimits" (list "sfu.autoscaling" $sfu.autoscaling) }}
 {{- if not $sfu.authSecret }}
 {{- fail "sfu.authSecret: required, the name of a Secret with AUTH_KEY" }}
 {{- end }}
