@@ -476,6 +476,13 @@ class TestOddValues:
         labels = named(objects, "Pod", "-test")["metadata"]["labels"]
         assert selectors[-1]["matchLabels"].items() <= labels.items()
 
+    @pytest.mark.parametrize(("query", "region"), [("", "eu-west"), ('f{region="x"}', "x")])
+    def test_sfus_are_scaled_by_their_own_region(self, query: str, region: str, tmp_path: Path) -> None:
+        sfu = {"region": "eu-west", "autoscaling": {"enabled": True, "query": query}}
+        objects = self.render(tmp_path, "sfus-only", {"sfu": sfu})
+        (trigger,) = of_kind(objects, "ScaledObject")[0]["spec"]["triggers"]
+        assert f'region="{region}"' in trigger["metadata"]["query"]
+
     def test_no_policy_is_none_for_redis_too(self, tmp_path: Path) -> None:
         objects = self.render(tmp_path, "trial", {"networkPolicy": {"enabled": False}})
         assert of_kind(objects, "NetworkPolicy") == []

@@ -72,6 +72,13 @@ def test_it_can_do_little_to_the_machine(analyze: Any, name: str) -> None:
     assert done.returncode == 0, done.stdout.splitlines()[-1]
 
 
+@each_unit
+def test_it_is_started_again_however_often_it_ends(name: str) -> None:
+    """systemd's default gives up after five starts in ten seconds, which a start a second reaches."""
+    assert lines(name, "Restart") == ["always"]
+    assert lines(name, "StartLimitIntervalSec") == ["0"]
+
+
 @each_of_ours
 def test_it_runs_a_command_of_ours_from_where_the_install_page_puts_it(name: str) -> None:
     (program, command), commands = lines(name, "ExecStart")[0].split(), get_command(cli)
