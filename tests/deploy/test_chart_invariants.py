@@ -400,7 +400,10 @@ class TestOddValues:
                 {
                     "commonLabels": {"app.kubernetes.io/name": "other", "team": "a"},
                     "service": {"labels": {"team": "b"}},
-                    "gateway": {"podLabels": {"app.kubernetes.io/component": "other"}},
+                    "gateway": {
+                        "podLabels": {"app.kubernetes.io/component": "other"},
+                        "podAnnotations": {"checksum/config": "none"},
+                    },
                     "prometheusRule": {"labels": {"team": "b"}},
                     "containerSecurityContext": {"runAsNonRoot": True, "runAsUser": 5},
                 },

@@ -213,6 +213,13 @@ class TestRunning:
     def test_operators_routes_are_on_the_other_port(self, stack: LocalStack) -> None:
         assert get(f"{stack.url('proxy', 8073)}/v1/health").status_code == 200
 
+    def test_neither_port_believes_a_callers_own_forwarded_for(self) -> None:
+        text = (ROOT / "k8s" / "compose" / "haproxy.cfg").read_text()
+        fronts = [part for part in re.split(r"\n(?=frontend|backend)", text) if part.startswith("frontend")]
+        assert len(fronts) == 2
+        for front in fronts:
+            assert "http-request set-header X-Forwarded-For %[src]" in front
+
     def test_redis_keeps_what_it_is_told(self, stack: LocalStack, environment: dict[str, str]) -> None:
         url = stack.local(f"redis://:{environment['REDIS_PASSWORD']}@redis:6379")
         with redis.Redis.from_url(url, decode_responses=True) as client:
