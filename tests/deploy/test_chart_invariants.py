@@ -486,6 +486,35 @@ class TestOddValues:
         (trigger,) = of_kind(objects, "ScaledObject")[0]["spec"]["triggers"]
         assert f'region="{region}"' in trigger["metadata"]["query"]
 
+    @pytest.mark.parametrize(
+        ("service", "ops", "low"), [(80, 8073, True), (443, 0, True), (8071, 80, True), (1024, 0, False)]
+    )
+    def test_a_port_below_1024_needs_no_root(self, service: int, ops: int, low: bool, tmp_path: Path) -> None:
+        objects = self.render(tmp_path, "minimal", {"service": {"port": service}, "ops": {"port": ops}})
+        pod = named(objects, "Deployment", "x-sfu-gateway")["spec"]["template"]["spec"]
+        sysctls = pod["securityContext"].get("sysctls", [])
+        assert sysctls == [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}] * low
+        validate(named(objects, "Deployment", "x-sfu-gateway"), "1.34")
+
+    @pytest.mark.parametrize(
+        ("service", "bind"),
+        [
+            ({}, None),
+            ({"ipFamilyPolicy": "PreferDualStack"}, None),
+            ({"ipFamilies": ["IPv4"]}, None),
+            ({"ipFamilies": ["IPv6"]}, "::"),
+            ({"ipFamilies": ["IPv4", "IPv6"]}, "::"),
+            ({"ipFamilyPolicy": "RequireDualStack"}, "::"),
+        ],
+    )
+    def test_pods_listen_on_the_families_of_their_service(
+        self, service: Object, bind: str | None, tmp_path: Path
+    ) -> None:
+        objects = self.render(tmp_path, "minimal", {"service": service})
+        (gateway,) = named(objects, "Deployment", "x-sfu-gateway")["spec"]["template"]["spec"]["containers"]
+        environment = {variable["name"]: variable.get("value") for variable in gateway["env"]}
+        assert environment.get("SFU_GATEWAY_BIND") == bind
+
     def test_no_policy_is_none_for_redis_too(self, tmp_path: Path) -> None:
         objects = self.render(tmp_path, "trial", {"networkPolicy": {"enabled": False}})
         assert of_kind(objects, "NetworkPolicy") == []

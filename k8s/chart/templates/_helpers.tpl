@@ -97,6 +97,13 @@ redis://:{{ required "redis.bundled.password: required" .Values.redis.bundled.pa
 {{- end }}
 {{- end }}
 
+{{- /* A Service with IPv6 addresses needs pods that listen on them. */}}
+{{- define "sfu-gateway.bind" -}}
+{{- $service := .Values.service }}
+{{- $six := or (has "IPv6" $service.ipFamilies) (eq $service.ipFamilyPolicy "RequireDualStack") }}
+{{- default (ternary "::" "" $six) .Values.bind }}
+{{- end }}
+
 {{- define "sfu-gateway.opsName" -}}
 {{- include "sfu-gateway.fullname" . }}{{ if .Values.ops.port }}-ops{{ end }}
 {{- end }}
@@ -115,7 +122,12 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- define "sfu-gateway.pod" -}}
 serviceAccountName: {{ include "sfu-gateway.serviceAccount" . | quote }}
 {{ include "sfu-gateway.anyPod" . }}
-securityContext: {{- include "sfu-gateway.podSecurity" (list . .Values.podSecurityContext) | nindent 2 }}
+{{- $context := merge (dict) .Values.podSecurityContext }}
+{{- if or (lt (int .Values.service.port) 1024) (and .Values.ops.port (lt (int .Values.ops.port) 1024)) }}
+{{- /* Ports such as 80 for a user that is not root; the restricted standard allows this one. */}}
+{{- $context = merge $context (dict "sysctls" (list (dict "name" "net.ipv4.ip_unprivileged_port_start" "value" "0"))) }}
+{{- end }}
+securityContext: {{- include "sfu-gateway.podSecurity" (list . $context) | nindent 2 }}
 {{- end }}
 
 {{- /* Takes (list . context). */}}

@@ -47,7 +47,7 @@
 {{- $set := dict "SFU_GATEWAY_CONFIG" "config" "SFU_GATEWAY_REDIS__NAMESPACE" "redis.namespace"
   "SFU_GATEWAY_REDIS__URL" "secrets.redisUrl or secrets.existingSecret" "SFU_GATEWAY_PORT" "service.port"
   "SFU_GATEWAY_OPS__PORT" "ops.port" }}
-{{- if .Values.bind }}{{ $_ := set $set "SFU_GATEWAY_BIND" "bind" }}{{ end }}
+{{- if include "sfu-gateway.bind" . }}{{ $_ := set $set "SFU_GATEWAY_BIND" "bind" }}{{ end }}
 {{- if .Values.rescue.allow }}{{ $_ := set $set "SFU_GATEWAY_RESCUE__ALLOW" "rescue.allow" }}{{ end }}
 {{- include "sfu-gateway.refuseTwice" (list "extraEnv" .Values.extraEnv $set) }}
 {{- include "sfu-gateway.refuseLimits" (list "gateway.autoscaling" .Values.gateway.autoscaling) }}
