@@ -4,8 +4,10 @@ import http.client
 import os
 import re
 import shlex
+import socket
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -188,6 +190,21 @@ def test_a_replica_that_is_gone_costs_no_request(front: Front) -> None:
     front.replicas[0].stop()
     assert {front.ask("/v1/channel") for _ in range(10)} == {200}
     assert {front.ask("/v1/sfu", "POST") for _ in range(10)} == {200}
+
+
+def test_a_replica_whose_machine_is_gone_costs_no_request(front: Front) -> None:
+    """Nothing answers there, not even with a refusal. Odoo waits three seconds."""
+    front.replicas[0].stop()
+    with ExitStack() as stack:
+        deaf = stack.enter_context(socket.create_server((HOST, front.ports[0]), backlog=0))
+        for _ in range(4):  # they fill its queue; the kernel drops what comes after them
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(deaf.getsockname())
+        began = time.monotonic()
+        assert {front.ask(path, method) for path, method in
+                (("/v1/channel", "GET"), ("/v1/sfu", "POST"))} == {200}  # fmt: skip
+        assert time.monotonic() - began < 2 * 3
 
 
 def test_a_post_that_was_sent_is_never_sent_again(front: Front) -> None:
