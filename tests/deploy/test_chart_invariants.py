@@ -463,6 +463,17 @@ class TestOddValues:
             ({"secrets": {"redisUrl": "redis+cluster://[fd00::1]:7001,b:7002"}}, {7001, 7002}),
             ({"secrets": {"redisUrl": "redis://redis.example"}}, set()),
             ({"sfu": {**SFUS, "port": 9090}, "secrets": {"registrationKey": KEY}}, {9090}),
+            (
+                {
+                    "sfu": {**SFUS, "address": "https://$(NODE_NAME).example/"},
+                    "secrets": {"registrationKey": KEY},
+                },
+                {443},
+            ),
+            (
+                {"sfu": {**SFUS, "address": "http://[fd00::1]:9443/a"}, "secrets": {"registrationKey": KEY}},
+                {9443},
+            ),
         ],
     )
     def test_the_gateway_reaches_the_ports_that_the_values_name(
