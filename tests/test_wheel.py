@@ -29,7 +29,7 @@ def _pip_settings() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith(names)}
 
 
-@pytest.mark.slow
+@pytest.mark.rehearsal
 def test_the_wheel_serves_from_an_empty_environment(tmp_path: Path) -> None:
     _run(
         sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT), cwd=tmp_path

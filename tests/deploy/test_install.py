@@ -13,7 +13,7 @@ from tests.deploy.repository import K8S, ROOT
 PAGE: Final = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
+@pytest.mark.rehearsal
 def test_one_plain_machine_from_top_to_bottom(tmp_path: Path) -> None:
     if not machine.is_possible():
         pytest.skip("only root can make a machine to rehearse on")

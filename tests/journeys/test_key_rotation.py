@@ -240,7 +240,7 @@ def check_nobody_noticed(rotation: Rotation, asking: Asking) -> None:
     assert "sfu_failed" not in rotation.output()
 
 
-@pytest.mark.slow
+@pytest.mark.rehearsal
 def test_the_gateway_key_is_replaced_and_nobody_notices(rotation: Rotation) -> None:
     asking = rotation.begin()
     rotation.replicas_get(**{GATEWAY: f"{GATEWAY_KEY},{NEW_KEY}"})
@@ -251,7 +251,7 @@ def test_the_gateway_key_is_replaced_and_nobody_notices(rotation: Rotation) -> N
     check_nobody_noticed(rotation, asking)
 
 
-@pytest.mark.slow
+@pytest.mark.rehearsal
 def test_the_registration_key_is_replaced_and_nobody_notices(rotation: Rotation) -> None:
     asking = rotation.begin()
     rotation.replicas_get(**{REGISTRATION: f"{REGISTRATION_KEY},{NEW_KEY}"})
@@ -262,7 +262,7 @@ def test_the_registration_key_is_replaced_and_nobody_notices(rotation: Rotation)
     check_nobody_noticed(rotation, asking)
 
 
-@pytest.mark.slow
+@pytest.mark.rehearsal
 def test_the_sealing_key_is_replaced_and_nobody_notices(rotation: Rotation) -> None:
     asking = rotation.begin(**{SEALING: SEALING_KEY})
     rotation.replicas_get(**{SEALING: f"{SEALING_KEY},{NEW_KEY}"})
@@ -272,7 +272,7 @@ def test_the_sealing_key_is_replaced_and_nobody_notices(rotation: Rotation) -> N
     check_nobody_noticed(rotation, asking)
 
 
-@pytest.mark.slow
+@pytest.mark.rehearsal
 def test_sealing_keys_are_set_for_the_first_time_and_nobody_notices(rotation: Rotation) -> None:
     asking = rotation.begin()
     derived = derived_as_documented(GATEWAY_KEY)
