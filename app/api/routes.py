@@ -3,13 +3,9 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Route
 
 from app.api.endpoints import admin, channel, dashboard, disconnect, events, health, metrics, openapi, sfu
-
-_PACKED: Final = [Middleware(GZipMiddleware, compresslevel=1)]
 
 
 class _GetRoute(Route):
@@ -47,7 +43,7 @@ ROUTES: Final = (
     Route("/v1/admin/sfus/forget", admin.forget, methods=["POST"]),
     Route("/v1/health", health.health, methods=["GET"]),
     Route("/v1/diagnosis", health.diagnosis, methods=["GET"]),
-    Route("/v1/dashboard/data", dashboard.data, methods=["GET"], middleware=_PACKED),
+    Route("/v1/dashboard/data", dashboard.data, methods=["GET"]),
     Route("/v1/dashboard/history", dashboard.history, methods=["GET"]),
     Route("/dashboard", dashboard.dashboard, methods=["GET"]),
     Route("/dashboard/", dashboard.dashboard, methods=["GET"]),

@@ -13,6 +13,7 @@ from app.channels.service import Channels
 from app.dashboard.counters import ChannelCounter
 from app.dashboard.fleet_watch import FleetView
 from app.dashboard.history import History
+from app.dashboard.packed import PackedBeginning
 from app.events.feed import EventFeed
 from app.regions.choice import RegionChooser
 from app.registration.service import Registration
@@ -38,7 +39,7 @@ class State(TypedDict):
     disconnects: Disconnects
     feed: EventFeed
     switch: RegistryAvailability
-    watch: FleetView[bytes]
+    watch: FleetView[PackedBeginning]
     health: FleetView[HealthReport]
     diagnosis: DiagnosisReport
     fleet: KnownFleet

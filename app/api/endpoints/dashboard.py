@@ -12,9 +12,11 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from app import __version__
 from app.api.dashboard_schemas import PageData, PageHistory, PageLimits, PageSfu, PageTraffic
 from app.api.endpoints.admin import authorize_viewer
+from app.api.negotiation import wanted
 from app.api.state import State
 from app.dashboard.files import CONTENT_SECURITY_POLICY, assets, page
 from app.dashboard.history import STEP_S
+from app.dashboard.packed import PackedBeginning
 from app.dashboard.runbooks import section
 from app.errors import InvalidField
 from app.registry.capacity import Limits
@@ -75,14 +77,18 @@ async def data(request: Request[State]) -> Response:
         limits=PageLimits.from_settings(settings),
         traffic=PageTraffic.of(state["counter"]),
     ).model_dump_json()
-    document = head[:-1].encode() + b',"sfus":' + seen.rendered + b"}"
-    return Response(document, media_type="application/json", headers=_NO_STORE)
+    rest = head.removeprefix("{").encode()
+    headers = {**_NO_STORE, "Vary": "Accept-Encoding"}
+    if "gzip" not in wanted(request.headers.getlist("accept-encoding")):
+        return Response(seen.rendered.followed_by(rest), headers=headers, media_type="application/json")
+    headers["Content-Encoding"] = "gzip"
+    return Response(seen.rendered.packed_with(rest), headers=headers, media_type="application/json")
 
 
-def render_sfus(sfus: Sequence[SfuStatus], limits: Limits) -> bytes:
-    """Return the list of SFUs as JSON."""
+def render_sfus(sfus: Sequence[SfuStatus], limits: Limits) -> PackedBeginning:
+    """Return the data of the page up to the list of SFUs, which is the same for all viewers."""
     one_by_one = (PageSfu.of(sfu, limits).model_dump_json() for sfu in sfus)  # 10,000 at once take memory
-    return f"[{','.join(one_by_one)}]".encode()
+    return PackedBeginning(f'{{"sfus":[{",".join(one_by_one)}],'.encode())
 
 
 async def history(request: Request[State]) -> Response:

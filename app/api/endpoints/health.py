@@ -1,6 +1,6 @@
 """`GET /v1/health`, and the probes of load balancers and Kubernetes."""
 
-import re
+from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -8,18 +8,18 @@ from starlette.responses import Response
 from app.api.endpoints.admin import authorize_viewer
 from app.api.endpoints.dashboard import page_response
 from app.api.health_report import mode_of
+from app.api.negotiation import wanted
 from app.api.responses import respond
 from app.api.schemas import Ready, ResultOk, StatusOk
 from app.api.state import State
 from app.errors import RegistryUnavailable
 
 _NEGOTIABLE = frozenset({"text/html", "application/json", "*/*"})
-_NOT_WANTED = re.compile(r";\s*q=0(\.0*)?\s*(;|$)", re.IGNORECASE)
 
 
 async def health(request: Request[State]) -> Response:
     """Show every SFU: 200 while at least one is selectable, else 503. Browsers get the dashboard."""
-    if _prefers_html(request.headers.get("accept", "")):
+    if _prefers_html(wanted(request.headers.getlist("accept"))):
         return page_response(root="../")
     authorize_viewer(request)
     with request.state["budgets"].readers:
@@ -58,8 +58,6 @@ async def readyz(request: Request[State]) -> Response:
     return respond(Ready(status="ok", mode=mode_of(switch)))
 
 
-def _prefers_html(accept: str) -> bool:
+def _prefers_html(names: Sequence[str]) -> bool:
     """Whether the page is named before JSON and before `*/*`, as browsers do and programs do not."""
-    wanted = (part for part in accept.split(",") if not _NOT_WANTED.search(part))
-    names = [part.partition(";")[0].strip().lower() for part in wanted]
     return next((name for name in names if name in _NEGOTIABLE), "") == "text/html"

@@ -186,12 +186,27 @@ async def test_the_page_says_whether_sfus_may_register() -> None:
             assert (await client.get("/v1/dashboard/data")).json()["registration"] is is_open
 
 
-async def test_the_data_is_packed_for_whoever_takes_it(replica: httpx.AsyncClient) -> None:
-    for number in range(5):
-        await replica.post("/v1/sfu", json=HEARTBEAT | {"address": f"http://127.0.0.1:{9 + number}"})
-    assert (await replica.get("/v1/dashboard/data")).headers["content-encoding"] == "gzip"
-    plain = await replica.get("/v1/dashboard/data", headers={"Accept-Encoding": "identity"})
-    assert "content-encoding" not in plain.headers
+@pytest.mark.parametrize(
+    ("accepted", "is_packed"),
+    [
+        (["gzip"], True),
+        (["br, GZIP;q=0.5"], True),
+        (["br", "gzip"], True),
+        (["identity"], False),
+        (["gzip;q=0"], False),
+        (["identity, gzip ; q=0.000"], False),
+        (["xgzip"], False),
+    ],
+)
+async def test_the_data_is_packed_for_readers_that_take_it(
+    replica: httpx.AsyncClient, accepted: list[str], is_packed: bool
+) -> None:
+    await replica.post("/v1/sfu", json=HEARTBEAT)
+    del replica.headers["accept-encoding"]
+    answer = await replica.get("/v1/dashboard/data", headers=[("Accept-Encoding", each) for each in accepted])
+    assert (answer.headers.get("content-encoding") == "gzip") is is_packed
+    assert answer.headers["vary"] == "Accept-Encoding"
+    assert [sfu["address"] for sfu in answer.json()["sfus"]] == [HEARTBEAT["address"]]
 
 
 async def test_refusals_are_counted_by_code(replica: httpx.AsyncClient) -> None:
