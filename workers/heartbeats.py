@@ -79,12 +79,16 @@ class Heartbeats:
         """Whether the latest heartbeat was taken."""
         return self.taken_at is not None and not self._failures
 
-    def start(self) -> None:
-        """Send the first heartbeat and go on until `halt` or `sign_off`."""
+    def start(self, on_end: Callable[[], object] = lambda: None) -> None:
+        """Send the first heartbeat and go on until `halt` or `sign_off`.
+
+        `on_end` is called when they end, also by an error, so that a process does not go on without them.
+        """
         if self._task is None:
             self._is_stopping = False
             self._wake.clear()
             self._task = asyncio.create_task(self._run())
+            self._task.add_done_callback(lambda _: on_end())
 
     def halt(self) -> None:
         """Stop at once without a word."""

@@ -1,8 +1,12 @@
 """What `GET /v1/stats` of an SFU says: one entry per channel."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from app.upstream.client import ForwardError
+
+_MOST_SESSIONS: Final = 10**9
+"""Of one channel. More, or fewer than none, would be refused in a heartbeat, or make a full SFU look empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,10 @@ def _channel(entry: dict[str, object]) -> ChannelStats:
     stats = entry["sessionsStats"]
     if not isinstance(stats, dict):
         raise TypeError("sessionsStats is no object")
+    count = int(stats["count"])
+    if not 0 <= count <= _MOST_SESSIONS:
+        raise ValueError("count is no number of people")
     uuid, remote = entry.get("uuid"), entry.get("remoteAddress")
     return ChannelStats(
-        uuid if isinstance(uuid, str) else "", int(stats["count"]), remote if isinstance(remote, str) else ""
+        uuid if isinstance(uuid, str) else "", count, remote if isinstance(remote, str) else ""
     )

@@ -254,3 +254,16 @@ async def test_halted_heartbeats_end_without_a_word_and_can_start_again(
         sender.halt()
     await sender.sign_off()
     assert [beat["status"] for beat in gateway.heartbeats] == ["up", "up"]
+
+
+async def test_heartbeats_that_an_error_ends_say_so() -> None:
+    async def broken(_: str, __: Payload, ___: Any) -> Any:
+        raise LookupError("a defect")
+
+    ended = asyncio.Event()
+    sender = heartbeats(broken, "http://a")
+    sender.start(ended.set)
+    async with asyncio.timeout(5):
+        await ended.wait()
+    with pytest.raises(LookupError):
+        await sender.sign_off()

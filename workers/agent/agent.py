@@ -260,7 +260,7 @@ async def run(settings: AgentSettings) -> None:
                 ", ".join(settings.gateway_urls),
                 "with a registration key" if settings.registration_key else "without a registration key",
             )
-            agent.heartbeats.start()
+            agent.heartbeats.start(stopping.set)
             async with in_background(agent.watch(), stopping.set), ready():
                 await stopping.wait()
                 if settings.drain_s:

@@ -60,6 +60,11 @@ def _own_port(value: object) -> object:
     return AgentSettings.model_fields["agent_port"].default if "://" in str(value) else value
 
 
+def _own_host(text: str) -> str:
+    """An IPv6 address may stand in brackets, as in `bind` of the gateway."""
+    return text.removeprefix("[").removesuffix("]")
+
+
 _BaseUrl = Annotated[str, BeforeValidator(sfu_address)]
 
 
@@ -112,7 +117,7 @@ class AgentSettings(BaseModel):
     ] = None
     """Directory of the SFU's control group, v1 or v2, as the agent sees it; `none` measures the machine.
     Default: the agent's own where it shares one with the SFU, else the machine."""
-    agent_bind: Annotated[str, Field(alias="SFU_AGENT_BIND")] = "127.0.0.1"
+    agent_bind: Annotated[str, AfterValidator(_own_host), Field(alias="SFU_AGENT_BIND")] = "127.0.0.1"
     """Address of the agent's own `/livez`, `/readyz` and `/metrics`. Probes of Kubernetes need `0.0.0.0` or `::`."""
     agent_port: Annotated[int, BeforeValidator(_own_port), Field(alias="SFU_AGENT_PORT", ge=0, le=65_535)] = (
         8079

@@ -111,8 +111,9 @@ class LocalSfu:
             query="webRTC=false",
             timeout_s=TIMEOUT_SECONDS,
         )
-        stats = read_stats(json.loads(await self._get("/v1/stats", MAX_STATS_BYTES)))
-        seen = next((entry.remote_address for entry in stats if entry.uuid == channel.uuid), "")
+        seen = next(
+            (entry.remote_address for entry in await self.channels() if entry.uuid == channel.uuid), ""
+        )
         return [self._public_url_finding(channel.said_url), _proxy_finding(seen)]
 
     def _public_url_finding(self, said: str) -> Finding:

@@ -30,6 +30,12 @@ def test_another_shape_is_an_error(document: object) -> None:
         read_stats(document)
 
 
+@pytest.mark.parametrize("count", [-1, 10**9 + 1, 10**30, -1e300])
+def test_a_count_of_people_that_nobody_can_have_is_another_shape(count: float) -> None:
+    with pytest.raises(ForwardError, match="another shape"):
+        read_stats([{"sessionsStats": {"count": 5}}, {"sessionsStats": {"count": count}}])
+
+
 @given(st.recursive(st.none() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner)))
 def test_no_document_whatever_is_worse_than_another_shape(value: Any) -> None:
     for document in (value, [{"sessionsStats": {"count": value}, "uuid": value}]):

@@ -15,7 +15,7 @@ import pytest
 from app.background import in_background
 from app.crypto.tokens import Key
 from app.registration.service import HeartbeatBody
-from app.upstream.client import Forwarder
+from app.upstream.client import Forwarder, ForwardError
 from tests.support.gateway import FakeGateway, running_gateway
 from tests.support.simulated import KEY, NO_PEOPLE, Clock, running_sfu
 from tests.support.waiting import eventually
@@ -431,6 +431,16 @@ async def test_a_check_that_fails_says_why(sfu: SimulatedSfu, gateway: FakeGatew
     lines.clear()
     assert not await check(settings_of(sfu, gateway.url), lines.append)
     assert lines[0].startswith("FAIL  SFU")
+
+
+async def test_a_check_survives_an_sfu_whose_statistics_become_garbage(
+    agent_of: AgentOf, sfu: SimulatedSfu, gateway: FakeGateway
+) -> None:
+    agent = agent_of(sfu, gateway.url)
+    await agent.look()
+    await sfu.set_fault(Garbage(route="/v1/stats"))
+    with pytest.raises(ForwardError, match="not that of an SFU"):
+        await agent.sfu.check_setup()
 
 
 # A restart in place

@@ -50,6 +50,13 @@ def test_an_ipv6_address_becomes_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings_of(monkeypatch, PUBLIC_IP="2001:db8::7").address == "http://[2001:db8::7]:8070"
 
 
+@pytest.mark.parametrize(("given", "host"), [("[::]", "::"), ("::1", "::1"), ("0.0.0.0", "0.0.0.0")])
+def test_the_address_of_the_agent_s_port_may_stand_in_brackets(
+    monkeypatch: pytest.MonkeyPatch, given: str, host: str
+) -> None:
+    assert settings_of(monkeypatch, SFU_AGENT_BIND=given).agent_bind == host
+
+
 def test_of_several_registration_keys_the_first_one_signs(monkeypatch: pytest.MonkeyPatch) -> None:
     one = settings_of(monkeypatch, SFU_GATEWAY_REGISTRATION__KEY=AUTH_KEY).registration_key
     two = settings_of(monkeypatch, SFU_GATEWAY_REGISTRATION__KEY=f"{AUTH_KEY},b3RoZXI=").registration_key
