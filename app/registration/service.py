@@ -155,7 +155,7 @@ class Registration:
         if body.status == "check":
             return Reply(self._settings.next_ping_ms, False, checked=await self._check(body.address, key))
         if self._switch.refuses_heartbeats:
-            raise RegistryUnavailable("the registry does not answer")
+            raise RegistryUnavailable(self._switch.reason)
         return await self._switch.call(self._tell_registry(body, key))
 
     async def _check(self, address: str, key: Key) -> Checked:

@@ -91,8 +91,13 @@ class RegistryAvailability:
 
     @property
     def refuses_heartbeats(self) -> bool:
-        """Whether Redis is known not to answer."""
+        """Whether Redis is known not to serve."""
         return self.mode == "away"
+
+    @property
+    def reason(self) -> str:
+        """Why Redis does not serve, in words for callers."""
+        return self.failure.detail if self.failure else "the registry does not answer"
 
     @property
     def away_for_s(self) -> float:

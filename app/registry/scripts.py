@@ -31,8 +31,6 @@ _INCLUDES: Final = re.compile(r'(?:^ *--- @include "[a-z_]+"\n)+', re.MULTILINE)
 
 _POLICY_FIELD: Final = re.compile(r"\bpolicy\.([a-z_]+)")
 
-_UNABLE: Final = ("BUSY", "CLUSTERDOWN", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY")
-
 _SLOW_SHARE: Final = 4
 """A call that takes more than this part of its time is a slow one."""
 
@@ -242,4 +240,4 @@ def _give_up(what: str, error: Exception) -> NoReturn:
 
 def _is_defect(error: ResponseError) -> bool:
     """Whether the script failed, not the server (read-only, out of memory, no replicas, ...)."""
-    return type(error) is ResponseError and "script" in str(error) and not str(error).startswith(_UNABLE)
+    return type(error) is ResponseError and "script" in str(error) and not trouble_of(error).answers

@@ -1,5 +1,6 @@
 """Why Redis did not serve a call: it does not answer, or it answers and refuses."""
 
+import re
 import socket
 import ssl
 from dataclasses import dataclass
@@ -73,6 +74,10 @@ _BY_TYPE: Final[tuple[tuple[type[RedisError], str], ...]] = (
     (AuthenticationError, "WRONGPASS"),
 )
 _CHECK_TLS: Final = "check rediss:// and the ssl_ options in redis.url, and the certificate of Redis"
+_IN_A_SCRIPT: Final = re.compile(
+    r"Error running script .*: -([A-Z]+) |The user executing the script can't", re.DOTALL
+)
+"""Before version 7 Redis wraps the refusal of a command in a script; before 7.2 a missing right has no code there."""
 _UNAUTHENTICATED: Final = ("already authenticated", "Authentication required", "called without any password")
 
 
@@ -130,7 +135,10 @@ def _refusal_of(error: BaseException) -> Trouble | None:
     if not isinstance(error, RedisError):
         return None
     text = str(error)
-    code = next((code for kind, code in _BY_TYPE if isinstance(error, kind)), text.split(" ", 1)[0])
+    word = text.split(" ", 1)[0]
+    if inside := _IN_A_SCRIPT.search(text):
+        word = inside[1] or "NOPERM"
+    code = next((code for kind, code in _BY_TYPE if isinstance(error, kind)), word)
     if code == "WRONGPASS" and any(sign in text for sign in _UNAUTHENTICATED):
         code = "NOAUTH"
     found = next((refusal for refusal in _REFUSALS if refusal[0] == code), None)

@@ -54,7 +54,7 @@ async def readyz(request: Request[State]) -> Response:
     """Whether this replica can place channels: by the registry, or by a snapshot of it."""
     switch = request.state["switch"]
     if not switch.uses_registry and not switch.snapshot.nodes:
-        raise RegistryUnavailable("the registry does not answer, and this replica has not seen the fleet yet")
+        raise RegistryUnavailable(f"{switch.reason}; this replica has not seen the fleet yet")
     return respond(Ready(status="ok", mode=mode_of(switch)))
 
 

@@ -4,10 +4,11 @@ import ssl
 from collections.abc import Sequence
 
 import pytest
-from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 from app.errors import RegistryUnavailable
 from app.registry.client import close_client, connect
+from app.registry.scripts import registry_errors
 from app.registry.trouble import trouble_of, where
 from app.settings.model import RedisSettings
 from tests.support.engines import RedisServer
@@ -35,6 +36,7 @@ async def trouble_at(url: str) -> tuple[str, bool]:
     [
         ([("CONFIG", "SET", "requirepass", "x")], "noauth"),
         ([("ACL", "SETUSER", "default", "-eval")], "noperm"),
+        ([("ACL", "SETUSER", "default", "-set")], "noperm"),
         ([("CONFIG", "SET", "maxmemory", "1")], "oom"),
         ([("CONFIG", "SET", "min-replicas-to-write", "1")], "noreplicas"),
         ([("REPLICAOF", HOST, "1")], "readonly"),
@@ -47,6 +49,52 @@ async def test_a_redis_that_answers_and_refuses_is_told_from_one_that_is_away(
     for command in reversed(commands):
         own_server.call(*command)
     assert await trouble_at(own_server.url) == (code, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("OOM command not allowed when used memory > 'maxmemory'. script: 5118, on @user_script:7.", "oom"),
+        (
+            "Error running script (call to f_51): @user_script:7: @user_script: 7: -OOM command not allowed",
+            "oom",
+        ),
+        (
+            "Error running script (call to f_51): @user_script:7: @user_script: 7: -READONLY You can't write",
+            "readonly",
+        ),
+        (
+            "Error running script (call to f_51): @user_script:7: @user_script: 7: -MISCONF Redis is configured",
+            "misconf",
+        ),
+        (
+            "Error running script (call to f_51): @user_script:7: The user executing the script can't run this "
+            "command or subcommand",
+            "noperm",
+        ),
+        ("The user executing the script can't run this command or subcommand script: 51, on @u:7.", "noperm"),
+        ("The user executing the script can't publish to the channel mentioned in the command", "noperm"),
+    ],
+)
+async def test_what_redis_refuses_inside_a_script_is_no_defect(text: str, code: str) -> None:
+    assert (trouble_of(ResponseError(text)).code, trouble_of(ResponseError(text)).answers) == (code, True)
+    with pytest.raises(RegistryUnavailable, match="answers and refuses"):
+        async with registry_errors("select", 1):
+            raise ResponseError(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "user_script:1: Script attempted to access nonexistent global variable 'x' script: 51, on @user_script:1.",
+        "Error running script (call to f_51): @user_script:1: user_script:1: attempt to index a nil value",
+        "WRONGTYPE Operation against a key holding the wrong kind of value script: 51, on @user_script:1.",
+    ],
+)
+async def test_a_script_that_fails_is_a_defect(text: str) -> None:
+    with pytest.raises(ResponseError):
+        async with registry_errors("select", 1):
+            raise ResponseError(text)
 
 
 async def test_a_wrong_password_is_named(own_server: RedisServer) -> None:

@@ -17,9 +17,17 @@ from app.registry.fleet_reader import FleetPage
 from app.registry.placements import ForwardOutcome
 from app.registry.registry import Registry
 from app.registry.sfus import SfuReport
-from app.settings.model import BalancingSettings, HealthSettings, RedisSettings, Settings, TenantSettings
+from app.settings.model import (
+    BalancingSettings,
+    HealthSettings,
+    RedisSettings,
+    RegistrationSettings,
+    Settings,
+    TenantSettings,
+)
 from tests.support.apps import running_app
 from tests.support.calls import call_id, placed_at
+from tests.support.engines import RedisServer
 from tests.support.ports import HOST, free_port
 from tests.support.sfus import UNTROUBLED
 
@@ -266,6 +274,19 @@ async def test_without_its_store_a_replica_that_knows_nothing_lives_and_is_not_r
         assert (await client.get("/livez")).status_code == 200
         ready = await client.get("/readyz")
         assert (ready.status_code, ready.json()["code"]) == (503, "store_unavailable")
+        assert "Redis does not answer: the connection was refused" in ready.json()["detail"]
         health = await client.get("/v1/health")
         assert (health.status_code, health.json()["mode"]) == (503, "snapshot")
+    await close_client(store)
+
+
+async def test_a_store_that_refuses_is_named_by_the_probe_and_to_sfus(own_server: RedisServer) -> None:
+    own_server.call("ACL", "SETUSER", "limited", "on", ">secret", "~*", "&*", "+@all", "-time")
+    store = connect(RedisSettings(url=SecretStr(f"redis://limited:secret@{HOST}:{own_server.port}")))
+    open_to_all = SETTINGS.model_copy(update={"registration": RegistrationSettings(auth="none")})
+    heartbeat = {"status": "up", "address": "http://127.0.0.1:9", "key": "c2VjcmV0IGtleSBvZiBvbmUgU0ZV"}
+    async with running_app(open_to_all, store) as client:
+        for answer in (await client.get("/readyz"), await client.post("/v1/sfu", json=heartbeat)):
+            assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+            assert "answers and refuses: this user lacks a right (NOPERM)" in answer.json()["detail"]
     await close_client(store)
