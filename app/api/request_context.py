@@ -55,7 +55,6 @@ def caller_of(scope: Scope, trusted: TrustedProxies) -> str:
     ip = parse_ip(client)
     if ip is None:
         return client
-    ip = unmapped(ip)
     return str(ip) if ip.version == 4 else str(ipaddress.IPv6Address(int(ip) >> 64 << 64))
 
 
@@ -63,6 +62,10 @@ def client_of(scope: Scope, trusted: TrustedProxies) -> str:
     """Return the address of the caller of the request in `scope`."""
     peer = str(scope["client"][0]) if scope.get("client") else "0.0.0.0"  # noqa: S104 - a Unix socket has no address
     peer = peer.partition("%")[0]  # a zone is local to this host
+    if peer.startswith("::ffff:") and (
+        ip := parse_ip(peer)
+    ):  # a socket of both families; SFUs tell callers apart
+        peer = str(unmapped(ip))
     if trusted.is_empty:
         return peer
     forwarded_for = ",".join(Headers(scope=scope).getlist("x-forwarded-for"))

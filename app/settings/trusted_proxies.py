@@ -6,6 +6,7 @@ wrote counts.
 """
 
 import ipaddress
+import re
 from dataclasses import dataclass
 
 from app.upstream.addresses import parse_ip, unmapped
@@ -35,7 +36,7 @@ class TrustedProxies:
         text = text.strip().lower()
         if text in ("", "false", "no", "off", "true", "yes", "on"):
             return cls(hops=int(text in ("true", "yes", "on")))
-        if text.lstrip("-").isdigit():
+        if re.fullmatch(r"-?[0-9]{1,9}", text):
             return cls._counted(int(text))
         try:
             networks = tuple(ipaddress.ip_network(part.strip(), strict=False) for part in text.split(","))
@@ -63,7 +64,9 @@ class TrustedProxies:
         Walks the chain from the right, the end that the operator's proxies wrote, to the first address that no
         trusted proxy has written. An entry that is not an IP address ends the walk before it.
         """
-        chain = [entry.strip() for entry in forwarded_for.split(",")] if forwarded_for else []
+        chain = [
+            entry for part in forwarded_for.split(",") if (entry := part.strip())
+        ]  # RFC 9110, section 5.6.1
         client, remaining = peer, self.hops
         while chain and (remaining > 0 or self._is_trusted(client)):
             claimed = _without_port(chain.pop())
@@ -74,7 +77,7 @@ class TrustedProxies:
 
     def _is_trusted(self, address: str) -> bool:
         ip = parse_ip(address) if self.networks else None
-        return ip is not None and any(unmapped(ip) in network for network in self.networks)
+        return ip is not None and any(ip in network for network in self.networks)
 
 
 def _without_port(entry: str) -> str | None:
@@ -88,4 +91,4 @@ def _without_port(entry: str) -> str | None:
     elif entry.count(":") == 1:
         host = entry.partition(":")[0]
     ip = None if "%" in host else parse_ip(host)
-    return None if ip is None else str(ip)
+    return None if ip is None else str(unmapped(ip))

@@ -34,7 +34,9 @@ def test_a_number_a_truth_value_or_networks_say_who_is_trusted(
     assert TrustedProxies.parse(str(trusted)) == trusted
 
 
-@pytest.mark.parametrize("value", [-1, "-1", 11, "maybe", "10.0.0.0/99", "10.0.0.0/8,nginx", 1.5, {}])
+@pytest.mark.parametrize(
+    "value", [-1, "-1", "--1", "²", 11, "maybe", "10.0.0.0/99", "10.0.0.0/8,nginx", 1.5, {}]
+)
 def test_anything_else_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="number of proxies"):
         TrustedProxies.parse(value)
@@ -57,7 +59,7 @@ def test_as_many_entries_are_believed_as_there_are_proxies(hops: int, client: st
     [
         pytest.param("10.0.0.1", "192.0.2.1", "192.0.2.1", id="our proxy"),
         pytest.param("10.0.0.1", "6.6.6.6, 192.0.2.1, 10.0.0.2", "192.0.2.1", id="two of our proxies"),
-        pytest.param("::ffff:10.0.0.1", "192.0.2.1", "192.0.2.1", id="our proxy in IPv6 clothes"),
+        pytest.param("10.0.0.1", "192.0.2.1, ::ffff:10.0.0.2", "192.0.2.1", id="our proxy in IPv6 clothes"),
         pytest.param("fd00::1", "2001:db8::1", "2001:db8::1", id="IPv6"),
         pytest.param(PEER, "192.0.2.1", PEER, id="a stranger's claim"),
         pytest.param("10.0.0.1", "", "10.0.0.1", id="a proxy that says nothing"),
@@ -75,6 +77,11 @@ def test_entries_are_believed_as_far_as_our_networks_wrote_them(peer: str, chain
         ("[2001:db8::1]:4711", "2001:db8::1"),
         ("[2001:db8::1]", "2001:db8::1"),
         ("2001:DB8::1", "2001:db8::1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("[::ffff:c000:201]:4711", "192.0.2.1"),
+        ("192.0.2.1, ,", "192.0.2.1"),
+        (",192.0.2.1,\t", "192.0.2.1"),
+        (" , ", PEER),
         ("unknown", PEER),
         ("_hidden", PEER),
         ("::1%é", PEER),
@@ -115,6 +122,25 @@ def test_a_caller_on_a_link_local_address_has_no_zone() -> None:
     scope: Scope = {"type": "http", "client": ("fe80::1%eth0", 4711), "headers": []}
     assert client_of(scope, TrustedProxies()) == "fe80::1"
     assert client_of(scope, TrustedProxies(1)) == "fe80::1"
+
+
+@pytest.mark.parametrize(
+    ("peer", "trusted", "client"),
+    [
+        ("::ffff:192.0.2.9", TrustedProxies(), "192.0.2.9"),
+        ("::ffff:192.0.2.9", PRIVATE, "192.0.2.9"),
+        ("::ffff:10.0.0.1", PRIVATE, "192.0.2.2"),
+    ],
+)
+def test_an_ipv4_caller_of_a_socket_of_both_families_is_the_same_caller(
+    peer: str, trusted: TrustedProxies, client: str
+) -> None:
+    scope: Scope = {
+        "type": "http",
+        "client": (peer, 4711),
+        "headers": [(b"x-forwarded-for", b"192.0.2.2")],
+    }
+    assert client_of(scope, trusted) == client
 
 
 def test_a_caller_on_a_unix_socket_has_no_address() -> None:
