@@ -19,6 +19,8 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -159,6 +161,14 @@ RETIRED: Final = {
 """Settings of former versions, and what replaced them."""
 
 
+def _refuse_truth_value(model: type[BaseModel], value: object, info: ValidationInfo) -> object:
+    """A number that is `true` would be 1: a port that needs root, a time of one millisecond."""
+    takes = model.model_fields[info.field_name or ""].annotation
+    if isinstance(value, bool) and takes not in (bool, TrustedProxies):
+        raise ValueError("give a value, not true or false")
+    return value
+
+
 class Section(BaseModel):
     """A group of settings: frozen, and closed to names it does not know."""
 
@@ -169,6 +179,8 @@ class Section(BaseModel):
         allow_inf_nan=False,
         hide_input_in_errors=True,
     )
+
+    _refuse_truth_values = field_validator("*", mode="before")(classmethod(_refuse_truth_value))
 
 
 class WeightsSettings(Section):
@@ -427,6 +439,8 @@ class Settings(BaseSettings):
         arbitrary_types_allowed=True,
         hide_input_in_errors=True,
     )
+
+    _refuse_truth_values = field_validator("*", mode="before")(classmethod(_refuse_truth_value))
 
     bind: Annotated[str, AfterValidator(_bind)] = "0.0.0.0"  # noqa: S104 - a container listens on all interfaces
     """Address to listen on; `::` takes IPv6 and IPv4."""

@@ -46,6 +46,8 @@ def parse_redis_url(url: str) -> RedisUrlParts:
     if credentials:
         username, _, password = credentials.partition(":")
         options |= {"username": unquote(username) or None, "password": unquote(password) or None}
+    if kind and "," in credentials:  # a host before it would be read as part of the password
+        raise ValueError("give user and password once, before the first host, and write , in them as %2C")
     default_port = 26379 if kind == "sentinel" else 6379
     hosts = tuple(_host(text, default_port) for text in netloc.split(","))
     service = parts.path.strip("/")

@@ -199,6 +199,9 @@ def test_a_wrong_variable_is_named_and_its_value_not_shown(name: str, value: str
     [
         ("port = 's3cret'", "port"),
         ("port = [8071]", "port"),
+        ("port = true", "port"),
+        ("[redis]\ntimeout_ms = true", "redis.timeout_ms"),
+        ("[balancing.weights]\nsessions = false", "balancing.weights.sessions"),
         ("key = 5", "key"),
         ("key = ['QUJD', 's3cret!']", "key"),
         ("admin_token = 5", "admin_token"),
