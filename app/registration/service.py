@@ -55,7 +55,8 @@ class HeartbeatBody(BaseModel):
     reason: Literal["signed-off", "unreachable"] = "signed-off"
     """Why the SFU is `down`. `unreachable`: the agent finds the SFU's port closed."""
     address: str
-    key: str
+    key: Annotated[str, Field(max_length=4_096)]
+    """Every replica and every placement reads it; an SFU's has some 44 characters."""
     region: Annotated[str, Field(pattern=NAME_PATTERN)] = "default"
     channels: Count = 0
     sessions: Count = 0

@@ -159,6 +159,13 @@ async def test_a_key_may_have_line_breaks_as_openssl_writes_them(client: httpx.A
     assert (await beat(client, key=text.replace("\n", ""))).status_code == 200
 
 
+async def test_a_key_has_a_bound(client: httpx.AsyncClient) -> None:
+    assert (await beat(client, key="QUJD" * 1024)).status_code == 200
+    problem = (await beat(client, key="QUJD" * 1025)).json()
+    assert (problem["status"], problem["field"]) == (422, "key")
+    assert "QUJD" not in problem["detail"]
+
+
 @pytest.mark.parametrize("instance", ["9f86d081884c7d65", "sfu-1.a_b", None])
 async def test_an_sfu_may_name_its_process(client: httpx.AsyncClient, instance: str | None) -> None:
     assert (await beat(client, instance=instance)).status_code == 200
