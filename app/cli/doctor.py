@@ -35,17 +35,16 @@ def doctor(
 
 async def findings_of(settings: "Settings", gateway: str = "") -> "list[Finding]":
     """Return what each check found, with the Redis of `settings` and the `gateway` at that base URL, if any."""
-    from app.registry.client import close_client, connect
-    from app.registry.examination import Patient, examine, gateway_clock
-    from app.registry.registry import Registry
+    from app.cli.sources.redis import patient_of
+    from app.registry.client import close_client
+    from app.registry.examination import examine, gateway_clock
 
-    client = connect(settings.redis)
+    patient = patient_of(settings)
     try:
-        registry = Registry.from_settings(client, settings)
-        findings = [finding async for finding in examine(Patient(client, registry, settings))]
+        findings = [finding async for finding in examine(patient)]
         return [*findings, await gateway_clock(gateway)] if gateway else findings
     finally:
-        await close_client(client)
+        await close_client(patient.client)
 
 
 def document_of(finding: "Finding") -> dict[str, str]:

@@ -28,19 +28,31 @@ if TYPE_CHECKING:
 
 _PER_READ = 200
 _POLL_S = 0.25
+_PATIENCE_MS = 2_000
+"""A person waits longer for Redis than a call may, and wants to see the fleet above all while Redis is slow."""
+
+
+def patient_of(settings: Settings) -> Patient:
+    """Return the Redis of `settings`, judged by them and asked patiently. The caller closes its client."""
+    timeout_ms = max(settings.redis.timeout_ms, _PATIENCE_MS)
+    redis = settings.redis.model_copy(update={"timeout_ms": timeout_ms})
+    client = connect(redis)
+    return Patient(
+        client, Registry.from_settings(client, settings.model_copy(update={"redis": redis})), settings
+    )
 
 
 @asynccontextmanager
 async def redis_source(settings: Settings) -> AsyncIterator["RedisSource"]:
     """Give a source on the Redis of `settings`."""
-    client = connect(settings.redis)
+    patient = patient_of(settings)
     try:
-        yield RedisSource(Patient(client, Registry.from_settings(client, settings), settings))
+        yield RedisSource(patient)
     except RegistryUnavailable as error:
         fix = f"{trouble_of(error).fix}, or name another Redis with --redis"
         raise CommandError(f"{where(settings.redis)}: {error.detail}; {fix}", Exit.UNREACHABLE) from error
     finally:
-        await close_client(client)
+        await close_client(patient.client)
 
 
 class RedisSource:

@@ -20,8 +20,10 @@ from app.api.openapi import openapi_document
 from app.api.routes import ROUTES
 from app.cli.exits import MEANINGS, CommandError, Exit
 from app.cli.main import cli
+from app.cli.sources.redis import patient_of, redis_source
 from app.cli.sources.source import settings_for
 from app.crypto.tokens import Key
+from app.registry.client import close_client
 from app.registry.examination import (
     SKEW_ERROR_S,
     SKEW_WARNING_S,
@@ -310,6 +312,24 @@ async def test_a_redis_that_is_far_away_is_noticed(
         async with who.client:
             finding = await latency(who)
     assert finding.severity == severity, finding
+
+
+async def test_commands_wait_longer_for_redis_than_calls_do(redis_server: RedisServer) -> None:
+    async with FaultProxy(redis_server.port) as proxy:
+        proxy.faults = Faults(latency_seconds=0.15)
+        redis = {"timeout_ms": 100, "url": f"redis://{HOST}:{proxy.port}"}
+        settings = Settings.model_validate({"redis": redis})
+        async with redis_source(settings) as source:
+            assert await source.sfus() == []
+        who = patient_of(settings)
+        try:
+            finding = await latency(who)
+        finally:
+            await close_client(who.client)
+    assert (finding.severity, finding.fix) == (
+        Severity.ERROR,
+        "bring Redis nearer, or raise redis.timeout_ms",
+    )
 
 
 async def test_a_redis_that_is_nearly_full_is_an_error(own_server: RedisServer) -> None:
