@@ -314,8 +314,8 @@ async def test_a_redis_that_is_far_away_is_noticed(
     assert finding.severity == severity, finding
 
 
-async def test_commands_wait_longer_for_redis_than_calls_do(redis_server: RedisServer) -> None:
-    async with FaultProxy(redis_server.port) as proxy:
+async def test_commands_wait_longer_for_redis_than_calls_do(own_server: RedisServer) -> None:
+    async with FaultProxy(own_server.port) as proxy:
         proxy.faults = Faults(latency_seconds=0.15)
         redis = {"timeout_ms": 100, "url": f"redis://{HOST}:{proxy.port}"}
         settings = Settings.model_validate({"redis": redis})
