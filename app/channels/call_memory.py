@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from sys import intern
 from typing import Final, Protocol
 
 from app.background import in_background, repeated
@@ -84,6 +85,7 @@ class CallMemory:
         former = self._calls.get(call)
         if former is not None and former.confirmed_at > placement.confirmed_at:
             return
+        placement.address, placement.caller = intern(placement.address), intern(placement.caller)
         self._calls[call] = placement
         self._calls.move_to_end(call)
         if call.channel_key_fingerprint and not placement.has_other_key:

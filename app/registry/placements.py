@@ -5,6 +5,7 @@ Each request makes several of them, so they are not frozen: that would take thre
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from sys import intern
 from typing import Any, Final, Literal, NamedTuple, Self
 
 from app.errors import NoSfuAvailable, Overloaded, TenantLimitReached
@@ -228,7 +229,7 @@ def confirmed_placement(text: str) -> ConfirmedPlacement:
         "\n", 10
     )
     return ConfirmedPlacement(
-        call=CallId(tenant, issuer, fingerprint),
+        call=CallId(intern(tenant), issuer, fingerprint),
         address=address,
         uuid=uuid,
         confirmed_at=int(at),
