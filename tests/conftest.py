@@ -5,6 +5,7 @@ reconfigures its server takes one of its own: `own_server`, or `redis_url` when 
 """
 
 from collections.abc import AsyncIterator, Iterator
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -32,27 +33,26 @@ def pytest_configure() -> None:
     hypothesis.settings.load_profile("ci" if is_ci() else "dev")
 
 
-_LONGEST_FIRST: Final = (
-    "tests/journeys/",
-    "tests/browser/",
-    "tests/deploy/",
-    "tests/test_wheel.py",
-    "tests/workers/",
-    "tests/lua/",
-)
+_WAITING: Final = ("tests/browser/", "tests/journeys/", "tests/deploy/", "tests/workers/")
+"""Tests that wait for processes more than they compute. Their files take longest, so they come early."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest: `scripts/test` hands out one file after the other.
+    """Let files that wait and files that compute take turns: `scripts/test` hands out one file after the other.
 
-    The short ones fill the gaps at the end, so that no worker is left alone with minutes of waiting.
+    So the cores are busy from the beginning, and short files fill the gaps at the end.
     """
-    items.sort(key=_rank)
+    waiting: dict[str, list[pytest.Item]] = {}
+    computing: dict[str, list[pytest.Item]] = {}
+    for item in sorted(items, key=_rank):
+        files = waiting if item.nodeid.startswith(_WAITING) else computing
+        files.setdefault(item.nodeid.partition("::")[0], []).append(item)
+    turns = chain.from_iterable(zip_longest(waiting.values(), computing.values()))
+    items[:] = chain.from_iterable(file for file in turns if file)
 
 
 def _rank(item: pytest.Item) -> int:
-    ranks = (rank for rank, place in enumerate(_LONGEST_FIRST) if item.nodeid.startswith(place))
-    return next(ranks, len(_LONGEST_FIRST))
+    return next((rank for rank, place in enumerate(_WAITING) if item.nodeid.startswith(place)), len(_WAITING))
 
 
 @pytest.fixture(scope="session")
