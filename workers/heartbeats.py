@@ -22,6 +22,9 @@ TOKEN_LIFE_SECONDS: Final = 60
 JITTER: Final = 0.1
 """Each interval is longer or shorter by up to this share, so that a fleet started at once spreads out."""
 
+SHORTEST_MS: Final = 100.0
+"""No gateway makes an SFU report more often."""
+
 FIRST_RETRY_SECONDS: Final = 0.5
 """Pause after the first failure; it doubles with each further one, up to the interval."""
 
@@ -197,7 +200,7 @@ class Heartbeats:
         if isinstance(next_ping_ms, bool) or not isinstance(next_ping_ms, int | float):
             return
         if next_ping_ms > 0:  # also excludes NaN
-            self.interval_ms = min(self._link.ping_interval_ms, next_ping_ms)
+            self.interval_ms = min(self._link.ping_interval_ms, max(SHORTEST_MS, next_ping_ms))
 
     def _warn(self, warnings: object) -> None:
         """Log what the gateway has newly seen to be wrong with the SFU's set-up."""
