@@ -72,14 +72,22 @@ def _figures(engine: str, rows: Sequence[Record]) -> str:
 
 def _length(rows: Sequence[Record]) -> str:
     """Say how long the rows ran."""
-    short = _short(rows)
-    if short and len(short) == sum(row["kept"] is not None for row in rows):
+    short, full = _short(rows), [str(row["row"]) for row in _ran(rows) if row["length"] != "short"]
+    if not short:
+        return "rows in full length"
+    if not full:
         return _SHORTENED
-    return f"rows in full length, but for {', '.join(short)}" if short else "rows in full length"
+    if len(short) > len(full):
+        return f"{_SHORTENED}, but for {', '.join(full)} in full length"
+    return f"rows in full length, but for {', '.join(short)}"
 
 
 def _short(rows: Sequence[Record]) -> list[str]:
-    return [str(row["row"]) for row in rows if row["length"] == "short" and row["kept"] is not None]
+    return [str(row["row"]) for row in _ran(rows) if row["length"] == "short"]
+
+
+def _ran(rows: Sequence[Record]) -> list[Record]:
+    return [row for row in rows if row["kept"] is not None]
 
 
 def _line(*cells: str) -> str:

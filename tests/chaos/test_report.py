@@ -32,6 +32,12 @@ def test_it_says_which_rows_were_shortened() -> None:
     assert "Redis: rows in full length, but for R4; Valkey: shortened rows. A shortened row has" in text
 
 
+def test_it_says_which_of_shortened_rows_ran_in_full_length() -> None:
+    text = render([record("R9"), *(record(f"R{number}", length="short") for number in (1, 2))])
+    assert "### On Redis, shortened rows, but for R9 in full length" in text
+    assert "| row | promise | Redis |" in text
+
+
 def test_rows_in_full_length_need_no_explanation() -> None:
     assert "rows in full length.\n" in render([record("R1"), record("R11", length="short", kept=None)])
 
