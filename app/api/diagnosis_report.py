@@ -96,7 +96,7 @@ class DiagnosisReport:
     async def _ask_redis(self) -> tuple[Signs | None, Trouble | None]:
         """Return the answer of Redis, or why it does not serve. A Redis that is known to be away is not asked."""
         switch = self._switch
-        if switch.mode != "away":
+        if switch.mode != "unavailable":
             try:
                 signs = await switch.call(read_signs(self._patient))
                 await self._examine()

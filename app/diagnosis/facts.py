@@ -69,7 +69,7 @@ class ReplicaFacts:
 
     name: str
     """Its host."""
-    mode: Mode = "registry"
+    mode: Mode = "available"
     mode_for_ms: int = 0
     """For how long it has not placed by the registry; 0 while it does."""
     snapshot_size: int = 0

@@ -125,9 +125,9 @@ def _of_signs(signs: Signs, facts: Facts) -> Iterator[Trouble]:
 
 def _of_replica(replica: ReplicaFacts, facts: Facts) -> Iterator[Trouble]:
     subject = Subject("replica", replica.name)
-    if replica.mode == "returning":
+    if replica.mode == "recovering":
         yield Trouble(
-            code="replica_returning",
+            code="replica_recovering",
             severity="warning",
             what="This replica places calls from what it saw last until every SFU has reported to Redis again.",
             subject=subject,

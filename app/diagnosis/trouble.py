@@ -24,7 +24,7 @@ Code = Literal[
     "rescue_failing",
     "redis_unfit",
     "clock_differs",
-    "replica_returning",
+    "replica_recovering",
     "sfu_signed_off",
     "drain_overdue",
     "sfu_full",

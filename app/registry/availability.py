@@ -1,11 +1,11 @@
 """Whether this replica uses the registry: one switch for all its requests.
 
-    registry ──a call fails──> away ──Redis answers──> returning ──complete, or later──> registry
-       └───data was lost, or most SFUs fell silent at once──^
+    available ──a call fails──> unavailable ──Redis answers──> recovering ──complete, or later──> available
+        └──────data was lost, or most SFUs fell silent at once──────^
 
-In the mode `away` no request waits for Redis: the snapshot places channels, and heartbeats are refused at once.
-In the mode `returning` heartbeats are accepted again, so that the registry fills. The snapshot still places channels,
-until every SFU of the snapshot is registered, or so long that an SFU that has not reported by then is down.
+In the mode `unavailable` no request waits for Redis: the snapshot places channels, and heartbeats are refused at
+once. In the mode `recovering` heartbeats are accepted again, so that the registry fills. The snapshot still places
+channels, until every SFU of the snapshot is registered, or so long that an SFU that has not reported by then is down.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from app.registry.snapshot import EMPTY_SNAPSHOT, Snapshot
 log = logger(__name__)
 
 Answer = TypeVar("Answer")
-Mode = Literal["registry", "away", "returning"]
+Mode = Literal["available", "unavailable", "recovering"]
 
 _PROBE_PAUSE_S: Final = 0.25
 _READ_PAUSE_S: Final = 1.0
@@ -78,7 +78,7 @@ class RegistryAvailability:
         self._ended_at = -math.inf
         """When the last reading ended, by the loop's clock."""
         self._readings = 0
-        self.mode: Mode = "registry"
+        self.mode: Mode = "available"
         self.failure: RegistryUnavailable | None = None
         """What the last call met that Redis did not serve."""
         self._left_registry_at = clock()
@@ -87,12 +87,12 @@ class RegistryAvailability:
     @property
     def uses_registry(self) -> bool:
         """Whether channels are placed by the registry now."""
-        return self.mode == "registry"
+        return self.mode == "available"
 
     @property
     def refuses_heartbeats(self) -> bool:
         """Whether Redis is known not to serve."""
-        return self.mode == "away"
+        return self.mode == "unavailable"
 
     @property
     def reason(self) -> str:
@@ -119,17 +119,17 @@ class RegistryAvailability:
             raise
 
     def trip(self, error: RegistryUnavailable, asked_at: float) -> None:
-        """A call made at `asked_at` failed: change to `away`, so that other requests do not wait for Redis too.
+        """A call made at `asked_at` failed: change to `unavailable`, so that others do not wait for Redis too.
 
         When Redis has answered another call since, one reply was lost and Redis is not away.
         """
         self.failure = error
         if self._on_failure is not None:
             self._on_failure(error)
-        if self.mode != "away" and self._answered_at() <= asked_at:
+        if self.mode != "unavailable" and self._answered_at() <= asked_at:
             cause = str(error.__cause__ or "")  # for the log only: the detail goes to callers
             log.warning("registry_away", detail=error.detail, cause=cause, snapshot=len(self.snapshot.nodes))
-            self._leave_registry("away")
+            self._leave_registry("unavailable")
             self._wanted.set()
 
     def read_soon(self) -> None:
@@ -163,24 +163,24 @@ class RegistryAvailability:
             self._redis_ahead_ms = fresh.at_ms - now * 1000
         doubt = self._doubt(fresh)
         if doubt:
-            if self.mode != "returning":
+            if self.mode != "recovering":
                 log.warning("registry_in_doubt", reason=doubt, snapshot=len(self.snapshot.nodes))
-            if self.mode != "returning" or fresh.is_held:
+            if self.mode != "recovering" or fresh.is_held:
                 self._returned_at = now
-                self._leave_registry("returning")
-        if self.mode == "returning" and not fresh.is_held:
+                self._leave_registry("recovering")
+        if self.mode == "recovering" and not fresh.is_held:
             is_complete = self.snapshot.addresses <= fresh.addresses
             if is_complete or now - self._returned_at >= self._grace_s:
                 await self._on_return()
-                self.mode, self._left_at = "registry", self.now()
+                self.mode, self._left_at = "available", self.now()
                 log.info("registry_back", registered=len(fresh.nodes), complete=is_complete)
         if not self._has_read:  # a replica that has just started knows its static SFUs only
             self._has_read = True
             await self._keep(_merged(self.snapshot, fresh))
-        elif self.mode == "registry":
+        elif self.mode == "available":
             await self._keep(fresh)
 
-    def _leave_registry(self, mode: Literal["away", "returning"]) -> None:
+    def _leave_registry(self, mode: Literal["unavailable", "recovering"]) -> None:
         if self.uses_registry:
             self._left_registry_at = self.now()
         self.mode = mode
@@ -196,7 +196,7 @@ class RegistryAvailability:
             return "most SFUs went silent at once"
         if self.snapshot.began_at and fresh.began_at != self.snapshot.began_at:
             return "the registry has lost its data"
-        return "it was away" if self.mode == "away" else ""
+        return "it was away" if self.mode == "unavailable" else ""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -212,9 +212,9 @@ class RegistryAvailability:
 
     async def _refresh(self) -> float:
         """Read the fleet once. Returns the seconds until the next reading."""
-        started, was_away = self.now(), self.mode == "away"
+        started, was_away = self.now(), self.mode == "unavailable"
         await self.refresh()
-        is_away = was_away or self.mode == "away"
+        is_away = was_away or self.mode == "unavailable"
         return pause_after(self.now() - started, is_away=is_away, is_settled=self.uses_registry)
 
     async def _rest(self, pause_s: float) -> None:

@@ -292,7 +292,7 @@ def test_a_replica_whose_redis_has_lost_its_data(deployment: Deployment, own_ser
     own_server.call("CONFIG", "SET", "appendonly", "yes")
     eventually_sync(lambda: _snapshot_size(replica) == 1, timeout_seconds=30)
     own_server.call("FLUSHALL")
-    trouble = trouble_of(replica, "replica_returning")
+    trouble = trouble_of(replica, "replica_recovering")
     assert "latency" in shown_by(of_redis(own_server), trouble)
 
 

@@ -82,7 +82,7 @@ function staleText(data, { ageMs, staleAfterMs }, problem) {
 function awayText(data) {
   const seen = `Figures are from ${timeOfDay(data.at - data.fleetAgeMs)}.`;
   const known = plural(data.snapshotSize, "SFU");
-  return data.mode === "away"
+  return data.mode === "unavailable"
     ? `Redis is away. Channels are placed from the snapshot of ${known}; heartbeats are refused. ${seen}`
-    : `Redis is returning. Channels are placed from the snapshot until the SFUs have reported. ${seen}`;
+    : `Redis is recovering. Channels are placed from the snapshot until the SFUs have reported. ${seen}`;
 }

@@ -137,7 +137,7 @@ class Page {
     const limitMs = this.#connection === "stale" ? (staleAfterMs - intervalMs) / 2 : staleAfterMs;
     if (ageMs > limitMs) return "stale";
     if (!this.#data) return "connecting";
-    if (this.#data.mode !== "registry") return "away";
+    if (this.#data.mode !== "available") return "away";
     if (ageMs + this.#data.fleetAgeMs > staleAfterMs) return "stale";
     return this.#isStreaming ? "live" : "no-events";
   }

@@ -156,9 +156,9 @@ export class Tiles {
 
   /** @param {FleetData} data */
   #showMode({ mode, snapshotSize }) {
-    if (mode === "registry") this.#mode.show("Registry", "Redis answers", "ok");
+    if (mode === "available") this.#mode.show("Registry", "Redis answers", "ok");
     else {
-      const why = mode === "away" ? "Redis is away" : "Redis is returning";
+      const why = mode === "unavailable" ? "Redis is away" : "Redis is recovering";
       this.#mode.show("Snapshot", `${why}; ${plural(snapshotSize, "SFU")} known`, "warn");
     }
   }

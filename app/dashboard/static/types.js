@@ -58,7 +58,7 @@
  * @typedef {object} FleetData `GET /v1/dashboard/data`
  * @property {string} version
  * @property {number} at the replica's clock, since the epoch
- * @property {"registry" | "away" | "returning"} mode
+ * @property {"available" | "unavailable" | "recovering"} mode
  * @property {number} snapshotSize
  * @property {number} fleetAgeMs how long ago the registry was read
  * @property {boolean} admin whether the operators' routes are open

@@ -174,7 +174,7 @@ async def test_unless_it_has_just_lost_its_data(replica: Replica) -> None:
     await replica.fleet.client.flushall()
     placement = await replica.select()
     assert placement.is_local
-    assert replica.switch.mode == "returning"
+    assert replica.switch.mode == "recovering"
 
 
 async def test_an_sfu_that_has_just_registered_is_known_before_redis_goes_away(replica: Replica) -> None:
@@ -267,7 +267,7 @@ async def test_when_redis_does_not_answer_the_replica_places_by_itself_from_then
     placement = await replica.select()
     assert placement.is_local
     assert replica.placer.open_key(placement) == KEY
-    assert replica.switch.mode == "away"
+    assert replica.switch.mode == "unavailable"
     assert await replica.select() == placement
 
 
@@ -337,7 +337,7 @@ async def test_what_could_not_be_told_is_told_the_next_time(
 
     monkeypatch.setattr(replica.fleet.registry, "confirm", lose_the_connection)
     await replica.mend()
-    assert replica.switch.mode == "away"
+    assert replica.switch.mode == "unavailable"
     monkeypatch.setattr(replica.fleet.registry, "confirm", confirm)
     await replica.mend()
     assert replica.switch.uses_registry
@@ -421,7 +421,7 @@ async def test_a_request_whose_reply_was_the_only_one_to_get_lost_finds_its_call
 
     monkeypatch.setattr(replica.fleet.registry, "select", lose_the_first)
     assert (await replica.select(other)).address == A
-    assert replica.switch.mode == "away"
+    assert replica.switch.mode == "unavailable"
     assert (await replica.select("next")).is_local
 
 

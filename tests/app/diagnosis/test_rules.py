@@ -66,7 +66,7 @@ def test_a_mass_expiry_says_since_when_and_who_is_affected() -> None:
     ("redis", "code"), [(AWAY, "redis_away"), (REFUSES, "redis_refuses")], ids=["away", "refuses"]
 )
 def test_a_redis_that_does_not_serve_is_told_as_doctor_tells_it(redis: RedisTrouble, code: str) -> None:
-    away = ReplicaFacts("gateway-1", mode="away", mode_for_ms=5_000, snapshot_size=2)
+    away = ReplicaFacts("gateway-1", mode="unavailable", mode_for_ms=5_000, snapshot_size=2)
     [trouble] = diagnose(Facts(BOUNDS, FLEET, redis=redis, replica=away))
     assert (trouble.code, trouble.severity, trouble.since_ms) == (code, "error", 5_000)
     assert trouble.what == f"{redis}. This replica places calls on the 2 SFUs that it saw last."
@@ -74,15 +74,15 @@ def test_a_redis_that_does_not_serve_is_told_as_doctor_tells_it(redis: RedisTrou
 
 
 def test_a_replica_that_has_never_seen_the_fleet_says_that_it_refuses() -> None:
-    [trouble] = diagnose(Facts(BOUNDS, redis=AWAY, replica=ReplicaFacts("gateway-1", mode="away")))
+    [trouble] = diagnose(Facts(BOUNDS, redis=AWAY, replica=ReplicaFacts("gateway-1", mode="unavailable")))
     assert "has not seen the fleet and refuses every call" in trouble.what
 
 
 def test_a_replica_that_returns_is_a_warning() -> None:
-    returning = replace(REPLICA, mode="returning", mode_for_ms=3_000)
+    returning = replace(REPLICA, mode="recovering", mode_for_ms=3_000)
     [trouble] = diagnose(replace(FACTS, replica=returning))
     assert (trouble.code, trouble.severity, trouble.subject.name) == (
-        "replica_returning", "warning", "gateway-1",
+        "replica_recovering", "warning", "gateway-1",
     )  # fmt: skip
 
 

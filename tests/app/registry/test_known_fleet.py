@@ -120,7 +120,7 @@ async def test_while_redis_is_away_viewers_see_what_was_seen_last_and_read_nothi
     replica.clock.now += 1
     with pytest.raises(RegistryUnavailable):
         await replica.fleet.read()
-    assert (replica.readings, replica.switch.mode) == (2, "away")
+    assert (replica.readings, replica.switch.mode) == (2, "unavailable")
 
 
 async def test_followers_take_every_sfu_and_read_nothing() -> None:

@@ -135,7 +135,7 @@ async def test_the_data_shows_the_fleet_and_no_secret(replica: httpx.AsyncClient
     assert (sfu["address"], sfu["region"], sfu["state"]) == ("http://127.0.0.1:9", "eu-west", "selectable")
     assert (sfu["sessions"], sfu["channels"], sfu["load"]) == (45, 3, 0.2235)
     assert sfu["load"] == pytest.approx(sum(sfu["terms"]))
-    assert document["mode"] == "registry"
+    assert document["mode"] == "available"
     assert document["admin"] is True
     assert sfu["headroom"] == 955
     assert [document["limits"][name] for name in ("maxLoad", "maxCpu", "maxMemory")] == [0.9, 0.95, 0.95]
