@@ -7,7 +7,7 @@ import pytest
 
 from tests.chaos.rows import Scale, scale, this_engine
 from tests.journeys.deployment import Deployment, Replica, RunningFleet
-from tests.support.stores import Store, store_of
+from tests.support.redis_groups import RedisGroup, redis_group_of
 from tests.support.waiting import eventually_sync
 
 _ROOM = 1_000_000
@@ -21,17 +21,17 @@ def _scale() -> Scale:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def redis_group(tmp_path: Path) -> Iterator[RedisGroup]:
     """A Redis of the test's own, of the kind that `SFU_CHAOS_ENGINE` asks for."""
-    with store_of(this_engine(), tmp_path) as running:
+    with redis_group_of(this_engine(), tmp_path) as running:
         yield running
 
 
 @pytest.fixture
-def deployment(store: Store, tmp_path: Path) -> Iterator[Deployment]:
+def deployment(redis_group: RedisGroup, tmp_path: Path) -> Iterator[Deployment]:
     """A deployment on a Redis of its own; SFUs report every second and are down after 3 s."""
     with Deployment(
-        store.url, tmp_path, health__unhealthy_threshold="3", health__ping_interval_ms="1000"
+        redis_group.url, tmp_path, health__unhealthy_threshold="3", health__ping_interval_ms="1000"
     ) as running:
         yield running
 

@@ -7,7 +7,7 @@ from statistics import median
 import psutil
 
 from tests.support.processes import Process
-from tests.support.stores import Store
+from tests.support.redis_groups import RedisGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,10 @@ class Growth:
 
 @dataclass(slots=True)
 class Samples:
-    """Samples of some processes and of a store: `take` them at even times."""
+    """Samples of some processes and of a Redis: `take` them at even times."""
 
     processes: Mapping[str, Process]
-    store: Store
+    redis_group: RedisGroup
     series: dict[str, list[float]] = field(default_factory=dict)
 
     def take(self) -> None:
@@ -43,7 +43,7 @@ class Samples:
             self._add(f"{name} files", held.num_fds())
             self._add(f"{name} connections", len(held.net_connections("tcp")))
             self._add(f"{name} threads", held.num_threads())
-        primary = self.store.primary()
+        primary = self.redis_group.primary()
         self._add("keys", primary.call("DBSIZE"))
         self._add("redis memory", primary.call("INFO", "memory")["used_memory"] / 2**20)
         self._add("redis connections", primary.call("INFO", "clients")["connected_clients"])

@@ -13,19 +13,19 @@ from app.settings.loader import load_settings
 from tests.chaos.rows import Row, Scale
 from tests.journeys.deployment import GATEWAY_KEY
 from tests.support.calls import call_id
-from tests.support.stores import Store
+from tests.support.redis_groups import RedisGroup
 
 SFUS, MAX_SESSIONS, PER_CHANNEL = 20, 40, 4
 IN_FLIGHT = 200
 
 
-async def test_no_channel_is_placed_on_an_sfu_that_is_full(store: Store, scale: Scale) -> None:
+async def test_no_channel_is_placed_on_an_sfu_that_is_full(redis_group: RedisGroup, scale: Scale) -> None:
     asks = scale.count(100_000, 5_000)
     row = Row("R19", f"all SFUs full, {asks} concurrent asks", "0 placements above max_sessions")
     settings = load_settings(
         environ={
             "SFU_GATEWAY_KEY": GATEWAY_KEY,
-            "SFU_GATEWAY_REDIS__URL": store.url,
+            "SFU_GATEWAY_REDIS__URL": redis_group.url,
             "SFU_GATEWAY_REDIS__TIMEOUT_MS": "10000",
             "SFU_GATEWAY_BALANCING__SESSIONS_PER_CHANNEL": str(PER_CHANNEL),
             "SFU_GATEWAY_HEALTH__UNHEALTHY_THRESHOLD": "600",

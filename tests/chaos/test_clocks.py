@@ -7,7 +7,7 @@ import pytest
 
 from tests.chaos.rows import Row
 from tests.journeys.deployment import Deployment
-from tests.support.stores import Store
+from tests.support.redis_groups import RedisGroup
 from tests.support.tools import miss
 from tests.support.waiting import eventually_sync
 
@@ -26,12 +26,12 @@ def library() -> str:
 
 @pytest.mark.parametrize("offset", ["+3600", "-3600"])
 def test_a_replica_an_hour_off_changes_nothing_but_token_times(
-    store: Store, tmp_path: Path, offset: str
+    redis_group: RedisGroup, tmp_path: Path, offset: str
 ) -> None:
     row = Row(
         f"R17 ({offset} s)", "a replica's clock is off by an hour", "no change of behaviour but token times"
     )
-    with Deployment(store.url, tmp_path, health__unhealthy_threshold="3") as deployment:
+    with Deployment(redis_group.url, tmp_path, health__unhealthy_threshold="3") as deployment:
         right = deployment.replica()
         wrong_clock = {"LD_PRELOAD": library(), "FAKETIME": offset, "DONT_FAKE_MONOTONIC": "1"}
         wrong = deployment.replica_in(wrong_clock, registration__auth="none")

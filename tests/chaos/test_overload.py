@@ -25,7 +25,7 @@ from tests.journeys.deployment import Deployment, Replica
 from tests.support.haproxy import shipped_haproxy
 from tests.support.ports import free_port
 from tests.support.processes import Process, prints
-from tests.support.stores import Store
+from tests.support.redis_groups import RedisGroup
 
 SFUS, CALM_S = 20, 12
 KEY = "a2V5IG9mIG9uZSBTRlUsIG5vdCBvZiBhbnkgb3RoZXI="
@@ -63,7 +63,7 @@ class StandIns:
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 async def test_a_replica_offered_far_more_than_it_can_do_goes_on_serving(
-    way: Way, store: Store, tmp_path: Path, scale: Scale
+    way: Way, redis_group: RedisGroup, tmp_path: Path, scale: Scale
 ) -> None:
     row = Row(
         f"R18 ({way.name})",
@@ -73,9 +73,9 @@ async def test_a_replica_offered_far_more_than_it_can_do_goes_on_serving(
     )
     seconds = scale.seconds(60, 6)
     with ExitStack() as stack:
-        core = stack.enter_context(_apart(store))
+        core = stack.enter_context(_apart(redis_group))
         deployment = stack.enter_context(
-            Deployment(store.url, tmp_path, health__unhealthy_threshold="3600", trust_proxy="1")
+            Deployment(redis_group.url, tmp_path, health__unhealthy_threshold="3600", trust_proxy="1")
         )
         replica, sfus = _started(deployment)
         stack.enter_context(_stood_in(sfus, tmp_path))
@@ -124,14 +124,14 @@ def _judge(
 
 
 @contextmanager
-def _apart(store: Store) -> Iterator[set[int]]:
+def _apart(redis_group: RedisGroup) -> Iterator[set[int]]:
     """Keep everything off one core, this process and what it will start included; give that core."""
     cores = os.sched_getaffinity(0)
     if len(cores) < 2:
         pytest.skip("needs two cores: one for the replica, others for all that acts on it")
     own = {max(cores)}
     os.sched_setaffinity(0, cores - own)
-    for server in store.processes:
+    for server in redis_group.processes:
         _pin(server.pid, cores - own)
     try:
         yield own

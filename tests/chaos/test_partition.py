@@ -14,7 +14,7 @@ from tests.journeys.deployment import GATEWAY_KEY, REGISTRATION_KEY
 from tests.support.engines import ChaosEngine, required_binary
 from tests.support.namespaces import Side, TwoSides, two_sides
 from tests.support.processes import Readiness, prints
-from tests.support.stores import server_name
+from tests.support.redis_groups import server_name
 from tests.support.waiting import eventually_sync
 
 REDIS, SENTINEL, GATEWAY, SFUS = 7000, 7100, 7200, 4

@@ -22,12 +22,12 @@ from tests.bench.fallback_cost import measure_placing
 from tests.chaos.conftest import start
 from tests.chaos.load import Answer, Answers, Load, ask
 from tests.chaos.rows import Row, Scale
+from tests.chaos.test_redis_faults import split_issuers
 from tests.chaos.test_sfus import urls
-from tests.chaos.test_store import split_issuers
 from tests.journeys.deployment import GATEWAY_KEY, Deployment, Replica
 from tests.support.calls import call_id
 from tests.support.proxy import FaultProxy, Faults
-from tests.support.stores import Store
+from tests.support.redis_groups import RedisGroup
 from tests.support.waiting import eventually
 
 RATE = 60
@@ -75,7 +75,9 @@ def places(answers: Iterable[Answer]) -> dict[str, set[str]]:
     return found
 
 
-async def test_no_call_moves_while_redis_stalls(deployment: Deployment, store: Store, scale: Scale) -> None:
+async def test_no_call_moves_while_redis_stalls(
+    deployment: Deployment, redis_group: RedisGroup, scale: Scale
+) -> None:
     row = Row(
         "R29",
         "Redis stalls for 0.3 to 3 s at any moment of a request",
@@ -91,9 +93,9 @@ async def test_no_call_moves_while_redis_stalls(deployment: Deployment, store: S
         asked += issuers[len(known) :]
         async with Load(urls(replicas), RATE, taking_turns(issuers)).running() as load:
             await asyncio.sleep(0.3)
-            await asyncio.to_thread(store.pause)
+            await asyncio.to_thread(redis_group.pause)
             await asyncio.sleep(stall_s)
-            await asyncio.to_thread(store.resume)
+            await asyncio.to_thread(redis_group.resume)
             resumed_at = asyncio.get_running_loop().time()
             await asyncio.sleep(0.7)
         answers += load.answers.all
@@ -111,15 +113,17 @@ async def test_no_call_moves_while_redis_stalls(deployment: Deployment, store: S
     row.record(figure, kept=moved == 0 and not result.failed and slowest <= _LATE_MS, required=moved == 0)
 
 
-async def test_no_call_moves_while_redis_is_slow(store: Store, tmp_path: Path, scale: Scale) -> None:
+async def test_no_call_moves_while_redis_is_slow(
+    redis_group: RedisGroup, tmp_path: Path, scale: Scale
+) -> None:
     row = Row(
         "R29 (slow)",
         "Redis answers each call 50 to 400 ms later",
         "0 failed requests, 0 issuers moved, known or new, asked at both replicas at once",
     )
-    primary = await asyncio.to_thread(store.primary)
+    primary = await asyncio.to_thread(redis_group.primary)
     async with FaultProxy(primary.port) as proxy:
-        url = await asyncio.to_thread(store.move_to, proxy.port)
+        url = await asyncio.to_thread(redis_group.move_to, proxy.port)
         settings = {"health__unhealthy_threshold": "6", "health__ping_interval_ms": "1000"}
         with Deployment(url, tmp_path, **settings) as deployment:
             replicas, _ = await asyncio.to_thread(start, deployment, replicas=2, sfus=4)
@@ -152,7 +156,7 @@ async def test_no_call_moves_while_redis_is_slow(store: Store, tmp_path: Path, s
 
 @pytest.mark.parametrize("way", ["hung", "killed"])
 async def test_known_calls_stay_and_new_ones_meet_while_redis_is_away(
-    deployment: Deployment, store: Store, scale: Scale, way: str
+    deployment: Deployment, redis_group: RedisGroup, scale: Scale, way: str
 ) -> None:
     row = Row(
         f"R30 ({way})",
@@ -164,12 +168,12 @@ async def test_known_calls_stay_and_new_ones_meet_while_redis_is_away(
     half = len(known) // 2
     answers = await ask_all(replicas[:1], known[:half]) + await ask_all(replicas[1:], known[half:])
     await asyncio.sleep(1)  # replicas learn of each other within a tenth
-    await asyncio.to_thread(store.pause if way == "hung" else store.kill)
+    await asyncio.to_thread(redis_group.pause if way == "hung" else redis_group.kill)
     moment = asyncio.get_running_loop().time()
     answers += await ask_all(replicas, [*known, *new])
     await asyncio.sleep(max(0.0, moment + scale.seconds(60, 4) - asyncio.get_running_loop().time()))
     answers += await ask_all(replicas, [*known, *new])
-    await asyncio.to_thread(store.resume if way == "hung" else store.start)
+    await asyncio.to_thread(redis_group.resume if way == "hung" else redis_group.start)
     await back_in_use(replicas)
     answers += await ask_all(replicas, [*known, *new])
     found, result = places(answers), Answers(answers)
@@ -181,7 +185,9 @@ async def test_known_calls_stay_and_new_ones_meet_while_redis_is_away(
     row.record(figure, kept=moved == split == 0 and not result.failed)
 
 
-async def test_a_large_fleet_makes_no_placement_and_no_refusal_dear(store: Store, scale: Scale) -> None:
+async def test_a_large_fleet_makes_no_placement_and_no_refusal_dear(
+    redis_group: RedisGroup, scale: Scale
+) -> None:
     size = scale.count(10_000, 2_000)
     row = Row(
         "R35",
@@ -191,16 +197,16 @@ async def test_a_large_fleet_makes_no_placement_and_no_refusal_dear(store: Store
     costs = await asyncio.to_thread(measure_placing, (20, size), 3, 1_000)
     ratio = costs[size].usec / costs[20].usec
     steps = costs[size].steps / costs[20].steps
-    scripts = await _calls_per_refusal(store, size)
+    scripts = await _calls_per_refusal(redis_group, size)
     figure = f"a placement costs {ratio:.2f} x the CPU, {steps:.2f} x the steps; a refusal takes {scripts:.2f} calls"
     row.record(figure, kept=ratio <= 2 and scripts <= 2, required=steps <= 2 and scripts <= 2)
 
 
-async def _calls_per_refusal(store: Store, size: int) -> float:
+async def _calls_per_refusal(redis_group: RedisGroup, size: int) -> float:
     settings = load_settings(
         environ={
             "SFU_GATEWAY_KEY": GATEWAY_KEY,
-            "SFU_GATEWAY_REDIS__URL": store.url,
+            "SFU_GATEWAY_REDIS__URL": redis_group.url,
             "SFU_GATEWAY_REDIS__TIMEOUT_MS": "10000",
             "SFU_GATEWAY_HEALTH__UNHEALTHY_THRESHOLD": "600",
         }
@@ -225,13 +231,13 @@ async def _calls_per_refusal(store: Store, size: int) -> float:
         )
         await switch.refresh()
         placer = Placer(registry, SnapshotPlacer(lambda: switch.snapshot), switch)
-        refusals, before = 50, await asyncio.to_thread(_calls, store)
+        refusals, before = 50, await asyncio.to_thread(_calls, redis_group)
         for number in range(refusals):
             with pytest.raises(NoSfuAvailable):
                 await placer.select(
                     PlacementRequest(str(number), call_id(str(number)), groups=(("us",),), allow=("us",))
                 )
-        return (await asyncio.to_thread(_calls, store) - before) / refusals
+        return (await asyncio.to_thread(_calls, redis_group) - before) / refusals
     finally:
         await close_client(client)
 
@@ -240,7 +246,7 @@ async def _nothing() -> None:
     """There is nothing to confirm."""
 
 
-def _calls(store: Store) -> int:
+def _calls(redis_group: RedisGroup) -> int:
     """How many scripts and plain reads the primary has run for clients."""
-    stats = store.call("INFO", "commandstats")
+    stats = redis_group.call("INFO", "commandstats")
     return sum(int(stats.get(f"cmdstat_{name}", {}).get("calls", 0)) for name in ("evalsha", "eval"))

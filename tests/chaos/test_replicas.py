@@ -13,21 +13,21 @@ from tests.chaos.rows import Row, Scale
 from tests.chaos.test_sfus import RATE, urls
 from tests.journeys.deployment import Deployment
 from tests.support.ports import HOST
-from tests.support.stores import Store
+from tests.support.redis_groups import RedisGroup
 from tests.support.waiting import eventually
 
 
 async def test_a_replica_that_is_told_to_end_fails_no_request(
-    deployment: Deployment, store: Store, scale: Scale
+    deployment: Deployment, redis_group: RedisGroup, scale: Scale
 ) -> None:
     row = Row("R16 (SIGTERM)", "replica SIGTERM", "0 failed requests")
     replicas, _ = start(deployment, replicas=3, sfus=4, options=("--creation-delay-ms", "400"))
     leaving = replicas[0]
     async with Load(urls(replicas[1:]), RATE).running() as others, aiohttp.ClientSession() as session:
         await asyncio.sleep(scale.seconds(10, 1))
-        before = await _placing(store)
+        before = await _placing(redis_group)
         running = [asyncio.create_task(ask(session, leaving.url, f"running:{n}")) for n in range(20)]
-        await eventually(lambda: _is_placing(store, before + 12))
+        await eventually(lambda: _is_placing(redis_group, before + 12))
         status = await asyncio.to_thread(leaving.process.terminate, 8)
         own = await asyncio.gather(*running)
         await asyncio.sleep(scale.seconds(10, 1))
@@ -40,7 +40,7 @@ async def test_a_replica_that_is_told_to_end_fails_no_request(
 
 
 async def test_a_killed_replica_takes_only_its_running_requests_with_it(
-    deployment: Deployment, store: Store, scale: Scale
+    deployment: Deployment, redis_group: RedisGroup, scale: Scale
 ) -> None:
     row = Row(
         "R16 (kill -9)", "replica kill -9", "only its in-flight requests; its reservations gone <= 20 s"
@@ -48,15 +48,15 @@ async def test_a_killed_replica_takes_only_its_running_requests_with_it(
     replicas, _ = start(deployment, replicas=2, sfus=4, options=("--creation-delay-ms", "400"))
     async with Load(urls(replicas[1:]), RATE).running() as others, aiohttp.ClientSession() as session:
         await asyncio.sleep(1)
-        before = await _placing(store)
+        before = await _placing(redis_group)
         running = [asyncio.create_task(ask(session, replicas[0].url, f"lost:{n}")) for n in range(20)]
-        await eventually(lambda: _is_placing(store, before + 12))
+        await eventually(lambda: _is_placing(redis_group, before + 12))
         await asyncio.to_thread(replicas[0].process.kill)
         killed = time.monotonic()
         await asyncio.gather(*running)
         await asyncio.sleep(scale.seconds(10, 1))
     # What the dead replica held is reaped when its deadline is over; the same issuers are served at once after.
-    await eventually(lambda: store.call("ZCARD", "{sfu}:attempts") == 0, timeout_seconds=20)
+    await eventually(lambda: redis_group.call("ZCARD", "{sfu}:attempts") == 0, timeout_seconds=20)
     gone_after = time.monotonic() - killed
     async with aiohttp.ClientSession() as session:
         again = [await ask(session, replicas[1].url, f"lost:{n}") for n in range(20)]
@@ -68,13 +68,13 @@ async def test_a_killed_replica_takes_only_its_running_requests_with_it(
     row.record(figure, kept=kept)
 
 
-async def _placing(store: Store) -> int:
+async def _placing(redis_group: RedisGroup) -> int:
     """How many requests are being worked on, by all replicas."""
-    return int(await asyncio.to_thread(store.call, "ZCARD", "{sfu}:attempts"))
+    return int(await asyncio.to_thread(redis_group.call, "ZCARD", "{sfu}:attempts"))
 
 
-async def _is_placing(store: Store, count: int) -> bool:
-    return await _placing(store) >= count
+async def _is_placing(redis_group: RedisGroup, count: int) -> bool:
+    return await _placing(redis_group) >= count
 
 
 async def test_one_issuer_asked_for_a_hundred_times_at_once_gets_one_channel(

@@ -16,8 +16,8 @@ from tests.chaos.conftest import start
 from tests.chaos.rows import Row
 from tests.journeys.deployment import GATEWAY_KEY, Deployment, Replica, RunningFleet
 from tests.support.ports import free_port
+from tests.support.redis_groups import RedisGroup
 from tests.support.rescue_odoo import FakeOdoo, fake_odoo, hangs, status
-from tests.support.stores import Store
 from tests.support.waiting import eventually
 
 CALLS = 200
@@ -25,10 +25,10 @@ KEY = Key.from_base64(GATEWAY_KEY)
 
 
 @pytest.fixture
-def deployment(store: Store, tmp_path: Path) -> Any:
+def deployment(redis_group: RedisGroup, tmp_path: Path) -> Any:
     """SFUs report every second; silence alone would end them after 30 s."""
     with Deployment(
-        store.url,
+        redis_group.url,
         tmp_path,
         health__ping_interval_ms="1000",
         rescue__allow="http://127.0.0.1:*",
@@ -140,14 +140,18 @@ async def test_every_call_of_a_dead_sfu_is_announced_to_an_odoo_that_answers(dep
     row.record(figure, kept=last <= 10 and not repeated and is_bounded)
 
 
-async def test_the_agent_beside_a_dead_sfu_reports_it(store: Store, tmp_path: Path) -> None:
+async def test_the_agent_beside_a_dead_sfu_reports_it(redis_group: RedisGroup, tmp_path: Path) -> None:
     row = Row(
         "R37 (agent)",
         "an SFU is killed, its agent lives; heartbeats every 10 s",
         "every call announced within 5 s, once",
     )
     with Deployment(
-        store.url, tmp_path, rescue__allow="http://127.0.0.1:*", overload__max_cpu="9", overload__max_load="9"
+        redis_group.url,
+        tmp_path,
+        rescue__allow="http://127.0.0.1:*",
+        overload__max_cpu="9",
+        overload__max_load="9",
     ) as deployment:
         [replica], _ = start(deployment, replicas=1, sfus=0)
         victim = deployment.fleet(1, [])

@@ -19,7 +19,7 @@ from tests.chaos.test_sfus import urls
 from tests.journeys.deployment import Deployment, Replica, RunningFleet
 from tests.support.ports import free_port
 from tests.support.processes import Process, prints
-from tests.support.stores import Store
+from tests.support.redis_groups import RedisGroup
 from tests.support.waiting import eventually, eventually_sync
 
 KEY = "a2V5IG9mIG9uZSBTRlUsIG5vdCBvZiBhbnkgb3RoZXI="
@@ -37,7 +37,7 @@ SHORT_LIVED = {
 """What is remembered for minutes or hours by default, for seconds: a level is reached soon, and left again."""
 
 
-async def test_nothing_grows_with_time(store: Store, tmp_path: Path, scale: Scale) -> None:
+async def test_nothing_grows_with_time(redis_group: RedisGroup, tmp_path: Path, scale: Scale) -> None:
     row = Row(
         "R27",
         "steady mixed load, SFUs and viewers that come and go",
@@ -46,18 +46,18 @@ async def test_nothing_grows_with_time(store: Store, tmp_path: Path, scale: Scal
     port = free_port()
     argv = [sys.executable, "-m", "tests.bench.sfu_stand_in", str(port)]
     with (
-        Deployment(store.url, tmp_path, **SHORT_LIVED) as deployment,
+        Deployment(redis_group.url, tmp_path, **SHORT_LIVED) as deployment,
         Process(argv, log=tmp_path / "visitors.log", ready=prints("answering")),
     ):
         watched, replicas, _ = await asyncio.to_thread(_started, deployment)
-        base = int(await asyncio.to_thread(store.call, "DBSIZE"))
-        samples = Samples(watched, store)
+        base = int(await asyncio.to_thread(redis_group.call, "DBSIZE"))
+        samples = Samples(watched, redis_group)
         async with _traffic(replicas, port) as load:
             ends = time.monotonic() + scale.seconds(900, 40)
             while time.monotonic() < ends:
                 await asyncio.sleep(1)
                 await asyncio.to_thread(samples.take)
-        left = await _keys_left(store, base)
+        left = await _keys_left(redis_group, base)
     _judge(row, scale, samples, load, base, left)
 
 
@@ -135,15 +135,17 @@ async def _poll(session: aiohttp.ClientSession, url: str) -> None:
         await asyncio.sleep(0.2)
 
 
-async def _keys_left(store: Store, base: int) -> int:
+async def _keys_left(redis_group: RedisGroup, base: int) -> int:
     """Return how many keys there are when all that had an end has ended: outcomes of attempts live for a minute."""
     try:
-        return int(await eventually(lambda: asyncio.to_thread(_few_keys, store, base), timeout_seconds=90))
+        return int(
+            await eventually(lambda: asyncio.to_thread(_few_keys, redis_group, base), timeout_seconds=90)
+        )
     except AssertionError:
-        return int(await asyncio.to_thread(store.call, "DBSIZE"))
+        return int(await asyncio.to_thread(redis_group.call, "DBSIZE"))
 
 
-def _few_keys(store: Store, base: int) -> int:
+def _few_keys(redis_group: RedisGroup, base: int) -> int:
     """Return how many keys there are if there are hardly more than `base`, else 0."""
-    count = int(store.call("DBSIZE"))
+    count = int(redis_group.call("DBSIZE"))
     return count if count <= base else 0

@@ -20,7 +20,7 @@ from tests.fuzz.test_corpus import CORPUS
 from tests.journeys.deployment import ADMIN_TOKEN, GATEWAY_KEY, REGISTRATION_KEY, Deployment, Replica
 from tests.support.ports import HOST
 from tests.support.processes import Process, prints
-from tests.support.stores import Store
+from tests.support.redis_groups import RedisGroup
 
 RATE = 50
 MOST_MIB = 30
@@ -36,7 +36,7 @@ end
 
 
 async def test_strangers_neither_slow_nor_refuse_nor_fill_a_replica(
-    deployment: Deployment, store: Store, scale: Scale, tmp_path: Path
+    deployment: Deployment, redis_group: RedisGroup, scale: Scale, tmp_path: Path
 ) -> None:
     count = scale.count(2_000, 300)
     row = Row(
@@ -45,7 +45,7 @@ async def test_strangers_neither_slow_nor_refuse_nor_fill_a_replica(
         "old ids, endless heads, bad tokens",
         f"others' p99 <= 2 x, memory <= +{MOST_MIB} MiB, 0 refused",
     )
-    store.primary().call("EVAL", _FILL, 1, "{sfu}:events", HISTORY)
+    redis_group.primary().call("EVAL", _FILL, 1, "{sfu}:events", HISTORY)
     [replica], _ = start(deployment, replicas=1, sfus=4)
     async with Load(urls([replica]), RATE).running() as calm:
         await asyncio.sleep(scale.seconds(20, 4))

@@ -15,32 +15,32 @@ from app.settings.loader import load_settings
 from tests.chaos.conftest import start
 from tests.chaos.rows import Row, Scale
 from tests.journeys.deployment import GATEWAY_KEY, Deployment
-from tests.support.stores import Store
+from tests.support.redis_groups import RedisGroup
 from tests.support.waiting import eventually, eventually_sync
 
 KEY = "a2V5IG9mIG9uZSBTRlUsIG5vdCBvZiBhbnkgb3RoZXI="
 
 
-def events(store: Store) -> list[dict[str, str]]:
+def events(redis_group: RedisGroup) -> list[dict[str, str]]:
     """Everything in the outbox, oldest first."""
-    return [fields for _, fields in store.call("XRANGE", "{sfu}:events", "-", "+")]
+    return [fields for _, fields in redis_group.call("XRANGE", "{sfu}:events", "-", "+")]
 
 
-def test_a_silent_sfu_is_called_down_on_time(store: Store, tmp_path: Path, scale: Scale) -> None:
+def test_a_silent_sfu_is_called_down_on_time(redis_group: RedisGroup, tmp_path: Path, scale: Scale) -> None:
     row = Row("R4", "SFU silent", "`down` published 30.0 to 31.5 s after the last heartbeat, never early")
     threshold = scale.seconds(30, 2)
-    with Deployment(store.url, tmp_path, health__unhealthy_threshold=str(threshold)) as deployment:
+    with Deployment(redis_group.url, tmp_path, health__unhealthy_threshold=str(threshold)) as deployment:
         replica = deployment.replica()
         deployment.sweeper(), deployment.sweeper()
         address = "http://127.0.0.1:9"
         replica.heartbeat(address, KEY)
-        reported_at = int(store.call("HGET", f"{{sfu}}:node:{address}", "reported_at"))
+        reported_at = int(redis_group.call("HGET", f"{{sfu}}:node:{address}", "reported_at"))
         downs = eventually_sync(
-            lambda: [event for event in events(store) if event["type"] == "down"],
+            lambda: [event for event in events(redis_group) if event["type"] == "down"],
             timeout_seconds=threshold + 5,
         )
         time.sleep(0.6)
-        published = store.call("HGET", "{sfu}:fleet", "outbox_cursor")
+        published = redis_group.call("HGET", "{sfu}:fleet", "outbox_cursor")
     late_ms = int(downs[0]["at"]) - reported_at
     published_ms = int(str(published).partition("-")[0]) - reported_at
     figure = (
@@ -50,13 +50,15 @@ def test_a_silent_sfu_is_called_down_on_time(store: Store, tmp_path: Path, scale
     row.record(figure, kept=threshold * 1000 <= late_ms <= threshold * 1000 + 1500 and len(downs) == 1)
 
 
-async def test_every_transition_happens_once_however_many_sweep(store: Store, scale: Scale) -> None:
+async def test_every_transition_happens_once_however_many_sweep(
+    redis_group: RedisGroup, scale: Scale
+) -> None:
     sweepers, nodes = 8, scale.count(10_000, 1_000)
     row = Row("R5", f"8 sweepers, {nodes} transitions", "one event each, none twice, none missing")
     settings = load_settings(
         environ={
             "SFU_GATEWAY_KEY": GATEWAY_KEY,
-            "SFU_GATEWAY_REDIS__URL": store.url,
+            "SFU_GATEWAY_REDIS__URL": redis_group.url,
             "SFU_GATEWAY_HEALTH__UNHEALTHY_THRESHOLD": "0.5",
             "SFU_GATEWAY_REDIS__TIMEOUT_MS": "5000",
         }
@@ -83,7 +85,7 @@ async def test_every_transition_happens_once_however_many_sweep(store: Store, sc
     finally:
         for client in clients:
             await close_client(client)
-    said = await asyncio.to_thread(events, store)
+    said = await asyncio.to_thread(events, redis_group)
     downs = [event["address"] for event in said if event["type"] == "down"]
     figure = (
         f"{len(downs)} down events for {len(set(downs))} SFUs, {sum(c > 0 for c in counts)} sweepers had work"
@@ -92,12 +94,12 @@ async def test_every_transition_happens_once_however_many_sweep(store: Store, sc
 
 
 def test_a_subscriber_that_was_away_misses_nothing(
-    deployment: Deployment, store: Store, scale: Scale
+    deployment: Deployment, redis_group: RedisGroup, scale: Scale
 ) -> None:
     row = Row("R6", "subscriber cut off", "0 events lost (replay by Last-Event-ID)")
     replica = deployment.replica()
     replica.heartbeat("http://127.0.0.1:9", KEY)
-    (first,) = store.call("XRANGE", "{sfu}:events", "-", "+")
+    (first,) = redis_group.call("XRANGE", "{sfu}:events", "-", "+")
     churn = scale.count(200, 30)
     for number in range(churn):
         status = "up" if number % 2 else "down"
@@ -117,7 +119,7 @@ def test_a_subscriber_that_was_away_misses_nothing(
 
 
 async def test_a_sweeper_that_slept_calls_nobody_down(
-    deployment: Deployment, store: Store, scale: Scale
+    deployment: Deployment, redis_group: RedisGroup, scale: Scale
 ) -> None:
     row = Row("R8", "sweeper stopped (SIGSTOP), then continued", "0 false downs")
     replica = deployment.replica()
@@ -128,19 +130,19 @@ async def test_a_sweeper_that_slept_calls_nobody_down(
     await asyncio.sleep(scale.seconds(120, 6))
     sweeper.resume()
     await asyncio.sleep(3)
-    downs = [event for event in await asyncio.to_thread(events, store) if event["type"] == "down"]
+    downs = [event for event in await asyncio.to_thread(events, redis_group) if event["type"] == "down"]
     selectable = await asyncio.to_thread(replica.selectable)
     row.record(f"{len(downs)} false downs", kept=not downs and selectable == len(fleet.addresses))
 
 
 async def test_sfus_outlive_a_redis_that_was_away_for_longer_than_their_threshold(
-    deployment: Deployment, store: Store, scale: Scale
+    deployment: Deployment, redis_group: RedisGroup, scale: Scale
 ) -> None:
     row = Row("R9 (return)", "Redis away for longer than the threshold", "no SFU missing after 11 s")
     replicas, fleet = start(deployment, replicas=2, sfus=5)
-    store.pause()
+    redis_group.pause()
     await asyncio.sleep(scale.seconds(60, 5))
-    store.resume()
+    redis_group.resume()
     resumed = time.monotonic()
     await eventually(
         lambda: asyncio.to_thread(

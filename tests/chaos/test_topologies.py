@@ -14,7 +14,7 @@ from tests.chaos.rows import Row, Scale, engines
 from tests.chaos.test_sfus import urls
 from tests.journeys.deployment import Deployment, Replica
 from tests.support.engines import ChaosEngine, RedisServer
-from tests.support.stores import server_name
+from tests.support.redis_groups import server_name
 from tests.support.topologies import cluster, sentinel_set
 
 RATE = 60

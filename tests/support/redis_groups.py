@@ -18,7 +18,7 @@ _A_KEY: Final = "{sfu}:load"
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class RedisGroup:
     """One server or a group of them."""
 
     url: str
@@ -65,24 +65,24 @@ def server_name(engine: ChaosEngine) -> ServerName:
 
 
 @contextmanager
-def store_of(engine: ChaosEngine, directory: Path) -> Iterator[Store]:
+def redis_group_of(engine: ChaosEngine, directory: Path) -> Iterator[RedisGroup]:
     """Run what `engine` says for the block; its files go below `directory`."""
     if engine == "sentinel":
         with sentinel_set("redis", directory) as group:
             processes = (*group.servers, *group.sentinels)
-            yield Store(group.url, processes, group.primary, group.move_primary_to)
+            yield RedisGroup(group.url, processes, group.primary, group.move_primary_to)
     elif engine == "cluster":
         with cluster("redis", directory) as nodes:
 
             def primary() -> RedisServer:
                 return nodes.primary_of(_A_KEY)
 
-            yield Store(nodes.url, nodes.servers, primary, lambda port: nodes.move_to(primary(), port))
+            yield RedisGroup(nodes.url, nodes.servers, primary, lambda port: nodes.move_to(primary(), port))
     else:
         with RedisServer(required_binary(server_name(engine)), directory) as server:
             yield single(server)
 
 
-def single(server: RedisServer) -> Store:
-    """Return one server as a store."""
-    return Store(server.url, (server,), lambda: server, lambda port: f"redis://{HOST}:{port}")
+def single(server: RedisServer) -> RedisGroup:
+    """Return one server as a group."""
+    return RedisGroup(server.url, (server,), lambda: server, lambda port: f"redis://{HOST}:{port}")

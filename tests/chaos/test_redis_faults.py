@@ -1,4 +1,4 @@
-"""R7, R9, R10, R14, R15: the store goes away, forgets, or loses replies, and calls go on."""
+"""R7, R9, R10, R14, R15: Redis goes away, forgets, or loses replies, and calls go on."""
 
 import asyncio
 from collections import defaultdict
@@ -11,7 +11,7 @@ from tests.chaos.test_sfus import urls
 from tests.journeys.deployment import Deployment, RunningFleet
 from tests.support.engines import RedisServer
 from tests.support.proxy import FaultProxy, Faults
-from tests.support.stores import Store
+from tests.support.redis_groups import RedisGroup
 from tests.support.waiting import eventually
 
 RATE = 100
@@ -27,7 +27,7 @@ def split_issuers(answers: Answers) -> int:
 
 
 async def test_channels_are_placed_while_redis_is_dead(
-    deployment: Deployment, store: Store, scale: Scale
+    deployment: Deployment, redis_group: RedisGroup, scale: Scale
 ) -> None:
     row = Row(
         "R9",
@@ -40,14 +40,14 @@ async def test_channels_are_placed_while_redis_is_dead(
         await asyncio.sleep(2)
     async with Load(urls(replicas), 120, lambda number: f"during:{number // 3}").running() as load:
         await asyncio.sleep(0.2)
-        await asyncio.to_thread(store.kill)
+        await asyncio.to_thread(redis_group.kill)
         moment = asyncio.get_running_loop().time() + 0.5
         await asyncio.sleep(scale.seconds(300, 12))
     modes = {replica.health()["mode"] for replica in replicas}
     split = split_issuers(load.answers.since(moment))
     uneven = load.answers.since(moment).max_over_mean()
     lives = {replica.client.get("/livez").status_code for replica in replicas}
-    await asyncio.to_thread(store.start)
+    await asyncio.to_thread(redis_group.start)
     for replica in replicas:
         await eventually(
             lambda replica=replica: asyncio.to_thread(lambda: replica.health()["mode"] == "registry"),  # type: ignore[misc]
@@ -62,17 +62,17 @@ async def test_channels_are_placed_while_redis_is_dead(
 
 
 async def test_nobody_waits_for_a_redis_that_hangs(
-    deployment: Deployment, store: Store, scale: Scale
+    deployment: Deployment, redis_group: RedisGroup, scale: Scale
 ) -> None:
     row = Row("R10", "Redis hung (SIGSTOP)", ">= 99.9 % placed, no request waits over 300 ms on Redis")
     replicas, _ = start(deployment, replicas=2, sfus=5)
     async with Load(urls(replicas), RATE).running() as load:
         await asyncio.sleep(2)
-        store.pause()
+        redis_group.pause()
         try:
             await asyncio.sleep(scale.seconds(30, 6))
         finally:
-            store.resume()
+            redis_group.resume()
         await asyncio.sleep(scale.seconds(15, 4))
     slowest = load.answers.latency_ms(1)
     figure = f"{load.answers.success:.2%} of {len(load.answers.all)} placed, slowest {slowest:.0f} ms"
@@ -82,7 +82,7 @@ async def test_nobody_waits_for_a_redis_that_hangs(
 
 
 async def test_flushing_scripts_and_data_costs_no_request(
-    deployment: Deployment, store: Store, scale: Scale
+    deployment: Deployment, redis_group: RedisGroup, scale: Scale
 ) -> None:
     row = Row(
         "R14", "SCRIPT FLUSH 10 times a second; one FLUSHALL", "0 errors, registry full again, 0 false downs"
@@ -90,17 +90,19 @@ async def test_flushing_scripts_and_data_costs_no_request(
     replicas, fleet = start(deployment, replicas=2, sfus=5)
     async with Load(urls(replicas), RATE).running() as load:
         for _ in range(scale.count(300, 30)):
-            await asyncio.to_thread(store.call, "SCRIPT", "FLUSH")
+            await asyncio.to_thread(redis_group.call, "SCRIPT", "FLUSH")
             await asyncio.sleep(0.1)
-        await asyncio.to_thread(store.call, "FLUSHALL")
+        await asyncio.to_thread(redis_group.call, "FLUSHALL")
         flushed = asyncio.get_running_loop().time()
         await eventually(
-            lambda: asyncio.to_thread(lambda: store.call("ZCARD", "{sfu}:load") == len(fleet.addresses)),
+            lambda: asyncio.to_thread(
+                lambda: redis_group.call("ZCARD", "{sfu}:load") == len(fleet.addresses)
+            ),
             timeout_seconds=11,
         )
         full_after = asyncio.get_running_loop().time() - flushed
         await asyncio.sleep(2)
-    events = await asyncio.to_thread(store.call, "XRANGE", "{sfu}:events", "-", "+")
+    events = await asyncio.to_thread(redis_group.call, "XRANGE", "{sfu}:events", "-", "+")
     downs = str(events).count("'down'")
     figure = (
         f"{len(load.answers.failed)} of {len(load.answers.all)} failed ({load.answers.statuses()}), "
@@ -110,7 +112,7 @@ async def test_flushing_scripts_and_data_costs_no_request(
 
 
 async def test_sfus_that_all_fall_silent_at_once_go_on_getting_calls(
-    deployment: Deployment, store: Store, scale: Scale
+    deployment: Deployment, redis_group: RedisGroup, scale: Scale
 ) -> None:
     row = Row("R7", "all heartbeats stop at once, SFUs alive", ">= 99.9 % placed, a mass-expiry event")
     replicas, fleet = start(deployment, replicas=2, sfus=6)
@@ -120,7 +122,7 @@ async def test_sfus_that_all_fall_silent_at_once_go_on_getting_calls(
             await asyncio.to_thread(fleet.control, address, "heartbeats", {"silent": True})
         # Down after 3 s, held back for another 3 s.
         await asyncio.sleep(5.5)
-    events = str(await asyncio.to_thread(store.call, "XRANGE", "{sfu}:events", "-", "+"))
+    events = str(await asyncio.to_thread(redis_group.call, "XRANGE", "{sfu}:events", "-", "+"))
     figure = (
         f"{load.answers.success:.2%} of {len(load.answers.all)} placed ({load.answers.statuses()}), "
         f"{events.count('mass-expiry')} mass-expiry events"
@@ -128,11 +130,13 @@ async def test_sfus_that_all_fall_silent_at_once_go_on_getting_calls(
     row.record(figure, kept=load.answers.success >= 0.999 and events.count("mass-expiry") == 1)
 
 
-async def test_lost_replies_make_no_second_placement(store: Store, tmp_path: Path, scale: Scale) -> None:
+async def test_lost_replies_make_no_second_placement(
+    redis_group: RedisGroup, tmp_path: Path, scale: Scale
+) -> None:
     row = Row("R15", "1 % of Redis replies lost", "no double placement, reservations exact again within 20 s")
-    primary = await asyncio.to_thread(store.primary)
+    primary = await asyncio.to_thread(redis_group.primary)
     async with FaultProxy(primary.port, seed=1) as proxy:
-        url = await asyncio.to_thread(store.move_to, proxy.port)
+        url = await asyncio.to_thread(redis_group.move_to, proxy.port)
         settings = {"health__unhealthy_threshold": "6", "health__ping_interval_ms": "1000"}
         with Deployment(url, tmp_path, **settings) as deployment:
             replicas, fleet = await asyncio.to_thread(start, deployment, replicas=2, sfus=4)
