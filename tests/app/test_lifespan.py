@@ -28,14 +28,14 @@ def test_a_replica_does_not_start_without_the_country_database_it_was_given(
 
 
 async def test_a_replica_that_starts_while_redis_is_away_serves_its_static_sfus() -> None:
-    store = connect(RedisSettings(url=SecretStr(f"redis://{HOST}:{free_port()}")))
+    redis = connect(RedisSettings(url=SecretStr(f"redis://{HOST}:{free_port()}")))
     async with running_sfu() as (sfu, _):
         static = StaticSfuSettings(address=sfu.address, region="eu-west", key=KEY)
-        async with running_app(Settings(key=(KEY,), sfu=(static,)), store) as client:
+        async with running_app(Settings(key=(KEY,), sfu=(static,)), redis) as client:
             assert (await client.get("/readyz")).json()["mode"] == "snapshot"
             answers = [await client.get("/v1/channel", headers=bearing(token())) for _ in range(2)]
             health = (await client.get("/v1/health")).json()
-    await close_client(store)
+    await close_client(redis)
     assert [answer.status_code for answer in answers] == [200, 200]
     assert answers[0].json()["uuid"] == answers[1].json()["uuid"]
     assert (health["mode"], health["selectable"]) == ("snapshot", 1)

@@ -25,7 +25,7 @@ Heard = Callable[[], Awaitable[list[str]]]
 
 @pytest.fixture
 async def fleet() -> AsyncIterator[Fleet]:
-    """A fleet on a store in this process."""
+    """A fleet on a Redis in this process."""
     async with fake_engine().connect() as client:
         yield Fleet(client)
 

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 from tests.bench.http_load import Call, drive_hard
 from tests.bench.open_loop import Outcome, ask
-from tests.bench.registry_watch import await_registry, store_failures
+from tests.bench.registry_watch import await_registry, redis_failures
 from tests.bench.requests_of import channel_requests
 from tests.bench.revisions import running_arms
 from tests.bench.rig import rig_around_redis
@@ -33,7 +33,7 @@ class Latencies:
     """What the replica did at most, by the clock."""
     per_s: float
     by_way: dict[Way, Outcome]
-    store_failures: int = 0
+    redis_failures: int = 0
     """How often Redis did not serve the new replica meanwhile."""
 
     def added_ms(self, share: float, way: Way = "new") -> float:
@@ -75,12 +75,12 @@ def measure_latency(directory: Path, former: Path, seconds: int, rounds: int) ->
             rig.run(proxy)
         peak = max(channel_rate(replica, 2, IN_FLIGHT).per_s for _ in range(2))
         await_registry(replica.url)
-        lost_before = store_failures(replica.url)
+        lost_before = redis_failures(replica.url)
         outcomes: dict[Way, Outcome] = {way: Outcome() for way in urls}
         for _ in range(rounds):
             for way, url in urls.items():
                 outcomes[way] = merged(outcomes[way], _asked(way, url, peak / 2, seconds))
-        return Latencies(peak, peak / 2, outcomes, store_failures(replica.url) - lost_before)
+        return Latencies(peak, peak / 2, outcomes, redis_failures(replica.url) - lost_before)
 
 
 def _asked(way: Way, url: str, rate: float, seconds: int) -> Outcome:

@@ -48,8 +48,8 @@ class Plan:
     rest_s: float
     """For so long a replica is left alone before its memory at rest is read."""
     scale_s: int
-    store_rounds: int
-    store_calls: int
+    redis_rounds: int
+    redis_calls: int
 
 
 FULL: Final = Plan(
@@ -63,8 +63,8 @@ FULL: Final = Plan(
     fleet_rounds=2,
     rest_s=10,
     scale_s=5,
-    store_rounds=5,
-    store_calls=3_000,
+    redis_rounds=5,
+    redis_calls=3_000,
 )
 QUICK: Final = Plan(
     cost_s=1,
@@ -77,8 +77,8 @@ QUICK: Final = Plan(
     fleet_rounds=1,
     rest_s=2,
     scale_s=1,
-    store_rounds=1,
-    store_calls=1_000,
+    redis_rounds=1,
+    redis_calls=1_000,
 )
 
 
@@ -96,7 +96,7 @@ def measure(plan: Plan, directory: Path, revision: str) -> Figures:
     with rig_around_redis(directory) as rig:
         footprint = measure_footprint(rig, plan.fleet_s, plan.fleet_rounds, plan.rest_s)
     say("Measuring replicas on one Redis")
-    scale_out = measure_scale_out(directory, plan.scale_s, plan.store_rounds, plan.store_calls)
+    scale_out = measure_scale_out(directory, plan.scale_s, plan.redis_rounds, plan.redis_calls)
     return Figures(machine(), comparison, latencies, profile, footprint, scale_out)
 
 

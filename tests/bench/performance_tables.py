@@ -48,14 +48,14 @@ def tables(figures: Figures) -> dict[str, str]:
         "perf-memory": _memory(figures.footprint),
         "perf-fleet": _fleet(figures.footprint),
         "perf-scale": _scale(figures.scale_out),
-        "perf-store": _store(figures.scale_out),
+        "perf-store": _redis(figures.scale_out),
     }
 
 
 def verdict(figures: Figures) -> str:
     """Return what an operator wants to know, in five sentences."""
     comparison, latencies = figures.comparison, figures.latencies
-    store = max(each.per_store_cpu_s for each in figures.scale_out.scaled)
+    redis = max(each.per_redis_cpu_s for each in figures.scale_out.scaled)
     per_core = 1e6 / comparison.costs[BUSY.name, "new"].replica_us
     waits = [latency_ms(latencies.by_way["new"], share) for share in (0.5, 0.99)]
     way: Way = "proxied" if "proxied" in latencies.by_way else "new"
@@ -65,8 +65,8 @@ def verdict(figures: Figures) -> str:
         f"{_round(per_core / 2)}, is a good load for it. At half of its peak a call waits {_ms(waits[0])} ms for its "
         f"answer (p50) and {_ms(waits[1])} ms at p99, {SFU_ANSWER_MS:g} ms of them for the SFU; through the shipped "
         f"HAProxy {_ms(proxied[0])} and {_ms(proxied[1])} ms. Add a replica when one core is more than half busy "
-        f"over a minute, and always run two. One Redis core carries {_round(store)} channels a second, the work of "
-        f"{store / per_core:.0f} replicas; a second namespace on another Redis carries as many again. A channel "
+        f"over a minute, and always run two. One Redis core carries {_round(redis)} channels a second, the work of "
+        f"{redis / per_core:.0f} replicas; a second namespace on another Redis carries as many again. A channel "
         "request "
         f"takes {comparison.ratio(BUSY):.2f} times the CPU of the former revision with 32 in flight, "
         f"{comparison.ratio(ALONE):.2f} times with one and {comparison.ratio(STEADY):.2f} times at 200 a second."
@@ -81,14 +81,14 @@ def _costs(comparison: Comparison) -> str:
     rows = []
     for asked in LOADS:
         former, new = (comparison.costs[asked.name, name] for name in ("former", "new"))
-        lost = LOST if former.store_failures or new.store_failures else ""
+        lost = LOST if former.redis_failures or new.redis_failures else ""
         rows.append(
             [
                 asked.name,
                 f"{former.replica_us:,.0f}",
                 f"{new.replica_us:,.0f}{lost}",
                 f"{new.replica_us / former.replica_us:.2f} x",
-                *(f"{cost.store_us:,.0f}" if asked is not NOTHING else "" for cost in (former, new)),
+                *(f"{cost.redis_us:,.0f}" if asked is not NOTHING else "" for cost in (former, new)),
                 f"{former.failed + new.failed:,}",
             ]
         )
@@ -124,7 +124,7 @@ def _latency(latencies: Latencies) -> str:
     text = (
         f"Peak of the replica by the clock: {latencies.peak_per_s:,.0f} channel requests per second. "
         f"All were asked for {latencies.per_s:,.0f} per second."
-        f"{_lost_times(latencies.store_failures)}"
+        f"{_lost_times(latencies.redis_failures)}"
     )
     header = ["ms from when it was due", *names, "requests", "failed", "sent late by, p99"]
     return f"{text}\n\n{table(header, [*rows, added])}"
@@ -186,7 +186,7 @@ def _fleet(footprint: Footprint) -> str:
             fleet,
             f"{1e6 / rate.per_cpu_s:,.0f}",
             f"{footprint.cost_ratio(fleet):.2f} x",
-            f"{rate.failed:,}{LOST if rate.store_failures else ''}",
+            f"{rate.failed:,}{LOST if rate.redis_failures else ''}",
         ]
         for fleet, rate in footprint.rates.items()
     ]
@@ -200,10 +200,10 @@ def _scale(scale_out: ScaleOut) -> str:
             f"{each.per_s:,.0f}",
             f"{each.per_replica_cpu_s:,.0f}",
             f"{each.replicas * each.per_replica_cpu_s:,.0f}",
-            f"{1e6 / each.per_store_cpu_s:,.0f}",
-            f"{each.store_busy:.0%}",
-            f"{each.per_store_cpu_s:,.0f}",
-            f"{each.failed:,}{LOST if each.store_failures else ''}",
+            f"{1e6 / each.per_redis_cpu_s:,.0f}",
+            f"{each.redis_busy:.0%}",
+            f"{each.per_redis_cpu_s:,.0f}",
+            f"{each.failed:,}{LOST if each.redis_failures else ''}",
         ]
         for each in scale_out.scaled
     ]
@@ -220,7 +220,7 @@ def _scale(scale_out: ScaleOut) -> str:
     return table(header, rows)
 
 
-def _store(scale_out: ScaleOut) -> str:
+def _redis(scale_out: ScaleOut) -> str:
     rows = [
         [f"{each.servers}", f"{each.per_s:,.0f}", f"{each.busy:.0%}", f"{each.per_s / each.busy:,.0f}"]
         for each in scale_out.saturated
@@ -232,7 +232,7 @@ def _store(scale_out: ScaleOut) -> str:
         "with all of their cores",
     ]
     text = (
-        f"One server by itself: {scale_out.store.placement:,.0f} placements or {scale_out.store.heartbeat:,.0f} "
+        f"One server by itself: {scale_out.redis.placement:,.0f} placements or {scale_out.redis.heartbeat:,.0f} "
         "heartbeats per second of its CPU."
     )
     return f"{table(header, rows)}\n\n{text}"

@@ -30,7 +30,7 @@ def _get(url: str) -> httpx.Response:
     return httpx.get(url, trust_env=False, timeout=_PATIENCE_S)
 
 
-def store_failures(url: str) -> int:
+def redis_failures(url: str) -> int:
     """Return how often Redis has not served a replica so far."""
     return failures_in(_get(f"{url}/metrics").text)
 

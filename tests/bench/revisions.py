@@ -11,7 +11,7 @@ import httpx
 
 from tests.bench.http_load import Call, drive_hard
 from tests.bench.open_loop import ask, schedule_of
-from tests.bench.registry_watch import await_registry, store_failures
+from tests.bench.registry_watch import await_registry, redis_failures
 from tests.bench.requests_of import NOOP, channel_requests, heartbeats
 from tests.bench.rig import Target, rig_around_redis, sfus
 from tests.bench.watching import Memory, cpu_s, memory_of
@@ -54,7 +54,7 @@ class Arm:
 
     name: Name
     replica: Target
-    store: RedisServer
+    redis: RedisServer
 
 
 @dataclass(slots=True)
@@ -63,9 +63,9 @@ class Cost:
 
     requests: int = 0
     replica_s: float = 0.0
-    store_s: float = 0.0
+    redis_s: float = 0.0
     failed: int = 0
-    store_failures: int = 0
+    redis_failures: int = 0
 
     @property
     def replica_us(self) -> float:
@@ -73,9 +73,9 @@ class Cost:
         return self.replica_s / self.requests * 1e6
 
     @property
-    def store_us(self) -> float:
+    def redis_us(self) -> float:
         """CPU of Redis for one request."""
-        return self.store_s / self.requests * 1e6
+        return self.redis_s / self.requests * 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +119,8 @@ def running_arms(
     with rig_around_redis(directory) as one, rig_around_redis(directory) as other:
         addresses = sfus(SFUS, one.stand_in(sfu_answer_ms))
         arms = [
-            Arm("former", one.replica(tree=former, redis__timeout_ms="2000"), one.store),
-            Arm("new", other.replica(redis__timeout_ms="2000"), other.store),
+            Arm("former", one.replica(tree=former, redis__timeout_ms="2000"), one.redis),
+            Arm("new", other.replica(redis__timeout_ms="2000"), other.redis),
         ]
         for arm in arms:
             _register(arm.replica, addresses)
@@ -154,8 +154,8 @@ def _add(cost: Cost, arm: Arm, asked: Asked, addresses: Sequence[str], seconds: 
     calls = _calls(asked, addresses, seconds)
     url = arm.replica.url
     await_registry(url)
-    lost = store_failures(url)
-    before = cpu_s(arm.replica.pid), cpu_s(arm.store.pid)
+    lost = redis_failures(url)
+    before = cpu_s(arm.replica.pid), cpu_s(arm.redis.pid)
     if asked.in_flight:
         done = drive_hard(url, calls, seconds, asked.in_flight)
         cost.requests += done.answered
@@ -165,8 +165,8 @@ def _add(cost: Cost, arm: Arm, asked: Asked, addresses: Sequence[str], seconds: 
         cost.requests += len(schedule_of(asked.per_s, seconds))
         cost.failed += outcome.failed
     cost.replica_s += cpu_s(arm.replica.pid) - before[0]
-    cost.store_s += cpu_s(arm.store.pid) - before[1]
-    cost.store_failures += store_failures(url) - lost
+    cost.redis_s += cpu_s(arm.redis.pid) - before[1]
+    cost.redis_failures += redis_failures(url) - lost
 
 
 def _calls(asked: Asked, addresses: Sequence[str], seconds: int) -> Sequence[Call]:

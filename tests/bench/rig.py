@@ -49,10 +49,10 @@ class Target:
 
 
 class Rig:
-    """Starts processes around `store`; `rig_around_redis` stops them in the end."""
+    """Starts processes around `redis`; `rig_around_redis` stops them in the end."""
 
-    def __init__(self, store: RedisServer, directory: Path, stack: contextlib.ExitStack) -> None:
-        self.store = store
+    def __init__(self, redis: RedisServer, directory: Path, stack: contextlib.ExitStack) -> None:
+        self.redis = redis
         self.directory = directory
         self._stack = stack
         self._started = 0
@@ -66,7 +66,7 @@ class Rig:
             "SFU_GATEWAY_REGISTRATION__MAX_PER_SECOND": str(_HEARTBEATS_PER_S),
             "SFU_GATEWAY_REGISTRATION__BURST": str(_HEARTBEATS_PER_S),
             "SFU_GATEWAY_HEALTH__UNHEALTHY_THRESHOLD": str(_THRESHOLD_S),
-            "SFU_GATEWAY_REDIS__URL": self.store.url,
+            "SFU_GATEWAY_REDIS__URL": self.redis.url,
             "SFU_GATEWAY_REDIS__NAMESPACE": namespace,
             "SFU_GATEWAY_BIND": HOST,
             "SFU_GATEWAY_PORT": str(port),
@@ -86,7 +86,7 @@ class Rig:
     def start_s(self, *, tree: Path = ROOT) -> float:
         """Return the seconds from a replica's start until it says that it is ready; it is ended then."""
         with contextlib.ExitStack() as stack:
-            rig = Rig(self.store, self.directory / f"start-{time.monotonic_ns()}", stack)
+            rig = Rig(self.redis, self.directory / f"start-{time.monotonic_ns()}", stack)
             rig.directory.mkdir()
             began = time.monotonic()
             rig.replica(tree=tree)
@@ -143,7 +143,7 @@ class Rig:
     def _settings(self, namespace: str) -> Settings:
         return Settings(
             key=(Key.from_base64(GATEWAY_KEY),),
-            redis=RedisSettings(url=SecretStr(self.store.url), namespace=namespace, timeout_ms=5_000),
+            redis=RedisSettings(url=SecretStr(self.redis.url), namespace=namespace, timeout_ms=5_000),
             health=HealthSettings(unhealthy_threshold=_THRESHOLD_S),
             registration=RegistrationSettings(max_per_second=_HEARTBEATS_PER_S, burst=_HEARTBEATS_PER_S),
         )

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.http_load import drive_hard
-from tests.bench.registry_watch import await_registry, store_failures
+from tests.bench.registry_watch import await_registry, redis_failures
 from tests.bench.requests_of import channel_requests
 from tests.bench.revisions import SFUS
 from tests.bench.rig import Rig, Target, rig_around_redis, sfus
 from tests.bench.script_calls import Fleet
 from tests.bench.servers import calls_per_cpu_s, running_server
-from tests.bench.sizing import store_rates
-from tests.bench.sizing_tables import StoreRates
+from tests.bench.sizing import redis_rates
+from tests.bench.sizing_tables import RedisRates
 from tests.bench.throughput import IN_FLIGHT, MOST_CHANNELS_PER_S, channel_rate
 from tests.bench.watching import cpu_s
 from tests.bench.wire import NEW, OK, send_all
@@ -35,12 +35,12 @@ class Scaled:
     per_s: float
     per_replica_cpu_s: float
     """Channels per second of a replica's CPU, on average."""
-    per_store_cpu_s: float
+    per_redis_cpu_s: float
     """Channels per second of Redis' CPU."""
-    store_busy: float
+    redis_busy: float
     """Of one core."""
     failed: int
-    store_failures: int
+    redis_failures: int
     """How often Redis did not serve one of them."""
 
 
@@ -60,7 +60,7 @@ class ScaleOut:
     """All of it."""
 
     scaled: Sequence[Scaled]
-    store: StoreRates
+    redis: RedisRates
     saturated: Sequence[Saturated]
     selects_per_s: float
     """New placements alone per second of Redis' CPU."""
@@ -75,9 +75,9 @@ def measure_scale_out(directory: Path, seconds: int, rounds: int, calls: int) ->
             channel_rate(replica, 1, IN_FLIGHT)
         scaled = [_scaled(rig, replicas[:count], seconds) for count in REPLICAS]
     with running_server("redis") as server:
-        store = store_rates(server, rounds, calls)
+        redis = redis_rates(server, rounds, calls)
         selects = max(new_placements_per_s(server, number, calls) for number in range(rounds))
-    return ScaleOut(scaled, store, [saturated(count, calls) for count in (1, 2)], selects)
+    return ScaleOut(scaled, redis, [saturated(count, calls) for count in (1, 2)], selects)
 
 
 def new_placements_per_s(server: RedisServer, number: int, calls: int) -> float:
@@ -91,9 +91,9 @@ def new_placements_per_s(server: RedisServer, number: int, calls: int) -> float:
 def _scaled(rig: Rig, replicas: Sequence[Target], seconds: int) -> Scaled:
     for replica in replicas:
         await_registry(replica.url)
-    lost_before = sum(store_failures(replica.url) for replica in replicas)
+    lost_before = sum(redis_failures(replica.url) for replica in replicas)
     loads = [channel_requests(MOST_CHANNELS_PER_S * seconds) for _ in replicas]
-    pids = [rig.store.pid, *(replica.pid for replica in replicas)]
+    pids = [rig.redis.pid, *(replica.pid for replica in replicas)]
     before = [cpu_s(pid) for pid in pids]
     with ThreadPoolExecutor(len(replicas)) as threads:
         work = [
@@ -101,16 +101,16 @@ def _scaled(rig: Rig, replicas: Sequence[Target], seconds: int) -> Scaled:
             for replica, calls in zip(replicas, loads, strict=True)
         ]
         done = [each.result() for each in work]
-    of_store, *of_replicas = (cpu_s(pid) - start for pid, start in zip(pids, before, strict=True))
+    of_redis, *of_replicas = (cpu_s(pid) - start for pid, start in zip(pids, before, strict=True))
     good = sum(each.answered - each.failed for each in done)
     return Scaled(
         len(replicas),
         per_s=sum((each.answered - each.failed) / each.seconds for each in done),
         per_replica_cpu_s=good / sum(of_replicas),
-        per_store_cpu_s=good / of_store,
-        store_busy=of_store / seconds,
+        per_redis_cpu_s=good / of_redis,
+        redis_busy=of_redis / seconds,
         failed=sum(each.failed for each in done),
-        store_failures=sum(store_failures(replica.url) for replica in replicas) - lost_before,
+        redis_failures=sum(redis_failures(replica.url) for replica in replicas) - lost_before,
     )
 
 

@@ -204,7 +204,7 @@ def draw(measured: Sequence[Costs]) -> None:
         for costs in measured
         for kind in KINDS
     }
-    labels = Labels("What a placement costs the store", "server time per call (us)", "registered SFUs")
+    labels = Labels("What a placement costs Redis", "server time per call (us)", "registered SFUs")
     draw_lines("select-cost", labels, curves, is_log_x=True, marker="o")
 
 

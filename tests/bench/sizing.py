@@ -20,7 +20,7 @@ from tests.bench.http_load import Call, drive
 from tests.bench.options import is_quick
 from tests.bench.script_calls import Fleet
 from tests.bench.servers import info, installed_servers, running_server
-from tests.bench.sizing_tables import Bytes, Figures, Held, ReplicaRates, StoreRates, tables
+from tests.bench.sizing_tables import Bytes, Figures, Held, RedisRates, ReplicaRates, tables
 from tests.bench.watching import cpu_s, cpu_taken
 from tests.bench.wire import NEW, OK, send_all
 from tests.bench.write_up import publish, say
@@ -51,7 +51,7 @@ FULL: Final = Plan(drive_s=4, rounds=3, idle_s=25)
 QUICK: Final = Plan(drive_s=1, rounds=1, idle_s=3)
 
 
-def store_bytes(server: RedisServer, count: int) -> Bytes:
+def redis_bytes(server: RedisServer, count: int) -> Bytes:
     """Measure what `count` SFUs, and as many issuers with a channel each, take of an empty server."""
     fleet = Fleet(count)
     issuers = [f"https://odoo.example.com:channel:{number:06}" for number in range(count)]
@@ -78,7 +78,7 @@ def _used(server: RedisServer) -> tuple[int, int]:
     return int(info(server, "memory")["used_memory"]), int(server.call("DBSIZE"))
 
 
-def store_rates(server: RedisServer, rounds: int, calls: int = 5_000) -> StoreRates:
+def redis_rates(server: RedisServer, rounds: int, calls: int = 5_000) -> RedisRates:
     """Measure calls per second of the server's CPU, the best of some rounds."""
     fleet = Fleet(1_000)
     send_all(server.port, fleet.registrations(), OK)
@@ -94,7 +94,7 @@ def store_rates(server: RedisServer, rounds: int, calls: int = 5_000) -> StoreRa
         ]
         best["heartbeat"] = max(best["heartbeat"], calls / took[0])
         best["placement"] = max(best["placement"], calls / (took[1] + took[2]))
-    return StoreRates(**best)
+    return RedisRates(**best)
 
 
 def replica_rates(server: RedisServer, directory: Path, plan: Plan) -> ReplicaRates:
@@ -148,8 +148,8 @@ def replicas_held(server: RedisServer, directory: Path, plan: Plan) -> tuple[lis
         before = [cpu_s(pid) for pid in (*pids, server.pid)]
         rss = _highest_rss(pids, plan.idle_s)
         after = [cpu_s(pid) for pid in (*pids, server.pid)]
-    *shares, of_store = [(end - start) / plan.idle_s for start, end in zip(before, after, strict=True)]
-    return [Held(*row) for row in zip(FLEETS, rss, shares, strict=True)], of_store
+    *shares, of_redis = [(end - start) / plan.idle_s for start, end in zip(before, after, strict=True)]
+    return [Held(*row) for row in zip(FLEETS, rss, shares, strict=True)], of_redis
 
 
 def _highest_rss(pids: Sequence[int], seconds: float) -> list[int]:
@@ -167,19 +167,19 @@ def measure(plan: Plan) -> Figures:
     """Measure everything, each part on a server of its own."""
     version = installed_servers()["redis"]
     with running_server("redis") as server:
-        counts = [store_bytes(server, count) for count in COUNTS]
+        counts = [redis_bytes(server, count) for count in COUNTS]
     with running_server("redis") as server:
-        store = store_rates(server, plan.rounds)
+        redis = redis_rates(server, plan.rounds)
     with tempfile.TemporaryDirectory() as directory:
         with running_server("redis") as server:
             replica = replica_rates(server, Path(directory), plan)
         with running_server("redis") as server:
-            held, of_store = replicas_held(server, Path(directory), plan)
+            held, of_redis = replicas_held(server, Path(directory), plan)
     machine = (
         f"{psutil.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {version}; "
         "shared machine: read ratios."
     )
-    return Figures(machine, counts, store, replica, held, of_store)
+    return Figures(machine, counts, redis, replica, held, of_redis)
 
 
 def main() -> None:

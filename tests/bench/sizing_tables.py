@@ -34,7 +34,7 @@ class Bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreRates:
+class RedisRates:
     """Calls per second of a server's CPU; a placement is a select and a report."""
 
     heartbeat: float
@@ -67,11 +67,11 @@ class Figures:
 
     machine: str
     counts: Sequence[Bytes]
-    store: StoreRates
+    redis: RedisRates
     replica: ReplicaRates
     held: Sequence[Held]
     """By size of the fleet; the last one is of `MAX_SFUS_PER_NAMESPACE`."""
-    store_read: float
+    redis_read: float
     """Share of a core of Redis that one such replica takes by reading the fleet."""
 
 
@@ -115,19 +115,19 @@ def _bytes(counts: Sequence[Bytes]) -> str:
 
 def _calls(figures: Figures) -> str:
     rows = [
-        ["heartbeats (H) per second of CPU", f"{figures.store.heartbeat:,.0f}"],
-        ["placements (P), each a select and a report, per second of CPU", f"{figures.store.placement:,.0f}"],
-        [f"a replica's reading {figures.held[-1].sfus:,} SFUs, of one core (r)", f"{figures.store_read:.1%}"],
+        ["heartbeats (H) per second of CPU", f"{figures.redis.heartbeat:,.0f}"],
+        ["placements (P), each a select and a report, per second of CPU", f"{figures.redis.placement:,.0f}"],
+        [f"a replica's reading {figures.held[-1].sfus:,} SFUs, of one core (r)", f"{figures.redis_read:.1%}"],
     ]
     return table(["one Redis", ""], rows)
 
 
 def _million(figures: Figures) -> str:
-    store, replica, size = figures.store, figures.replica, figures.counts[-1]
+    redis, replica, size = figures.redis, figures.replica, figures.counts[-1]
     idle = figures.held[-1].cpu
     text = (
-        f"Measured: H = {store.heartbeat:,.0f}, P = {store.placement:,.0f}, h = {replica.heartbeat:,.0f}, "
-        f"c = {replica.channel:,.0f}, i = {idle:.2f}, r = {figures.store_read:.2f}; {size.sfu:,.0f} bytes per SFU, "
+        f"Measured: H = {redis.heartbeat:,.0f}, P = {redis.placement:,.0f}, h = {replica.heartbeat:,.0f}, "
+        f"c = {replica.channel:,.0f}, i = {idle:.2f}, r = {figures.redis_read:.2f}; {size.sfu:,.0f} bytes per SFU, "
         f"{size.issuer:,.0f} per issuer.\nAssumed: one channel request per SFU and minute, each of another "
         "issuer.\n\n"
         f"    namespaces = max(up((SFUs / {HEARTBEAT_EVERY_S} / H + SFUs / 60 / P) / {KEPT_FREE}), "
@@ -154,8 +154,8 @@ def _million(figures: Figures) -> str:
 
 def _paper_row(figures: Figures, sfus: int) -> list[str]:
     heartbeats, channels = sfus / HEARTBEAT_EVERY_S, sfus * CHANNELS_PER_SFU_S
-    store, replica, size = figures.store, figures.replica, figures.counts[-1]
-    calls = heartbeats / store.heartbeat + channels / store.placement
+    redis, replica, size = figures.redis, figures.replica, figures.counts[-1]
+    calls = heartbeats / redis.heartbeat + channels / redis.placement
     namespaces = max(math.ceil(calls / KEPT_FREE), math.ceil(sfus / MAX_SFUS_PER_NAMESPACE))
     share = sfus / namespaces / MAX_SFUS_PER_NAMESPACE
     memory = (sfus * size.sfu + channels * REMEMBERED_S * size.issuer) / namespaces
@@ -168,6 +168,6 @@ def _paper_row(figures: Figures, sfus: int) -> list[str]:
         f"{namespaces:,}",
         f"{memory / 2**20:,.0f} MiB",
         f"{replicas:,}",
-        f"{calls / namespaces + replicas * figures.store_read * share:.0%}",
+        f"{calls / namespaces + replicas * figures.redis_read * share:.0%}",
         f"{replicas * namespaces:,}",
     ]

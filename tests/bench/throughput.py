@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tests.bench.http_load import Call, drive_hard
-from tests.bench.registry_watch import await_registry, store_failures
+from tests.bench.registry_watch import await_registry, redis_failures
 from tests.bench.requests_of import channel_requests
 from tests.bench.rig import Target
 from tests.bench.watching import cpu_s
@@ -25,7 +25,7 @@ class Rate:
     """Successes per second of real time, with whatever else ran on the machine."""
     failed: int = 0
     """Answers without success, and broken connections."""
-    store_failures: int = 0
+    redis_failures: int = 0
     """How often Redis did not serve the replica; from then on it placed channels without it."""
 
 
@@ -35,7 +35,7 @@ def mean_of(rates: Sequence[Rate]) -> Rate:
         sum(rate.per_cpu_s for rate in rates) / len(rates),
         sum(rate.per_s for rate in rates) / len(rates),
         sum(rate.failed for rate in rates),
-        sum(rate.store_failures for rate in rates),
+        sum(rate.redis_failures for rate in rates),
     )
 
 
@@ -43,16 +43,16 @@ def rate_of(target: Target, calls: Sequence[Call], seconds: int, in_flight: int)
     """Measure one kind of request on one process; a replica that has lost Redis gets time to find it again."""
     if target.is_gateway:
         await_registry(target.url)
-    lost_before = _store_failures(target)
+    lost_before = _redis_failures(target)
     before = cpu_s(target.pid)
     done = drive_hard(target.url, calls, seconds, in_flight)
     took = cpu_s(target.pid) - before
     good = max(0, done.answered - done.failed)
-    return Rate(good / took, good / done.seconds, done.failed, _store_failures(target) - lost_before)
+    return Rate(good / took, good / done.seconds, done.failed, _redis_failures(target) - lost_before)
 
 
-def _store_failures(target: Target) -> int:
-    return store_failures(target.url) if target.is_gateway else 0
+def _redis_failures(target: Target) -> int:
+    return redis_failures(target.url) if target.is_gateway else 0
 
 
 def channel_rate(target: Target, seconds: int, in_flight: int) -> Rate:

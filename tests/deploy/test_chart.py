@@ -250,7 +250,7 @@ class TestPods:
         other = 'secrets.adminToken="another"'
         assert _checksums(rendered("minimal", other))["checksum/secrets"] != before["checksum/secrets"]
 
-    def test_a_sweeper_gets_no_secret_but_the_stores_url(self) -> None:
+    def test_a_sweeper_gets_no_secret_but_the_url_of_redis(self) -> None:
         (sweeper,) = pods(rendered("minimal"))["Deployment/sfu-gateway-sweeper"]["containers"]
         assert "envFrom" not in sweeper
         assert _secrets_of(sweeper) == ["SFU_GATEWAY_REDIS__URL"]

@@ -56,7 +56,7 @@ FEATURES: Final[dict[str, dict[str, Object]]] = {
         "asked": {"sfu": {"publicIp": {"source": "node"}, "command": ["node", "src/server.js"]}},
         "given": {"sfu": {"publicIp": {"source": "value", "value": "203.0.113.7"}}},
     },
-    "store": {
+    "redis": {
         "given": {"secrets": {"key": KEY, "registrationKey": KEY, "redisUrl": "redis://redis.example.internal"}},
         "bundled": {
             "secrets": {"key": KEY, "registrationKey": KEY},

@@ -90,7 +90,7 @@ class TestFile:
             assert settings.missing_to_serve() is None
             assert list(settings.warnings()) == []
 
-    def test_a_sweeper_knows_the_store_and_no_key(self, services: dict[str, Any]) -> None:
+    def test_a_sweeper_knows_redis_and_no_key(self, services: dict[str, Any]) -> None:
         for name in SWEEPERS:
             given = {variable for variable, value in services[name]["environment"].items() if value}
             assert "SFU_GATEWAY_REDIS__URL" in given

@@ -124,8 +124,8 @@ class RunningFleet:
 class Deployment:
     """Starts processes that share one Redis; stops them all, by pid, in the end."""
 
-    def __init__(self, store: RedisServer | str, directory: Path, **settings: str) -> None:
-        self.store_url = store if isinstance(store, str) else store.url
+    def __init__(self, redis: RedisServer | str, directory: Path, **settings: str) -> None:
+        self.redis_url = redis if isinstance(redis, str) else redis.url
         self._directory = directory
         self._settings = {f"SFU_GATEWAY_{name.upper()}": value for name, value in settings.items()}
         self._stack = contextlib.ExitStack()
@@ -142,7 +142,7 @@ class Deployment:
             "SFU_GATEWAY_KEY": GATEWAY_KEY,
             "SFU_GATEWAY_REGISTRATION__KEY": REGISTRATION_KEY,
             "SFU_GATEWAY_ADMIN_TOKEN": ADMIN_TOKEN,
-            "SFU_GATEWAY_REDIS__URL": self.store_url,
+            "SFU_GATEWAY_REDIS__URL": self.redis_url,
             "SFU_GATEWAY_BIND": HOST,
             "PYTHONDONTWRITEBYTECODE": "1",
         }

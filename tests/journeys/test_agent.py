@@ -56,7 +56,7 @@ def gateway(tmp_path: Path) -> Iterator["Gateway"]:
 
 
 class Gateway(Process):
-    """A real gateway with an embedded store: after a restart it knows nobody."""
+    """A real gateway with an embedded redis: after a restart it knows nobody."""
 
     def __init__(self, port: int, directory: Path) -> None:
         self.url = f"http://{HOST}:{port}"

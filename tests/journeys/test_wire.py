@@ -217,8 +217,8 @@ def replica(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
     """A running gateway with an SFU."""
     directory = tmp_path_factory.mktemp("wire")
     with (
-        RedisServer(any_binary(), directory) as store,
-        Deployment(store, directory, log__level="warning") as deployment,
+        RedisServer(any_binary(), directory) as redis,
+        Deployment(redis, directory, log__level="warning") as deployment,
     ):
         replica = deployment.replica()
         deployment.fleet(1, [replica])

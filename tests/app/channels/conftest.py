@@ -1,4 +1,4 @@
-"""A gateway without SFUs, on a store in this process."""
+"""A gateway without SFUs, on a Redis in this process."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -14,15 +14,15 @@ from tests.support.engines import fake_engine
 
 
 @pytest.fixture
-async def store() -> AsyncIterator[Redis]:
-    """A store in this process."""
+async def embedded() -> AsyncIterator[Redis]:
+    """A Redis in this process."""
     async with fake_engine().connect() as client:
         yield client
 
 
 @pytest.fixture
-async def gateway(store: Redis) -> AsyncIterator[Gateway]:
+async def gateway(embedded: Redis) -> AsyncIterator[Gateway]:
     """A gateway without SFUs yet."""
     async with AsyncExitStack() as stack:
         forwarder = await stack.enter_async_context(Forwarder(AddressGuard()))
-        yield Gateway(Fleet(store), forwarder, stack)
+        yield Gateway(Fleet(embedded), forwarder, stack)

@@ -32,7 +32,7 @@ ANY_REGION = RegionChooser(RegionTable.load(), "any", frozenset, _is_unknown)
 
 @dataclass(slots=True)
 class Gateway:
-    """A store, SFUs in the order in which they are asked, and replicas."""
+    """A Redis, SFUs in the order in which they are asked, and replicas."""
 
     fleet: Fleet
     forwarder: Forwarder

@@ -304,7 +304,7 @@ async def test_a_request_that_is_cancelled_holds_up_its_replica_no_longer(gatewa
     cancelled.cancel()
     await asyncio.gather(cancelled, return_exceptions=True)
     await sfu.set_fault(Status())
-    gateway.fleet.wait(2_600)  # until the store lets go of it as well
+    gateway.fleet.wait(2_600)  # until Redis lets go of it as well
     assert await took(replica.create(gateway.request())) < 2
 
 

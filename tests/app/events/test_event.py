@@ -56,13 +56,13 @@ def test_an_entry_without_a_field_is_no_event(field: str) -> None:
 
 
 async def test_the_scripts_write_what_is_read_here() -> None:
-    store = embedded_client(FakeServer())
-    registry = Registry.from_settings(store, Settings())
+    redis = embedded_client(FakeServer())
+    registry = Registry.from_settings(redis, Settings())
     key = Key(b"the key of this SFU")
     await registry.registrations.heartbeat(SfuReport(address="http://sfu1:8070", region="eu-west", key=key))
     await registry.registrations.sign_off("http://sfu1:8070", key)
     up, down = [read_event(*entry) for entry in await registry.outbox.events_after("0-0", 10)]
-    await close_client(store)
+    await close_client(redis)
     assert (up["type"], down["type"], down["reason"]) == ("up", "down", "signed-off")
     assert (up["state"], down["state"]) == ("selectable", "signed-off")
     assert {event["address"] for event in (up, down)} == {"http://sfu1:8070"}

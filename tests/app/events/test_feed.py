@@ -28,7 +28,7 @@ def read(piece: bytes | None) -> list[dict[str, Any]]:
 
 @pytest.fixture
 async def fleet() -> AsyncIterator[Fleet]:
-    """SFUs that come and go on a store in this process."""
+    """SFUs that come and go on a Redis in this process."""
     async with fake_engine().connect() as client:
         yield Fleet(client)
 

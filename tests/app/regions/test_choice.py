@@ -170,6 +170,6 @@ async def test_what_is_known_or_impossible_is_not_looked_up(region: str) -> None
     assert registry.asked == []
 
 
-async def test_while_the_store_is_away_a_new_region_is_an_unknown_one() -> None:
+async def test_while_redis_is_away_a_new_region_is_an_unknown_one() -> None:
     choice = await choose(region="basement", registry=Registry(is_away=True))
     assert choice.groups == ((ANYWHERE,),)

@@ -27,17 +27,17 @@ SETTINGS = Settings(key=(KEY,))
 
 
 @pytest.fixture
-async def store() -> AsyncIterator[RedisClient]:
-    """An empty store."""
-    store = embedded_client()
-    yield store
-    await close_client(store)
+async def embedded() -> AsyncIterator[RedisClient]:
+    """An empty Redis."""
+    embedded = embedded_client()
+    yield embedded
+    await close_client(embedded)
 
 
 @pytest.fixture
-def registry(store: RedisClient) -> Registry:
+def registry(embedded: RedisClient) -> Registry:
     """The registry in it."""
-    return Registry.from_settings(store, SETTINGS)
+    return Registry.from_settings(embedded, SETTINGS)
 
 
 @pytest.fixture
@@ -114,10 +114,10 @@ async def test_an_address_that_another_holds_is_left_to_it(registry: Registry, f
     assert "address_leased" in text.getvalue()
 
 
-async def test_a_store_that_is_away_is_no_reason_to_stop(forwarder: Forwarder) -> None:
-    store = connect(RedisSettings(url=SecretStr(f"redis://{HOST}:{free_port()}")))
-    registry = Registry.from_settings(store, SETTINGS)
+async def test_a_redis_that_is_away_is_no_reason_to_stop(forwarder: Forwarder) -> None:
+    embedded = connect(RedisSettings(url=SecretStr(f"redis://{HOST}:{free_port()}")))
+    registry = Registry.from_settings(embedded, SETTINGS)
     with captured_logs() as text:
         async with static(registry, forwarder, sfu_at("http://127.0.0.1:1")).kept_registered():
             await eventually(lambda: text.getvalue().count("store_unavailable") >= 3)
-    await close_client(store)
+    await close_client(embedded)

@@ -27,7 +27,7 @@ from tests.support.topologies import cluster, sentinel_set
 
 @asynccontextmanager
 async def client_of(url: str, **settings: Any) -> AsyncIterator[RedisClient]:
-    """A client of the store at `url`."""
+    """A client of the Redis at `url`."""
     client = connect(RedisSettings(url=SecretStr(url), **settings))
     try:
         yield client
@@ -35,7 +35,7 @@ async def client_of(url: str, **settings: Any) -> AsyncIterator[RedisClient]:
         await close_client(client)
 
 
-async def test_a_url_leads_to_a_store_that_answers_in_text(redis_server: RedisServer) -> None:
+async def test_a_url_leads_to_a_redis_that_answers_in_text(redis_server: RedisServer) -> None:
     redis_server.wipe()
     async with client_of(redis_server.url) as client:
         await client.set("key", "välue")
@@ -51,7 +51,7 @@ async def test_the_path_is_the_database(redis_server: RedisServer) -> None:
     assert redis_server.call("INFO", "keyspace")["db3"]["keys"] == 1
 
 
-async def test_a_password_opens_the_store(tmp_path: Path) -> None:
+async def test_a_password_opens_redis(tmp_path: Path) -> None:
     with RedisServer(any_binary(), tmp_path, config=["requirepass p@ss"]) as server:
         async with client_of(f"redis://:p%40ss@{server.address}") as client:
             assert await client.set("key", "value")
@@ -128,7 +128,7 @@ async def test_a_connection_that_died_while_idle_is_made_again(redis_server: Red
         assert proxy.accepted == 2
 
 
-async def test_a_store_that_is_not_there_fails_at_once() -> None:
+async def test_a_redis_that_is_not_there_fails_at_once() -> None:
     async with client_of(f"redis://{HOST}:{free_port()}") as client:
         started = time.monotonic()
         with pytest.raises(RedisError):
@@ -143,7 +143,7 @@ async def test_more_calls_than_connections_wait_for_each_other(redis_server: Red
         assert int((await client.info("clients"))["connected_clients"]) <= 3  # one is the test's own
 
 
-async def test_a_client_can_be_closed_whatever_became_of_its_store(own_server: RedisServer) -> None:
+async def test_a_client_can_be_closed_whatever_became_of_its_redis(own_server: RedisServer) -> None:
     client = connect(RedisSettings(url=SecretStr(own_server.url)))
     await client.ping()
     own_server.kill()
@@ -153,14 +153,14 @@ async def test_a_client_can_be_closed_whatever_became_of_its_store(own_server: R
 # Without a URL
 
 
-async def test_without_a_url_the_store_is_in_this_process() -> None:
+async def test_without_a_url_redis_is_in_this_process() -> None:
     one, other = connect(RedisSettings()), connect(RedisSettings())
     await one.set("key", "value")
     assert await one.get("key") == "value"
     assert await other.get("key") is None
 
 
-async def test_embedded_clients_can_share_a_store() -> None:
+async def test_embedded_clients_can_share_a_redis() -> None:
     server = FakeServer()
     one, other = embedded_client(server), embedded_client(server)
     await one.set("key", "value")

@@ -260,6 +260,6 @@ async def test_the_runner_says_unavailable_for_each_of_them(proxy: FaultProxy, t
     assert runner.answered_at == answered_at
 
 
-async def test_a_script_that_is_wrong_is_our_defect_and_not_the_stores(redis: Redis) -> None:
+async def test_a_script_that_is_wrong_is_our_defect_and_not_that_of_redis(redis: Redis) -> None:
     with pytest.raises(ResponseError):
         await ScriptRunner(redis, "{sfu}:", WHOLE_SECOND).run_batched(BROKEN)

@@ -48,7 +48,7 @@ async def test_a_refusal_at_the_start_is_raised_and_logged() -> None:
     assert "schema_refused" in text.getvalue()
 
 
-async def test_a_store_that_is_away_stops_nobody_and_is_asked_again() -> None:
+async def test_a_redis_that_is_away_stops_nobody_and_is_asked_again() -> None:
     claims = Claims(AWAY, AWAY, None)
     async with SchemaWatch(claims, every_s=60, again_s=0.001).running():
         await eventually(claims.at_least(3))

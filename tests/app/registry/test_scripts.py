@@ -149,7 +149,7 @@ async def test_a_script_that_redis_has_forgotten_is_sent_again(redis: Redis) -> 
         assert await redis.script_exists(ECHO.sha) == [True]
 
 
-async def test_a_script_that_is_wrong_is_our_defect_and_not_the_stores(redis: Redis) -> None:
+async def test_a_script_that_is_wrong_is_our_defect_and_not_that_of_redis(redis: Redis) -> None:
     with pytest.raises(ResponseError):
         await ScriptRunner(redis, "{sfu}:", WHOLE_SECOND).run(script("return 1 + nil"))
 
@@ -182,7 +182,7 @@ async def test_a_dead_port_is_unavailable() -> None:
     await close_client(client)
 
 
-async def test_a_store_that_hangs_is_unavailable_in_time(redis_server: RedisServer) -> None:
+async def test_a_redis_that_hangs_is_unavailable_in_time(redis_server: RedisServer) -> None:
     async with FaultProxy(redis_server.port) as proxy, Redis(host=HOST, port=proxy.port) as client:
         runner = ScriptRunner(client, "{sfu}:", 0.1)
         await runner.run(ECHO, 1, 2)

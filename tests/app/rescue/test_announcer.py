@@ -31,7 +31,7 @@ MakeOdoo = Callable[..., Awaitable[FakeOdoo]]
 
 @pytest.fixture
 async def fleet() -> AsyncIterator[Fleet]:
-    """A fleet on a store in this process, whose clock stands still."""
+    """A fleet on a Redis in this process, whose clock stands still."""
     async with fake_engine().connect() as client:
         fleet = Fleet(client, heartbeat_burst=10_000)
         await fleet.registry.sweeps.acquire_lease(NAME, 600_000)

@@ -17,7 +17,7 @@ from workers.simulator.faults import Fault, Hang, Status
 
 @pytest.fixture
 async def fleet() -> AsyncIterator[Fleet]:
-    """A fleet on a store in this process."""
+    """A fleet on a Redis in this process."""
     async with fake_engine().connect() as client:
         yield Fleet(client)
 

@@ -51,7 +51,7 @@ SECRET = "s3cret"
         ),
     ],
 )
-def test_a_url_says_which_store_and_how(url: str, expected: RedisUrlParts) -> None:
+def test_a_url_says_which_redis_and_how(url: str, expected: RedisUrlParts) -> None:
     assert parse_redis_url(url) == expected
 
 

@@ -348,7 +348,7 @@ async def test_a_scrape_does_not_wait_for_redis_and_says_that_it_is_away(paused:
     # cancellation by which the gateway's own timeout ends a call, and the client's one ends it.
     timeout_s = SETTINGS.redis.timeout_ms / 1000
     client_of_redis = Redis.from_url(paused.url, decode_responses=True, socket_timeout=timeout_s)
-    async with client_of_redis as store, running_app(SETTINGS, store) as client:
+    async with client_of_redis as redis, running_app(SETTINGS, redis) as client:
         assert value(await scraped(client), "sfu_gateway_snapshot_mode") == 0
         paused.pause()
 
@@ -365,7 +365,7 @@ async def test_a_scrape_does_not_wait_for_redis_and_says_that_it_is_away(paused:
 
 
 async def test_a_script_that_fails_is_a_defect_of_ours(own_server: RedisServer) -> None:
-    async with own_server.connect() as store, running_app(SETTINGS, store) as client:
+    async with own_server.connect() as redis, running_app(SETTINGS, redis) as client:
         own_server.call("SET", "{sfu}:node:http://sfu1:8070", "no hash")
         document = {"status": "up", "address": "http://sfu1:8070", "key": "AAAA"}
         assert (await client.post("/v1/sfu", json=document)).status_code == 500

@@ -41,7 +41,7 @@ OK = {"status": "ok", "nextPingMs": 10_000, "draining": False}
 
 @pytest.fixture(scope="module")
 def gateway_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real gateway with an embedded store."""
+    """A real gateway with an embedded redis."""
     url = f"http://{HOST}:{free_port()}"
     env = {
         "SFU_GATEWAY_BIND": HOST,

@@ -33,8 +33,8 @@ ROUTES = [
 
 
 @pytest.fixture
-async def store() -> AsyncIterator[RedisClient]:
-    """A store with A in `eu`, somewhat busy, and B in `us`, idle."""
+async def embedded() -> AsyncIterator[RedisClient]:
+    """A Redis with A in `eu`, somewhat busy, and B in `us`, idle."""
     client = embedded_client()
     registry = Registry.from_settings(client, SETTINGS)
     key = Key(b"the key of both SFUs")
@@ -45,17 +45,17 @@ async def store() -> AsyncIterator[RedisClient]:
 
 
 @pytest.fixture
-async def client(store: RedisClient) -> AsyncIterator[httpx.AsyncClient]:
+async def client(embedded: RedisClient) -> AsyncIterator[httpx.AsyncClient]:
     """An operator."""
-    async with running_app(SETTINGS, store) as client:
+    async with running_app(SETTINGS, embedded) as client:
         client.headers.update(ADMIN)
         yield client
 
 
 @pytest.fixture
-def registry(store: RedisClient) -> Registry:
+def registry(embedded: RedisClient) -> Registry:
     """What operators change."""
-    return Registry.from_settings(store, SETTINGS)
+    return Registry.from_settings(embedded, SETTINGS)
 
 
 # Who may
@@ -130,10 +130,10 @@ async def test_a_drain_that_moves_calls_needs_the_rescue(client: httpx.AsyncClie
     assert answer.status_code == 422
 
 
-async def test_a_drain_moves_calls_where_an_odoo_may_be_told(store: RedisClient) -> None:
+async def test_a_drain_moves_calls_where_an_odoo_may_be_told(embedded: RedisClient) -> None:
     settings = SETTINGS.model_copy(update={"rescue": RescueSettings(allow=("https://odoo.example.com",))})
-    registry = Registry.from_settings(store, settings)
-    async with running_app(settings, store) as client:
+    registry = Registry.from_settings(embedded, settings)
+    async with running_app(settings, embedded) as client:
         order = {"address": A, "move": True}
         assert (await client.post("/v1/admin/sfus/drain", json=order, headers=ADMIN)).status_code == 200
         health = (await client.get("/v1/health", headers={"Accept": "application/json"})).json()
@@ -257,9 +257,9 @@ async def test_an_unknown_tenant_is_an_error(client: httpx.AsyncClient) -> None:
 
 
 @contextmanager
-def cut(store: RedisClient) -> Iterator[None]:
+def cut(embedded: RedisClient) -> Iterator[None]:
     """Redis does not answer inside the block."""
-    server = store.connection_pool.connection_kwargs["server"]  # type: ignore[union-attr]
+    server = embedded.connection_pool.connection_kwargs["server"]  # type: ignore[union-attr]
     server.connected = False
     yield
     server.connected = True
@@ -267,9 +267,9 @@ def cut(store: RedisClient) -> Iterator[None]:
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 async def test_without_redis_there_is_nothing_to_operate_on(
-    client: httpx.AsyncClient, store: RedisClient, method: str, path: str
+    client: httpx.AsyncClient, embedded: RedisClient, method: str, path: str
 ) -> None:
-    with cut(store):
+    with cut(embedded):
         answer = await client.request(method, path, json={"address": A})
     assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
     assert answer.headers["retry-after"]

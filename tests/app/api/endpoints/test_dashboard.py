@@ -38,7 +38,7 @@ HTML = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0
 
 @pytest.fixture
 async def replica() -> AsyncIterator[httpx.AsyncClient]:
-    """A replica with an empty store."""
+    """A replica with an empty Redis."""
     async with running_app(SETTINGS) as client:
         yield client
 

@@ -89,12 +89,12 @@ async def test_strangers_may_be_kept_out_as_from_health(token: str, status: int)
 
 async def test_while_redis_is_away_the_cause_is_told_with_what_was_seen_last(own_server: RedisServer) -> None:
     settings = SETTINGS.model_copy(update={"redis": RedisSettings(url=SecretStr(own_server.url))})
-    async with Redis(port=own_server.port, decode_responses=True) as store:
-        registry = Registry.from_settings(store, settings)
+    async with Redis(port=own_server.port, decode_responses=True) as redis:
+        registry = Registry.from_settings(redis, settings)
         await registry.registrations.heartbeat(
             SfuReport("http://sfu.test:8070", "eu-west", SFU_KEY, sessions=7)
         )
-        async with running_app(settings, store) as client:
+        async with running_app(settings, redis) as client:
 
             async def is_told() -> dict[str, Any] | None:
                 return (await troubles(client)).get("redis_away")
@@ -111,8 +111,8 @@ async def test_while_redis_is_away_the_cause_is_told_with_what_was_seen_last(own
 async def test_a_redis_that_refuses_is_told_apart(own_server: RedisServer) -> None:
     settings = SETTINGS.model_copy(update={"redis": RedisSettings(url=SecretStr(own_server.url))})
     async with (
-        Redis(port=own_server.port, decode_responses=True) as store,
-        running_app(settings, store) as client,
+        Redis(port=own_server.port, decode_responses=True) as redis,
+        running_app(settings, redis) as client,
     ):
         await troubles(client)
         own_server.call("CONFIG", "SET", "min-replicas-to-write", "1")
@@ -129,7 +129,7 @@ async def test_a_redis_that_may_forget_calls_is_unfit(own_server: RedisServer) -
     settings = SETTINGS.model_copy(update={"redis": RedisSettings(url=SecretStr(own_server.url))})
     own_server.call("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     async with (
-        Redis(port=own_server.port, decode_responses=True) as store,
-        running_app(settings, store) as client,
+        Redis(port=own_server.port, decode_responses=True) as redis,
+        running_app(settings, redis) as client,
     ):
         assert "allkeys-lru" in (await troubles(client))["redis_unfit"]["what"]

@@ -41,15 +41,15 @@ def report(number: int, **figures: Any) -> SfuReport:
 
 async def health_of(*reports: SfuReport, drained: str = "") -> tuple[int, dict[str, Any]]:
     """Status and document of a gateway where these SFUs have reported."""
-    store = embedded_client()
-    registry = Registry.from_settings(store, SETTINGS)
+    redis = embedded_client()
+    registry = Registry.from_settings(redis, SETTINGS)
     for each in reports:
         await registry.registrations.heartbeat(each)
     if drained:
         await registry.fleet.drain(drained)
-    async with running_app(SETTINGS, store) as client:
+    async with running_app(SETTINGS, redis) as client:
         response = await client.get("/v1/health")
-    await close_client(store)
+    await close_client(redis)
     return response.status_code, response.json()
 
 
@@ -101,21 +101,21 @@ async def test_a_draining_sfu_is_shown_and_is_no_trouble() -> None:
 
 
 async def test_an_sfu_that_signed_off_stays_listed_as_down() -> None:
-    store = embedded_client()
-    registry = Registry.from_settings(store, SETTINGS)
+    redis = embedded_client()
+    registry = Registry.from_settings(redis, SETTINGS)
     await registry.registrations.heartbeat(report(1))
     await registry.registrations.heartbeat(report(2))
     await registry.registrations.sign_off("http://sfu1:8070", KEY)
-    async with running_app(SETTINGS, store) as client:
+    async with running_app(SETTINGS, redis) as client:
         document = (await client.get("/v1/health")).json()
-    await close_client(store)
+    await close_client(redis)
     assert [sfu["status"] for sfu in document["sfus"]] == ["down", "up"]
     assert document["status"] == "ok"  # it was meant
 
 
 async def test_an_sfu_whose_attempts_all_fail_is_trouble_though_nobody_is_blamed() -> None:
-    store = embedded_client()
-    registry = Registry.from_settings(store, SETTINGS)
+    redis = embedded_client()
+    registry = Registry.from_settings(redis, SETTINGS)
     await registry.registrations.heartbeat(report(1))
     seen = []
     for number in range(3):
@@ -123,11 +123,11 @@ async def test_an_sfu_whose_attempts_all_fail_is_trouble_though_nobody_is_blamed
             f"request {number}", call_id(), placed_at("http://sfu1:8070"), "unblamed", error="answered 500"
         )
         await registry.record_outcome(outcome)
-        async with running_app(SETTINGS, store) as client:
+        async with running_app(SETTINGS, redis) as client:
             document = (await client.get("/v1/health")).json()
         [sfu] = document["sfus"]
         seen.append((document["status"], sfu["state"], sfu["errors"], sfu["lastError"]))
-    await close_client(store)
+    await close_client(redis)
     assert seen == [
         ("ok", "selectable", 1, "answered 500"),
         ("ok", "selectable", 2, "answered 500"),
@@ -136,13 +136,13 @@ async def test_an_sfu_whose_attempts_all_fail_is_trouble_though_nobody_is_blamed
 
 
 async def test_what_is_wrong_with_the_set_up_of_an_sfu_is_shown_without_blame() -> None:
-    store = embedded_client()
-    registry = Registry.from_settings(store, SETTINGS)
+    redis = embedded_client()
+    registry = Registry.from_settings(redis, SETTINGS)
     known = await registry.registrations.heartbeat(report(1))
     await registry.fleet.note_setup("http://sfu1:8070", known.generation, ["forwarded_for_ignored"])
-    async with running_app(SETTINGS, store) as client:
+    async with running_app(SETTINGS, redis) as client:
         document = (await client.get("/v1/health")).json()
-    await close_client(store)
+    await close_client(redis)
     assert (document["status"], document["sfus"][0]["warnings"]) == ("ok", ["forwarded_for_ignored"])
 
 
@@ -161,11 +161,11 @@ async def test_an_sfu_in_a_region_that_no_tenant_may_use_says_so(
     tenant = TenantSettings(name="acme", key=(Key(b"the key of another tenant"),), region_allow=of_tenant)
     balancing = BalancingSettings(region_allow=allowed)
     settings = Settings(key=(KEY,), balancing=balancing, tenant=(tenant,))
-    store = embedded_client()
-    await Registry.from_settings(store, settings).registrations.heartbeat(report(1))
-    async with running_app(settings, store) as client:
+    redis = embedded_client()
+    await Registry.from_settings(redis, settings).registrations.heartbeat(report(1))
+    async with running_app(settings, redis) as client:
         document = (await client.get("/v1/health")).json()
-    await close_client(store)
+    await close_client(redis)
     assert document["sfus"][0]["warnings"] == warnings
 
 
@@ -200,8 +200,8 @@ async def test_however_often_it_is_asked_the_fleet_is_read_at_most_once_a_second
 async def test_what_it_shows_the_snapshot_has_and_while_redis_is_away_it_shows_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    store = embedded_client()
-    registry, app = Registry.from_settings(store, SETTINGS), create_app(SETTINGS, redis=store)
+    redis = embedded_client()
+    registry, app = Registry.from_settings(redis, SETTINGS), create_app(SETTINGS, redis=redis)
 
     async def no_page(*_: Any) -> FleetPage:
         raise RegistryUnavailable("away")
@@ -219,7 +219,7 @@ async def test_what_it_shows_the_snapshot_has_and_while_redis_is_away_it_shows_t
         monkeypatch.setattr(Fleet, "page", no_page)
         await switch.refresh()
         away = json.loads((await health.look()).rendered.body)
-    await close_client(store)
+    await close_client(redis)
     assert (away["mode"], away["status"], away["sfus"]) == ("snapshot", "degraded", shown["sfus"])
 
 
@@ -262,31 +262,31 @@ async def test_probes_answer_as_callers_expect(path: str, document: dict[str, st
         assert (response.status_code, response.json()) == (200, document)
 
 
-async def test_a_replica_with_its_store_is_ready() -> None:
+async def test_a_replica_with_its_redis_is_ready() -> None:
     async with running_app(SETTINGS) as client:
         response = await client.get("/readyz")
         assert (response.status_code, response.json()["status"]) == (200, "ok")
 
 
-async def test_without_its_store_a_replica_that_knows_nothing_lives_and_is_not_ready() -> None:
-    store = connect(RedisSettings(url=SecretStr(f"redis://{HOST}:{free_port()}")))
-    async with running_app(SETTINGS, store) as client:
+async def test_without_its_redis_a_replica_that_knows_nothing_lives_and_is_not_ready() -> None:
+    redis = connect(RedisSettings(url=SecretStr(f"redis://{HOST}:{free_port()}")))
+    async with running_app(SETTINGS, redis) as client:
         assert (await client.get("/livez")).status_code == 200
         ready = await client.get("/readyz")
         assert (ready.status_code, ready.json()["code"]) == (503, "store_unavailable")
         assert "Redis does not answer: the connection was refused" in ready.json()["detail"]
         health = await client.get("/v1/health")
         assert (health.status_code, health.json()["mode"]) == (503, "snapshot")
-    await close_client(store)
+    await close_client(redis)
 
 
-async def test_a_store_that_refuses_is_named_by_the_probe_and_to_sfus(own_server: RedisServer) -> None:
+async def test_a_redis_that_refuses_is_named_by_the_probe_and_to_sfus(own_server: RedisServer) -> None:
     own_server.call("ACL", "SETUSER", "limited", "on", ">secret", "~*", "&*", "+@all", "-time")
-    store = connect(RedisSettings(url=SecretStr(f"redis://limited:secret@{HOST}:{own_server.port}")))
+    redis = connect(RedisSettings(url=SecretStr(f"redis://limited:secret@{HOST}:{own_server.port}")))
     open_to_all = SETTINGS.model_copy(update={"registration": RegistrationSettings(auth="none")})
     heartbeat = {"status": "up", "address": "http://127.0.0.1:9", "key": "c2VjcmV0IGtleSBvZiBvbmUgU0ZV"}
-    async with running_app(open_to_all, store) as client:
+    async with running_app(open_to_all, redis) as client:
         for answer in (await client.get("/readyz"), await client.post("/v1/sfu", json=heartbeat)):
             assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
             assert "answers and refuses: this user lacks a right (NOPERM)" in answer.json()["detail"]
-    await close_client(store)
+    await close_client(redis)
