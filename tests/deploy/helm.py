@@ -25,11 +25,19 @@ Object = dict[str, Any]
 
 def validate(item: Object, version: str) -> None:
     """Hold an object against the schemas of a Kubernetes version, where unknown fields are errors."""
+    _schemas().validate(item, version, strict=True)
+
+
+@functools.cache
+def _schemas() -> Any:
+    """The library, which by itself parses megabytes of schemas again for each object."""
     try:
         import kubernetes_validate  # type: ignore[import-untyped]
     except ImportError:
         miss("kubernetes_validate is not installed: pip install kubernetes-validate")
-    kubernetes_validate.validate(item, version, strict=True)
+    utils = kubernetes_validate.utils
+    utils.schema_contents = functools.cache(utils.schema_contents)
+    return kubernetes_validate
 
 
 def helm(*words: str | Path) -> subprocess.CompletedProcess[str]:
