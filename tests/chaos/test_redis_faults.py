@@ -153,7 +153,7 @@ async def test_lost_replies_make_no_second_placement(
     split = split_issuers(load.answers)
     figure = (
         f"{split} issuers on two SFUs of {len(load.answers.all)} requests, {proxy.lost_replies} replies lost, "
-        f"{held} holds left to reap, {load.answers.success:.2%} placed"
+        f"{held} reservations left to reap, {load.answers.success:.2%} placed"
     )
     row.record(figure, kept=split == 0 and load.answers.success >= 0.99)
 

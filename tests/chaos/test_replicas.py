@@ -61,7 +61,7 @@ async def test_a_killed_replica_takes_only_its_running_requests_with_it(
     async with aiohttp.ClientSession() as session:
         again = [await ask(session, replicas[1].url, f"lost:{n}") for n in range(20)]
     figure = (
-        f"{len(others.answers.failed)} of {len(others.answers.all)} elsewhere failed, its holds gone after "
+        f"{len(others.answers.failed)} of {len(others.answers.all)} elsewhere failed, its reservations gone after "
         f"{gone_after:.1f} s, {sum(answer.status == 200 for answer in again)} of 20 issuers served after that"
     )
     kept = not others.answers.failed and gone_after <= 20 and all(a.status == 200 for a in again)
