@@ -20,6 +20,7 @@ from app import __version__
 from app.channels.observer import Phase
 from app.errors import RegistryUnavailable, ReplicaBusy
 from app.events.event import EventType
+from app.rates import Rates
 from app.registry.losses import RescueResult
 from app.registry.placements import Reason
 from app.registry.scripts import is_registry_defect
@@ -50,8 +51,8 @@ class Metrics:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` is in seconds."""
         self.registry = CollectorRegistry()
-        self._clock = clock
-        self._made: dict[str, tuple[float, bytes]] = {}
+        self._rates = Rates(_PAUSE_S, _BURST, clock=clock)
+        self._made: dict[str, bytes] = {}
         self._regions: set[str] = set()
         ProcessCollector(registry=self.registry)
         self._make_request_metrics()
@@ -262,13 +263,9 @@ class Metrics:
     def exposition(self, accept: str | None) -> tuple[bytes, str]:
         """Return all metrics and their content type: Prometheus' text, or OpenMetrics if `accept` names it."""
         encode, content_type = choose_encoder(_readable(accept or ""))
-        now = self._clock()
-        due, body = self._made.get(content_type, (now, b""))
-        due = max(due, now) + _PAUSE_S
-        if due <= now + _PAUSE_S * _BURST:
-            body = encode(self.registry)
-            self._made[content_type] = due, body
-        return body, content_type
+        if self._rates.admits(content_type):
+            self._made[content_type] = encode(self.registry)
+        return self._made[content_type], content_type
 
 
 def _readable(accept: str) -> str:

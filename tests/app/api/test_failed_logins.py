@@ -1,6 +1,6 @@
-"""Failures are rated by caller; nobody is remembered for ever."""
+"""Failures are rated by caller."""
 
-from app.api.failed_logins import MOST_CALLERS, FailedLogins
+from app.api.failed_logins import FailedLogins
 
 
 class Clock:
@@ -26,10 +26,3 @@ def test_the_first_failures_of_a_caller_are_taken_and_then_one_per_interval() ->
 def test_a_caller_does_not_pay_for_another() -> None:
     logins = FailedLogins(60, 1, clock=Clock())
     assert [logins.note(caller) for caller in "aab"] == [False, True, False]
-
-
-def test_the_table_of_callers_is_bounded() -> None:
-    logins = FailedLogins(60, 1, clock=Clock())
-    for number in range(3 * MOST_CALLERS):
-        logins.note(str(number))
-    assert len(logins._due) == MOST_CALLERS  # noqa: SLF001 - nothing else shows it
