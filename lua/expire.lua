@@ -34,16 +34,19 @@ end
 
 local ahead_of = '(' .. now + policy.threshold_ms
 local ahead = redis.call('ZRANGEBYSCORE', key('deadlines'), ahead_of, '+inf', 'LIMIT', 0, limit)
-for _, address in ipairs(ahead) do
+if #ahead > 0 then
   --- @include "learned_read"
   --- @include "node_save"
   --- @include "node_shift"
-  local node = node_read(address)
-  if node then
-    node_shift(node, now)
-    node_save(node, now, learned_read(now))
+  local learned = learned_read(now)
+  for _, address in ipairs(ahead) do
+    local node = node_read(address)
+    if node then
+      node_shift(node, now)
+      node_save(node, now, learned)
+    end
+    redis.call('ZADD', key('deadlines'), tostring(now + policy.threshold_ms), address)
   end
-  redis.call('ZADD', key('deadlines'), tostring(now + policy.threshold_ms), address)
 end
 
 local due = redis.call('ZRANGEBYSCORE', key('deadlines'), '-inf', tostring(silence_clock(now)), 'LIMIT', 0, limit + 1)

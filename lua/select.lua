@@ -93,13 +93,13 @@ elseif kept ~= 'moving' then
     --- @include "returning_take"
     returning_take(4, now, learned)
   end
-  local preferred, number
+  local preferred, why
   if kept == 'no' and request.preferred ~= '' then
     --- @include "node_preferred"
-    preferred, number = node_preferred(request, now, learned)
+    preferred, why = node_preferred(request, now, learned)
   end
   if preferred then
-    node, reason = preferred, number > 1 and 'fallback' or policy.strategy == 'load' and 'least-load' or 'round-robin'
+    node, reason = preferred, why
   else
     --- @include "select_node"
     node, again, reason = select_node(request, kept == 'last-resort' and node, now, learned)

@@ -1,8 +1,9 @@
+--- @include "choice_reason"
 --- @include "list_contains"
 --- @include "node_candidate"
 --- @include "node_state"
 
--- The node that a request prefers, and the number of its region group, if it is selectable, in a region where the request
+-- The node that a request prefers, and the reason of the choice, if it is selectable, in a region where the request
 -- may go, and not tried by the request; else nil. The replica that named it may know another region of it.
 local function node_preferred(request, now, learned)
   if list_contains(request.exclude, ' ', request.preferred) then
@@ -16,7 +17,7 @@ local function node_preferred(request, now, learned)
   for group in string.gmatch(request.groups, '[^|]+') do
     number = number + 1
     if group == '*' or list_contains(group, ',', node.region) then
-      return node, number
+      return node, choice_reason(number)
     end
   end
   return nil

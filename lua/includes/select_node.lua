@@ -1,6 +1,6 @@
 --- @include "best_in_group"
+--- @include "choice_reason"
 --- @include "key"
---- @include "policy"
 
 -- The node for a new channel, the number of the region group it came from, and the reason of the choice. Selectable
 -- nodes of all groups come first, then ejected ones: the last resort, and among those `preferred`, which has the call.
@@ -14,8 +14,7 @@ local function select_node(request, preferred, now, learned)
     local bar = string.find(request.groups, '|', start, true)
     local node, more = best_in_group(string.sub(request.groups, start, bar and bar - 1), tier, request, now, learned)
     if node then
-      local reason = number > 1 and 'fallback' or policy.strategy == 'load' and 'least-load' or 'round-robin'
-      return node, number, tier == 'ejected' and 'last-resort' or reason
+      return node, number, tier == 'ejected' and 'last-resort' or choice_reason(number)
     end
     again = again or more
     number, start = number + 1, bar and bar + 1
