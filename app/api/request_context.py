@@ -62,9 +62,8 @@ def client_of(scope: Scope, trusted: TrustedProxies) -> str:
     """Return the address of the caller of the request in `scope`."""
     peer = str(scope["client"][0]) if scope.get("client") else "0.0.0.0"  # noqa: S104 - a Unix socket has no address
     peer = peer.partition("%")[0]  # a zone is local to this host
-    if peer.startswith("::ffff:") and (
-        ip := parse_ip(peer)
-    ):  # a socket of both families; SFUs tell callers apart
+    # A socket of both families writes IPv4 addresses so. SFUs tell callers apart by the text.
+    if peer.startswith("::ffff:") and (ip := parse_ip(peer)):
         peer = str(unmapped(ip))
     if trusted.is_empty:
         return peer

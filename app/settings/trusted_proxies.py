@@ -64,9 +64,7 @@ class TrustedProxies:
         Walks the chain from the right, the end that the operator's proxies wrote, to the first address that no
         trusted proxy has written. An entry that is not an IP address ends the walk before it.
         """
-        chain = [
-            entry for part in forwarded_for.split(",") if (entry := part.strip())
-        ]  # RFC 9110, section 5.6.1
+        chain = [part.strip() for part in forwarded_for.split(",") if part.strip()]  # RFC 9110, section 5.6.1
         client, remaining = peer, self.hops
         while chain and (remaining > 0 or self._is_trusted(client)):
             claimed = _without_port(chain.pop())
