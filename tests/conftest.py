@@ -94,6 +94,13 @@ def own_server(tmp_path: Path) -> Iterator[RedisServer]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A fresh server for the tests of one file: Redis, else Valkey."""
+    with RedisServer(any_binary(), tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
 @pytest.fixture
 def redis_url(own_server: RedisServer) -> str:
     """The URL of a fresh server for one test: for journeys."""

@@ -16,7 +16,7 @@ from playwright.async_api import Browser, expect
 
 from tests.browser.chromium import Opener, Visit, chromium, find_chromium, visit
 from tests.journeys.deployment import Deployment, Replica, RunningFleet
-from tests.support.engines import RedisServer, any_binary
+from tests.support.engines import RedisServer
 from tests.support.tools import miss
 from tests.support.waiting import eventually_sync
 
@@ -27,13 +27,6 @@ _HOST_NUMBERS: Final = itertools.count(2)
 def settings() -> dict[str, str]:
     """SFUs report each second and are down after 3 s, breakers open after 2 failures."""
     return {"health__unhealthy_threshold": "3", "breaker__failure_threshold": "2"}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """The Redis of the deployment."""
-    with RedisServer(any_binary(), tmp_path_factory.mktemp("redis")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +49,7 @@ def running_replica(deployment: Deployment) -> Replica:
 def replica(running_replica: Replica) -> Iterator[Replica]:
     """A gateway that has no SFU when a test begins."""
     yield running_replica
-    for sfu in running_replica.health()["sfus"]:
-        running_replica.admin("forget", address=sfu["address"])
+    running_replica.forget_sfus()
     eventually_sync(lambda: running_replica.health()["sfus"] == [])
 
 

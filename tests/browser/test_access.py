@@ -1,30 +1,22 @@
 """Who may see the fleet, how one finds one's way by keys, and what an empty page says."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
 
 from tests.browser.chromium import Opener
+from tests.browser.own_deployment import OwnDeployment
 from tests.journeys.deployment import ADMIN_TOKEN, Deployment, Replica, RunningFleet
-from tests.support.engines import RedisServer
 
 
-class TestWhereStrangersSeeNothing:
+class TestWhereStrangersSeeNothing(OwnDeployment):
     """A deployment whose fleet is for operators only."""
 
     @pytest.fixture
-    def deployment(self, own_server: RedisServer, tmp_path: Path) -> Iterator[Deployment]:
-        """Its setting is `health.public`."""
-        with Deployment(own_server, tmp_path, health__public="false") as running:
-            yield running
-
-    @pytest.fixture
-    def replica(self, deployment: Deployment) -> Replica:
-        """A gateway."""
-        return deployment.replica()
+    def settings(self) -> dict[str, str]:
+        """The fleet is not public."""
+        return {"health__public": "false"}
 
     async def test_the_page_asks_for_the_admin_token_and_forgets_the_fleet_with_it(
         self, open_dashboard: Opener, deployment: Deployment, replica: Replica

@@ -1,15 +1,14 @@
 """The page never says "Live" of what may no longer be true: real gateways stop, hang, die, get slow and come back."""
 
 import re
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
-import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from tests.browser.chromium import Opener, Visit, visit
-from tests.journeys.deployment import Deployment, Replica, RunningFleet
+from tests.browser.own_deployment import OwnDeployment
+from tests.journeys.deployment import Replica, RunningFleet
 from tests.support.engines import RedisServer
 from tests.support.proxy import FaultProxy, Faults
 
@@ -46,23 +45,7 @@ async def _stays_stale(seen: Visit, until_s: int) -> None:
     assert set(badges[first:]) == {badge for badge in badges[first:] if STALE.match(badge)}
 
 
-class TestWhereProcessesStop:
-    """Each test has a deployment of its own."""
-
-    @pytest.fixture
-    def deployment(
-        self, own_server: RedisServer, settings: dict[str, str], tmp_path: Path
-    ) -> Iterator[Deployment]:
-        """A deployment with a sweeper."""
-        with Deployment(own_server, tmp_path, **settings) as running:
-            running.sweeper()
-            yield running
-
-    @pytest.fixture
-    def replica(self, deployment: Deployment) -> Replica:
-        """A gateway."""
-        return deployment.replica()
-
+class TestWhereProcessesStop(OwnDeployment):
     async def test_a_gateway_that_stops_and_is_killed_later_is_stale_until_it_is_back(
         self, open_dashboard: Opener, replica: Replica, fleet: RunningFleet
     ) -> None:

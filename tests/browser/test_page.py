@@ -1,5 +1,6 @@
 """What an operator sees and does. No page may err on its console or reach for another host: see `conftest`."""
 
+import itertools
 import re
 from typing import Any
 
@@ -7,25 +8,29 @@ from axe_playwright_python.async_playwright import Axe  # type: ignore[import-un
 from playwright.async_api import Route, expect
 
 from tests.browser.chromium import Opener, Visit
+from tests.browser.own_deployment import OwnDeployment
 from tests.journeys.deployment import ADMIN_TOKEN, Replica, RunningFleet
 from tests.support.waiting import eventually_sync
 
 PHONE = {"viewport": {"width": 390, "height": 844}}
 
 
-async def test_tiles_and_rows_appear(open_dashboard: Opener, replica: Replica, fleet: RunningFleet) -> None:
-    assert replica.ask().status_code == 200
-    seen = await open_dashboard()
-    await expect(seen.tile("selectable")).to_have_text("4 / 4")
-    await expect(seen.tile("mode")).to_have_text("Registry")
-    await expect(seen.tile("channels")).to_have_text("1")
-    await expect(seen.page.locator("#connection")).to_have_text("Live")
-    await expect(seen.page.locator("section.region h3")).to_have_text(["eu-west", "us-east"])
-    for address in fleet.addresses:
-        await expect(seen.row(address)).to_contain_text("Selectable")
-        await expect(seen.page.locator("#events li", has_text=address.removeprefix("http://"))).to_have_count(
-            1
-        )
+class TestFromItsStart(OwnDeployment):
+    """A gateway that has seen one fleet alone."""
+
+    async def test_tiles_and_rows_appear(
+        self, open_dashboard: Opener, replica: Replica, fleet: RunningFleet
+    ) -> None:
+        assert replica.ask().status_code == 200
+        seen = await open_dashboard()
+        await expect(seen.tile("selectable")).to_have_text("4 / 4")
+        await expect(seen.tile("mode")).to_have_text("Registry")
+        await expect(seen.tile("channels")).to_have_text("1")
+        await expect(seen.page.locator("#connection")).to_have_text("Live")
+        await expect(seen.page.locator("section.region h3")).to_have_text(["eu-west", "us-east"])
+        for address in fleet.addresses:
+            await expect(seen.row(address)).to_contain_text("Selectable")
+        await expect(seen.page.locator("#events li")).to_have_count(4)
 
 
 async def test_an_sfu_that_dies_turns_red_without_a_reload(
@@ -227,10 +232,9 @@ async def test_axe_finds_nothing_serious(
     fleet.control(
         fleet.addresses[2], "figures", {"channels": 9, "sessions": 900, "cpuUsage": 0.97, "memoryUsage": 0.5}
     )
-    for scheme, is_phone in (("light", False), ("dark", False), ("light", True)):
-        context = PHONE if is_phone else {}
+    for context, scheme in itertools.product(({}, PHONE), ("light", "dark")):
         seen = await open_dashboard(color_scheme=scheme, bypass_csp=True, **context)
-        await _examine(seen, fleet, is_phone=is_phone)
+        await _examine(seen, fleet, is_phone=context == PHONE)
 
 
 async def _examine(seen: Visit, fleet: RunningFleet, *, is_phone: bool) -> None:

@@ -86,6 +86,11 @@ class Replica:
         headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
         return self.client.post(f"/v1/admin/sfus/{action}", json=document, headers=headers)
 
+    def forget_sfus(self) -> None:
+        """Have every SFU forgotten."""
+        for sfu in self.health()["sfus"]:
+            self.admin("forget", address=sfu["address"])
+
 
 @dataclass(slots=True)
 class RunningFleet:

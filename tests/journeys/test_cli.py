@@ -21,7 +21,7 @@ from app.api.schemas import Sfu as SfuDocument
 from app.cli.exits import Exit
 from app.cli.main import cli
 from tests.journeys.deployment import ADMIN_TOKEN, GATEWAY_KEY, Deployment, Replica
-from tests.support.engines import RedisServer, any_binary
+from tests.support.engines import RedisServer
 from tests.support.ports import HOST, free_port
 from tests.support.processes import Process, prints
 from tests.support.topologies import cluster, sentinel_set
@@ -73,13 +73,6 @@ class Operator:
         done = self.run(*words, "--json")
         assert done.returncode == Exit.OK, done.stderr
         return json.loads(done.stdout)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """The Redis of the deployment."""
-    with RedisServer(any_binary(), tmp_path_factory.mktemp("redis")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -11,19 +11,12 @@ import pytest
 
 from app.events.event import Event, unpack_event
 from tests.journeys.deployment import GATEWAY_KEY, REGISTRATION_KEY, Deployment, Replica
-from tests.support.engines import RedisServer, any_binary
+from tests.support.engines import RedisServer
 from tests.support.sfus import UNTROUBLED
 from tests.support.waiting import eventually_sync
 
 ADDRESS = "http://127.0.0.1:9"
 KEY = "a2V5IG9mIG9uZSBTRlUsIG5vdCBvZiBhbnkgb3RoZXI="
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """The Redis of the replicas."""
-    with RedisServer(any_binary(), tmp_path_factory.mktemp("redis")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +32,7 @@ def running_replicas(
 def replicas(running_replicas: list[Replica]) -> Iterator[list[Replica]]:
     """Four replicas that have no SFU when a test begins."""
     yield running_replicas
-    for sfu in running_replicas[0].health()["sfus"]:
-        running_replicas[0].admin("forget", address=sfu["address"])
+    running_replicas[0].forget_sfus()
     eventually_sync(lambda: not any(replica.health()["sfus"] for replica in running_replicas))
 
 

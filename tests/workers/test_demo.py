@@ -95,9 +95,6 @@ async def test_a_simulated_odoo_makes_calls_and_each_is_told() -> None:
         assert re.fullmatch(r"\d\d:\d\d:\d\d  call +\d+  ->  http://127\.0\.0\.1:\d+", calls[0])
 
 
-# The simulated Odoo's calls end with the demo. Where one ends as it connects, anyio leaves a coroutine behind, and
-# the server a connection that it has just accepted.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_it_ends_by_itself_and_leaves_nothing_behind() -> None:
     demo, started = Demo(), time.monotonic()
     await demo.run(duration_s=0.5, calls_per_minute=600)
