@@ -32,6 +32,20 @@ class TestFromItsStart(OwnDeployment):
             await expect(seen.row(address)).to_contain_text("Selectable")
         await expect(seen.page.locator("#events li")).to_have_count(4)
 
+    async def test_axe_finds_nothing_serious(
+        self, open_dashboard: Opener, replica: Replica, fleet: RunningFleet
+    ) -> None:
+        fleet.control(fleet.addresses[0], "heartbeats", {"silent": True})
+        replica.admin("drain", address=fleet.addresses[1])
+        fleet.control(
+            fleet.addresses[2],
+            "figures",
+            {"channels": 9, "sessions": 900, "cpuUsage": 0.97, "memoryUsage": 0.5},
+        )
+        for context, scheme in itertools.product(({}, PHONE), ("light", "dark")):
+            seen = await open_dashboard(color_scheme=scheme, bypass_csp=True, **context)
+            await _examine(seen, fleet, is_phone=context == PHONE)
+
 
 async def test_an_sfu_that_dies_turns_red_without_a_reload(
     open_dashboard: Opener, replica: Replica, fleet: RunningFleet
@@ -222,19 +236,6 @@ async def test_the_keyboard_alone_is_enough(
     await seen.page.keyboard.press("Escape")
     await expect(seen.page.locator("#drawer")).to_be_hidden()
     await expect(button).to_be_focused()
-
-
-async def test_axe_finds_nothing_serious(
-    open_dashboard: Opener, replica: Replica, fleet: RunningFleet
-) -> None:
-    fleet.control(fleet.addresses[0], "heartbeats", {"silent": True})
-    replica.admin("drain", address=fleet.addresses[1])
-    fleet.control(
-        fleet.addresses[2], "figures", {"channels": 9, "sessions": 900, "cpuUsage": 0.97, "memoryUsage": 0.5}
-    )
-    for context, scheme in itertools.product(({}, PHONE), ("light", "dark")):
-        seen = await open_dashboard(color_scheme=scheme, bypass_csp=True, **context)
-        await _examine(seen, fleet, is_phone=context == PHONE)
 
 
 async def _examine(seen: Visit, fleet: RunningFleet, *, is_phone: bool) -> None:

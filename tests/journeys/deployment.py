@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import httpx
 
 from app.crypto.tokens import Key
 from tests.support.engines import RedisServer
+from tests.support.forking import ModuleProcess
 from tests.support.plain_http import NO_CERTIFICATES
 from tests.support.ports import HOST, free_port
 from tests.support.processes import Process, answers, prints
@@ -149,7 +149,6 @@ class Deployment:
             "SFU_GATEWAY_ADMIN_TOKEN": ADMIN_TOKEN,
             "SFU_GATEWAY_REDIS__URL": self.redis_url,
             "SFU_GATEWAY_BIND": HOST,
-            "PYTHONDONTWRITEBYTECODE": "1",
         }
         return base | self._settings | more
 
@@ -169,8 +168,10 @@ class Deployment:
         port = free_port()
         more = {f"SFU_GATEWAY_{name.upper()}": value for name, value in settings.items()}
         process = self._start(
-            Process(
-                [*before, sys.executable, "-m", "app", "serve"],
+            ModuleProcess(
+                "app",
+                "serve",
+                before=before,
                 log=self._log("replica"),
                 env=self._environment(SFU_GATEWAY_PORT=str(port), **more) | environment,
                 ready=answers(f"http://{HOST}:{port}/readyz"),
@@ -186,8 +187,9 @@ class Deployment:
     def sweeper(self) -> Process:
         """Start a sweeper."""
         return self._start(
-            Process(
-                [sys.executable, "-m", "app", "sweep"],
+            ModuleProcess(
+                "app",
+                "sweep",
                 log=self._log("sweeper"),
                 env=self._environment(),
                 ready=prints("sweeping"),
@@ -205,8 +207,8 @@ class Deployment:
             "SFU_AGENT_PORT": "0",
         }
         return self._start(
-            Process(
-                [sys.executable, "-m", "workers.agent"],
+            ModuleProcess(
+                "workers.agent",
                 log=self._log("agent"),
                 env=environment,
                 ready=prints("takes the heartbeats"),
@@ -216,17 +218,14 @@ class Deployment:
 
     def command(self, *words: str) -> Process:
         """Return an operator's command that has not been started."""
-        return Process(
-            [sys.executable, "-m", "app", *words], log=self._log(words[0]), env=self._environment()
-        )
+        return ModuleProcess("app", *words, log=self._log(words[0]), env=self._environment())
 
     def fleet(self, sfus: int, gateways: Sequence[Replica], *options: str) -> RunningFleet:
         """Start simulated SFUs that report to `gateways`."""
         urls = [word for replica in gateways for word in ("--gateway", replica.url)]
         process = self._start(
-            Process(
-                [sys.executable, "-m", "workers.simulator", "--sfus", str(sfus), *urls, "--show-keys",
-                 "--people", "0", "--proxy", *options],
+            ModuleProcess(
+                "workers.simulator", "--sfus", str(sfus), *urls, "--show-keys", "--people", "0", "--proxy", *options,
                 log=self._log("fleet"),
                 env={"SFU_GATEWAY_REGISTRATION__KEY": REGISTRATION_KEY, "PATH": os.environ["PATH"]},
                 ready=lambda child: child.output.count('"address"') >= sfus,

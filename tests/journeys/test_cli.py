@@ -22,8 +22,9 @@ from app.cli.exits import Exit
 from app.cli.main import cli
 from tests.journeys.deployment import ADMIN_TOKEN, GATEWAY_KEY, Deployment, Replica
 from tests.support.engines import RedisServer
+from tests.support.forking import ModuleProcess
 from tests.support.ports import HOST, free_port
-from tests.support.processes import Process, prints
+from tests.support.processes import prints
 from tests.support.topologies import cluster, sentinel_set
 from tests.support.waiting import eventually_sync
 
@@ -200,10 +201,9 @@ def test_a_drain_that_waits_ends_when_the_sfu_is_empty(
     operator: Operator, replica: Replica, tmp_path: Path
 ) -> None:
     assert operator.run("sfu", "drain", ADDRESS, "--deadline", "1h", "--yes").returncode == Exit.OK
-    command = [sys.executable, "-m", "app", "sfu", "drain", ADDRESS, "--wait", "--yes", *operator.where]
-    with Process(
-        command, log=tmp_path / "wait.log", ready=prints("45 people in 12 channels left")
-    ) as waiting:
+    command = ["sfu", "drain", ADDRESS, "--wait", "--yes", *operator.where]
+    log = tmp_path / "wait.log"
+    with ModuleProcess("app", *command, log=log, ready=prints("45 people in 12 channels left")) as waiting:
         assert replica.heartbeat(ADDRESS, KEY, sessions=1, channels=1).is_success
         eventually_sync(lambda: "1 person in 1 channel left" in waiting.output)
         assert replica.heartbeat(ADDRESS, KEY, sessions=0, channels=0).is_success
@@ -272,8 +272,9 @@ def test_events_are_followed_as_they_happen(
     with ExitStack() as stack:
         following = [
             stack.enter_context(
-                Process(
-                    [sys.executable, "-m", "app", "events", "--follow", "--since", "600", *reader.where],
+                ModuleProcess(
+                    "app",
+                    *["events", "--follow", "--since", "600", *reader.where],
                     log=tmp_path / f"events{number}.log",
                     ready=prints(OTHER),
                 )

@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import os
 import re
-import sys
 import textwrap
 import threading
 import time
@@ -21,6 +20,7 @@ from app.server.uvicorn_server import GRACE_SECONDS
 from tests.journeys.deployment import GATEWAY_KEY, REGISTRATION_KEY, Deployment, Replica, RunningFleet
 from tests.journeys.odoo import VERSIONS, Odoo, StoredChannel
 from tests.support.engines import RedisServer
+from tests.support.forking import ModuleProcess
 from tests.support.ports import HOST, free_port
 from tests.support.processes import Process, answers
 from tests.support.waiting import eventually_sync
@@ -125,7 +125,7 @@ class Rotation:
             "SFU_GATEWAY_HEALTH__UNHEALTHY_THRESHOLD": str(THRESHOLD_SECONDS),
             **NEVER_TOO_BUSY,
         }
-        process = self._process(f"replica-{number}", ["-m", "app", "serve"], environment, port)
+        process = self._process(f"replica-{number}", ["serve"], environment, port)
         client = self._stack.enter_context(httpx.Client(base_url=f"http://{HOST}:{port}", trust_env=False))
         return Replica(process, client)
 
@@ -142,14 +142,15 @@ class Rotation:
             "SFU_CGROUP": "none",
         }
         name = f"agent-{list(fleet.addresses).index(address)}"
-        self._agents[address] = self._process(name, ["-m", "app", "agent"], environment, port)
+        self._agents[address] = self._process(name, ["agent"], environment, port)
 
     def _process(self, name: str, arguments: list[str], environment: Mapping[str, str], port: int) -> Process:
         return self._stack.enter_context(
-            Process(
-                [sys.executable, *arguments],
+            ModuleProcess(
+                "app",
+                *arguments,
                 log=self._directory / f"rotation-{name}.log",
-                env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", **environment},
+                env={"PATH": os.environ["PATH"], **environment},
                 ready=answers(f"http://{HOST}:{port}/readyz"),
                 ready_seconds=30,
             )

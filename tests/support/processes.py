@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import BinaryIO, Protocol, Self, TypeAlias
 
 import httpx
 
@@ -25,6 +25,24 @@ _INHERITED = ("HOME", "LANG", "PATH", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
 
 _TAIL_LINES = 40
 _POLL_SECONDS = 0.01
+
+
+class Child(Protocol):
+    """The part of `subprocess.Popen` that a `Process` needs."""
+
+    @property
+    def pid(self) -> int:
+        """The process id, also after it ended."""
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status when it was last asked for."""
+
+    def poll(self) -> int | None:
+        """Return the exit status; negative: the signal that ended it; None: it runs."""
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to a child that runs."""
 
 
 class ProcessFailed(Exception):
@@ -67,7 +85,7 @@ class Process:
         self._cwd = cwd
         self._ready = ready
         self._ready_seconds = ready_seconds
-        self._popen: subprocess.Popen[bytes] | None = None
+        self._popen: Child | None = None
         self._log_offset = 0
 
     def start(self) -> Self:
@@ -80,15 +98,7 @@ class Process:
             raise ProcessFailed(f"{self._log.stem} is already running")
         with self._log.open("ab") as log:
             self._log_offset = log.tell()
-            self._popen = subprocess.Popen(
-                self._argv,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=self._env,
-                cwd=self._cwd,
-                start_new_session=True,
-            )
+            self._popen = self._spawn(log)
         try:
             guard.watch(self.pid)
             if self._ready is not None:
@@ -97,6 +107,17 @@ class Process:
             self.kill()
             raise
         return self
+
+    def _spawn(self, log: BinaryIO) -> Child:
+        return subprocess.Popen(
+            self._argv,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=self._env,
+            cwd=self._cwd,
+            start_new_session=True,
+        )
 
     @property
     def pid(self) -> int:
@@ -166,7 +187,7 @@ class Process:
         return f"<{type(self).__name__} {self._log.stem}>"
 
     @property
-    def _child(self) -> subprocess.Popen[bytes]:
+    def _child(self) -> Child:
         if self._popen is None:
             raise ProcessFailed(f"{self._log.stem} was never started")
         return self._popen

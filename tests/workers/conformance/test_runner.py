@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from app.cli.main import cli
 from app.crypto.tokens import Key
+from tests.support.forking import ModuleProcess
 from tests.support.middleman import Answered, Asked, Sabotage, changing, instead, middleman
 from tests.support.plain_http import NO_CERTIFICATES
 from tests.support.ports import HOST, free_port
@@ -349,8 +350,9 @@ async def test_a_report_is_json_when_that_is_wanted() -> None:
 def test_the_command_decides_both_sides_and_its_status_says_whether_all_is_kept(
     gateway_url: str, tmp_path: Path
 ) -> None:
-    fleet = Process(
-        [sys.executable, "-m", "workers.simulator", "--sfus", "1", "--show-keys", "--proxy"],
+    fleet = ModuleProcess(
+        "workers.simulator",
+        *["--sfus", "1", "--show-keys", "--proxy"],
         log=tmp_path / "fleet.log",
         cwd=Path(__file__).parents[3],
         ready=prints(r"\}\n$"),

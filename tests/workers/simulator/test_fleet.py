@@ -1,6 +1,5 @@
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import httpx
 import pytest
 
 from app.crypto.tokens import Key, verify
+from tests.support.forking import ModuleProcess
 from tests.support.gateway import FakeGateway, running_gateway
 from tests.support.ports import free_port
 from tests.support.processes import Process, prints
@@ -181,8 +181,9 @@ async def test_the_command_signs_with_the_key_of_the_environment_and_shows_keys_
 
 def fleet_command(gateway: FakeGateway, tmp_path: Path, *arguments: str) -> Process:
     key = REGISTRATION_KEY.to_base64()
-    return Process(
-        [sys.executable, "-m", "workers.simulator", "--gateway", gateway.url, *arguments],
+    return ModuleProcess(
+        "workers.simulator",
+        *["--gateway", gateway.url, *arguments],
         log=tmp_path / "fleet.log",
         env={"SFU_GATEWAY_REGISTRATION__KEY": key},
         cwd=Path(__file__).parents[3],
