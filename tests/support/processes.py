@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self, TypeAlias
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -244,7 +245,14 @@ def accepts(port: int, host: str = HOST) -> Readiness:
 def answers(url: str, status: int = 200) -> Readiness:
     """Ready when `GET url` is answered with `status`."""
 
-    def check(_: Process) -> bool:
+    address = urlsplit(url)
+    assert address.hostname
+    assert address.port
+    listens = accepts(address.port, address.hostname)
+
+    def check(process: Process) -> bool:
+        if not listens(process):  # a cheap question, for a client of httpx is not
+            return False
         try:
             return httpx.get(url, timeout=1, trust_env=False, verify=NO_CERTIFICATES).status_code == status
         except httpx.TransportError:

@@ -28,8 +28,8 @@ from workers.simulator.faults import (
     WrongKey,
 )
 
-BRISK: Final = FailoverSettings(deadline_ms=800)
-"""The next SFU is asked after 0.4 s."""
+BRISK: Final = FailoverSettings(deadline_ms=1_000)
+"""The next SFU is asked after 0.5 s."""
 
 STATUSES: Final = (
     *range(400, 418),

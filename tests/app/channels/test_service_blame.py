@@ -16,7 +16,7 @@ from tests.app.channels.gateway import Gateway
 from tests.support.ports import free_port
 from workers.simulator.faults import Drip, Fault, Garbage, Hang, NoFault, NoUuid, Redirect, Refuse, Status
 
-BRISK = FailoverSettings(deadline_ms=600)
+BRISK = FailoverSettings(deadline_ms=1_000)
 REFUSALS = (400, 402, 404, 405, 406, 409, 410, 413, 414, 421, 422, 426, 431)
 MISCONFIGURED = (401, 403, 404, 405, 410, 421)
 EVERY_STATUS = (*REFUSALS, 401, 403, 408, 425, 429, 500, 501, 502, 503, 504)

