@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from app.crypto.tokens import Key, verify
+from tests.support.forking import ModuleProcess
 from tests.support.gateway import FakeGateway, running_gateway
 from tests.support.plain_http import NO_CERTIFICATES
 from tests.support.ports import HOST, free_port
@@ -55,13 +56,14 @@ def gateway(tmp_path: Path) -> Iterator["Gateway"]:
         yield running
 
 
-class Gateway(Process):
+class Gateway(ModuleProcess):
     """A real gateway with an embedded redis: after a restart it knows nobody."""
 
     def __init__(self, port: int, directory: Path) -> None:
         self.url = f"http://{HOST}:{port}"
         super().__init__(
-            [COMMAND, "serve"],
+            "app",
+            "serve",
             log=directory / "gateway.log",
             env={
                 "SFU_GATEWAY_BIND": HOST,
