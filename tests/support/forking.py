@@ -62,7 +62,8 @@ class _ForkedChild:
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it has ended, and is not yet said to have
+                os.kill(self.pid, number)
 
 
 @functools.cache

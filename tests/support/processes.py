@@ -205,7 +205,8 @@ class Process:
     def _signal_group(self, number: signal.Signals) -> None:
         # An ended child's id may belong to somebody else.
         if self._poll() is None:
-            os.killpg(self._child.pid, number)
+            with suppress(ProcessLookupError):  # a forked one may have ended, and is not yet said to have
+                os.killpg(self._child.pid, number)
 
     def _await(self, ready: "Readiness") -> None:
         def is_ready() -> bool:
