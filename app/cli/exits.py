@@ -1,11 +1,12 @@
 """How commands end: exit codes, and one line on standard error that names the cause."""
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import typer
 
@@ -37,6 +38,10 @@ MEANINGS = {
 }  # fmt: skip
 
 
+_OUTPUT_ENDS: Final = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a write says when a reader has gone or a disk is full."""
+
+
 class CommandError(Exception):
     """A command cannot go on; the message is for the person at the terminal."""
 
@@ -64,6 +69,10 @@ def told_in_one_line() -> Iterator[None]:
         fail(error.detail, Exit.UNREACHABLE)
     except GatewayError as error:
         fail(error.detail, Exit.REFUSED)
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in _OUTPUT_ENDS:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be written
+        if error.errno != errno.EPIPE:  # by which `| head` has seen enough
+            fail(f"the output cannot be written: {os.strerror(error.errno)}", Exit.FAILED)
         raise typer.Exit(Exit.FAILED) from None

@@ -308,6 +308,14 @@ def test_a_reader_who_has_seen_enough_is_no_error(operator: Operator, server: Re
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
 
 
+def test_a_full_disk_is_one_line(operator: Operator) -> None:
+    command = shlex.join([sys.executable, "-m", "app", "sfu", "list", *operator.where])
+    done = subprocess.run(
+        ["sh", "-c", f"{command} > /dev/full"], stderr=subprocess.PIPE, text=True, timeout=30
+    )
+    assert (done.returncode, done.stderr) == (1, "the output cannot be written: No space left on device\n")
+
+
 def test_a_watched_list_is_printed_again(operator: Operator) -> None:
     done = operator.run("sfu", "list", "--watch", "--count", "3", "--interval", "0.1", "--json")
     assert len(done.stdout.splitlines()) == 3
