@@ -35,6 +35,7 @@ from app.upstream.addresses import (
     AddressGuard,
     IpNetwork,
     literal_ip,
+    parse_network,
     sfu_address,
 )
 
@@ -126,7 +127,7 @@ def _bind(value: str) -> str:
 
 def _network(value: object) -> object:
     try:
-        return ipaddress.ip_network(value) if isinstance(value, str) else value
+        return parse_network(value) if isinstance(value, str) else value
     except ValueError:
         raise ValueError("give networks such as 10.0.0.0/8, separated by commas") from None
 

@@ -5,13 +5,10 @@ replaces the header by one address. Of the header that the gateway gets, only th
 wrote counts.
 """
 
-import ipaddress
 import re
 from dataclasses import dataclass
 
-from app.upstream.addresses import parse_ip, unmapped
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from app.upstream.addresses import IpNetwork, parse_ip, parse_network, unmapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +16,7 @@ class TrustedProxies:
     """The proxies in front of the gateway: how many, or in which networks. None by default."""
 
     hops: int = 0
-    networks: tuple[Network, ...] = ()
+    networks: tuple[IpNetwork, ...] = ()
 
     @classmethod
     def parse(cls, value: object) -> "TrustedProxies":
@@ -39,7 +36,7 @@ class TrustedProxies:
         if re.fullmatch(r"-?[0-9]{1,9}", text):
             return cls._counted(int(text))
         try:
-            networks = tuple(ipaddress.ip_network(part.strip(), strict=False) for part in text.split(","))
+            networks = tuple(parse_network(part.strip(), strict=False) for part in text.split(","))
         except ValueError:
             raise ValueError("give a number of proxies, or networks such as 10.0.0.0/8,fd00::/8") from None
         return cls(networks=networks)

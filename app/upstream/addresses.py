@@ -26,6 +26,9 @@ _MOST_KNOWN: Final = 4_096
 IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+_MAPPED_PREFIX: Final = 96
+"""Bits of an IPv4-mapped IPv6 address before the IPv4 address (RFC 4291, section 2.5.5.2)."""
+
 _HOST_AND_PORT: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]*)?", re.IGNORECASE)
 
 _ENDS_IN_A_NUMBER: Final = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)\.?")
@@ -143,6 +146,19 @@ def literal_ip(address: str) -> IpAddress | None:
 def unmapped(ip: IpAddress) -> IpAddress:
     """Return the IPv4 address inside an IPv4-mapped IPv6 address, any other one as it is."""
     return getattr(ip, "ipv4_mapped", None) or ip
+
+
+def parse_network(text: str, *, strict: bool = True) -> IpNetwork:
+    """Return the network that `text` is; one of IPv4-mapped IPv6 addresses is the IPv4 network inside it.
+
+    Raises:
+        ValueError: `text` is no network, or (`strict`) has bits set beyond its prefix.
+    """
+    network = ipaddress.ip_network(text, strict)
+    first = unmapped(network.network_address)
+    if first.version == network.version or network.prefixlen < _MAPPED_PREFIX:
+        return network
+    return ipaddress.ip_network((int(first), network.prefixlen - _MAPPED_PREFIX))
 
 
 def _canonical_host(host: str) -> str:

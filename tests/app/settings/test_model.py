@@ -282,7 +282,7 @@ def test_a_static_sfu_by_number_is_in_a_network_that_may_be_connected_to() -> No
 
 
 def test_networks_are_read_from_text_with_commas() -> None:
-    registration = RegistrationSettings.model_validate({"allow_networks": "10.0.0.0/8, fd00::/8"})
+    registration = RegistrationSettings.model_validate({"allow_networks": "::ffff:10.0.0.0/104, fd00::/8"})
     assert [str(network) for network in registration.allow_networks] == ["10.0.0.0/8", "fd00::/8"]
     with pytest.raises(ValidationError, match="give networks"):
         RegistrationSettings.model_validate({"allow_networks": "10.0.0.1/8"})

@@ -24,6 +24,9 @@ PRIVATE = TrustedProxies.parse("10.0.0.0/8,fd00::/8")
         ("10.0.0.0/8, fd00::/8", PRIVATE),
         (["10.0.0.0/8", "fd00::/8"], PRIVATE),
         ("10.1.2.3/8", TrustedProxies(networks=(ipaddress.ip_network("10.0.0.0/8"),))),
+        ("::ffff:10.0.0.0/104", TrustedProxies(networks=(ipaddress.ip_network("10.0.0.0/8"),))),
+        ("::ffff:192.0.2.1", TrustedProxies(networks=(ipaddress.ip_network("192.0.2.1/32"),))),
+        ("::/0", TrustedProxies(networks=(ipaddress.ip_network("::/0"),))),
         ("192.0.2.1", TrustedProxies(networks=(ipaddress.ip_network("192.0.2.1/32"),))),
     ],
 )
