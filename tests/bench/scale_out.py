@@ -116,30 +116,40 @@ def _scaled(rig: Rig, replicas: Sequence[Target], seconds: int) -> Scaled:
 
 def saturated(servers: int, calls: int) -> Saturated:
     """Ask some servers at once for placements, each with a namespace of its own, by pipelines that never run dry."""
-    batches = [
-        _batches(Fleet(1_000, seed=number), calls, f"client{number}") for number in range(servers * _CLIENTS)
+    fleets = [Fleet(1_000, seed=number) for number in range(servers * _CLIENTS)]
+    issuers = [
+        [f"https://odoo.example.com:channel:client{client}-{number}" for number in range(calls)]
+        for client in range(len(fleets))
     ]
     with ExitStack() as stack:
         running = [stack.enter_context(running_server("redis")) for _ in range(servers)]
         for server in running:
             send_all(server.port, Fleet(1_000).registrations(), OK)
-        before = [cpu_s(server.pid) for server in running]
-        began = time.monotonic()
-        with ThreadPoolExecutor(len(batches)) as threads:
-            ports = [running[number % servers].port for number in range(len(batches))]
-            list(threads.map(_place, ports, batches))
-        took = time.monotonic() - began
-        used = sum(cpu_s(server.pid) for server in running) - sum(before)
-    return Saturated(servers, len(batches) * calls / took, used / took / servers)
+        asked = [running[number % servers] for number in range(len(fleets))]
+        selects = [fleet.calls("new", each, "first") for fleet, each in zip(fleets, issuers, strict=True)]
+        placed = _all_at_once(asked, selects, NEW)
+        reports = [
+            fleet.reports(server, each, "first")
+            for fleet, server, each in zip(fleets, asked, issuers, strict=True)
+        ]
+        reported = _all_at_once(asked, reports, OK)
+    took_s = placed.took_s + reported.took_s
+    used_s = placed.used_s + reported.used_s
+    return Saturated(servers, len(fleets) * calls / took_s, used_s / took_s / servers)
 
 
-def _batches(fleet: Fleet, calls: int, name: str) -> tuple[list[bytes], list[bytes]]:
-    """Return selects of new issuers, and the reports that end them."""
-    issuers = [f"https://odoo.example.com:channel:{name}-{number}" for number in range(calls)]
-    return fleet.calls("new", issuers, name), fleet.calls("report", issuers, name)
+@dataclass(frozen=True, slots=True)
+class _Took:
+    """Seconds by the clock, and of the servers' CPU."""
+
+    took_s: float
+    used_s: float
 
 
-def _place(port: int, batches: tuple[list[bytes], list[bytes]]) -> None:
-    selects, reports = batches
-    send_all(port, selects, NEW)
-    send_all(port, reports, OK)
+def _all_at_once(servers: Sequence[RedisServer], batches: Sequence[Sequence[bytes]], marker: bytes) -> _Took:
+    """Send each batch to its server by a connection of its own, and wait for all replies."""
+    pids = {server.pid for server in servers}
+    before, began = sum(map(cpu_s, pids)), time.monotonic()
+    with ThreadPoolExecutor(len(batches)) as threads:
+        list(threads.map(lambda server, batch: send_all(server.port, batch, marker), servers, batches))
+    return _Took(time.monotonic() - began, sum(map(cpu_s, pids)) - before)

@@ -5,6 +5,8 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
+from redis import Redis
+
 from app.crypto.sealing import Sealer
 from app.crypto.tokens import Key
 from app.registry.keys import Keys
@@ -15,9 +17,9 @@ from app.registry.sfus import SfuReport
 from app.settings.model import HealthSettings, RegistrationSettings, Settings
 from tests.bench.wire import Recorder
 from tests.support.calls import call_id, placed_at
+from tests.support.engines import RedisServer
 
-Kind = Literal["new", "sticky", "report", "heartbeat"]
-KINDS: Final[tuple[Kind, ...]] = ("new", "sticky", "report", "heartbeat")
+Kind = Literal["new", "sticky", "heartbeat"]
 
 POLICY: Final = Policy.from_settings(
     Settings(
@@ -44,11 +46,9 @@ class Fleet:
         return self._heartbeats(range(self.size))
 
     def calls(self, kind: Kind, issuers: Sequence[str], request: str) -> list[bytes]:
-        """One call per issuer; `request` names the channel requests that selects and reports belong to."""
+        """One call per issuer; `request` names the channel requests that selects belong to."""
         if kind == "heartbeat":
             return self._heartbeats(self._random.choices(range(self.size), k=len(issuers)))
-        if kind == "report":
-            return self._reports(issuers, request)
         return self._selects(issuers, request)
 
     def _heartbeats(self, numbers: Iterable[int]) -> list[bytes]:
@@ -71,16 +71,21 @@ class Fleet:
         asyncio.run(record())
         return recorder.commands
 
-    def _reports(self, issuers: Sequence[str], request: str) -> list[bytes]:
+    def reports(self, server: RedisServer, issuers: Sequence[str], request: str) -> list[bytes]:
+        """The good end of each issuer's request: a channel on the SFU that `server` has placed it on."""
         registry, recorder = self._recording(["ok", 1, "", ""])
+        with Redis.from_url(server.url, decode_responses=True) as client:
+            pipeline = client.pipeline(transaction=False)
+            for issuer in issuers:
+                name = registry.keys.placement("default", issuer)
+                pipeline.hmget(name, ["address", "generation", "caller"])
+            placed = pipeline.execute()
 
         async def record() -> None:
-            for issuer in issuers:
-                address = self._address(self._random.randrange(self.size))
+            for issuer, (address, generation, caller) in zip(issuers, placed, strict=True):
+                placement = placed_at(address, generation=int(generation), caller=caller)
                 await registry.record_outcome(
-                    ForwardOutcome(
-                        f"{request}-{issuer}", call_id(issuer), placed_at(address), "created", uuid=issuer
-                    )
+                    ForwardOutcome(f"{request}-{issuer}", call_id(issuer), placement, "created", uuid=issuer)
                 )
 
         asyncio.run(record())

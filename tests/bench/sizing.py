@@ -4,6 +4,7 @@ Rates are per second of the measured process' own CPU time: what it would do in 
 So other work on the machine lowers them less than it would by the clock.
 """
 
+import functools
 import json
 import platform
 import tempfile
@@ -55,10 +56,13 @@ def redis_bytes(server: RedisServer, count: int) -> Bytes:
     """Measure what `count` SFUs, and as many issuers with a channel each, take of an empty server."""
     fleet = Fleet(count)
     issuers = [f"https://odoo.example.com:channel:{number:06}" for number in range(count)]
-    calls = [fleet.registrations(), fleet.calls("new", issuers, "r"), fleet.calls("report", issuers, "r")]
     at = [_used(server)]
-    for batch, marker in zip(calls, (OK, NEW, OK), strict=True):
-        send_all(server.port, batch, marker)
+    for marker, batch in (
+        (OK, fleet.registrations),
+        (NEW, lambda: fleet.calls("new", issuers, "r")),
+        (OK, lambda: fleet.reports(server, issuers, "r")),
+    ):
+        send_all(server.port, batch(), marker)
         at.append(_used(server))
     for issuer in issuers:
         server.call("DEL", f"{{fleet-{count}}}:channel:{issuer}")
@@ -87,13 +91,12 @@ def redis_rates(server: RedisServer, rounds: int, calls: int = 5_000) -> RedisRa
         issuers = [f"https://odoo.example.com:channel:{number}-{index}" for index in range(calls)]
         heartbeats = fleet.calls("heartbeat", issuers, "r")
         selects = fleet.calls("new", issuers, f"r{number}")
-        reports = fleet.calls("report", issuers, f"r{number}")
-        took = [
-            cpu_taken(server.pid, lambda batch=batch, marker=marker: send_all(server.port, batch, marker))  # type: ignore[misc]
-            for batch, marker in ((heartbeats, OK), (selects, NEW), (reports, OK))
-        ]
-        best["heartbeat"] = max(best["heartbeat"], calls / took[0])
-        best["placement"] = max(best["placement"], calls / (took[1] + took[2]))
+        heartbeats_s = cpu_taken(server.pid, functools.partial(send_all, server.port, heartbeats, OK))
+        selects_s = cpu_taken(server.pid, functools.partial(send_all, server.port, selects, NEW))
+        reports = fleet.reports(server, issuers, f"r{number}")
+        reports_s = cpu_taken(server.pid, functools.partial(send_all, server.port, reports, OK))
+        best["heartbeat"] = max(best["heartbeat"], calls / heartbeats_s)
+        best["placement"] = max(best["placement"], calls / (selects_s + reports_s))
     return RedisRates(**best)
 
 
@@ -101,6 +104,7 @@ def replica_rates(server: RedisServer, directory: Path, plan: Plan) -> ReplicaRa
     """Measure one replica over HTTP with ten simulated SFUs: all kinds in turn, the best round of each."""
     limits = {"registration__max_per_second": "1000000", "registration__burst": "1000000"}
     with Deployment(server, directory, **limits) as deployment:
+        deployment.forks = False
         replica = deployment.replica()
         deployment.fleet(10, [replica], "--max-sessions", "1000000000")
         eventually_sync(lambda: replica.selectable() == 10)
@@ -144,6 +148,7 @@ def replicas_held(server: RedisServer, directory: Path, plan: Plan) -> tuple[lis
     for size in FLEETS:
         send_all(server.port, Fleet(size).registrations(), OK)
     with Deployment(server, directory) as deployment:
+        deployment.forks = False
         pids = [deployment.replica(redis__namespace=f"fleet-{size}").process.pid for size in FLEETS]
         before = [cpu_s(pid) for pid in (*pids, server.pid)]
         rss = _highest_rss(pids, plan.idle_s)

@@ -132,6 +132,8 @@ class Deployment:
     def __init__(self, redis: RedisServer | str, directory: Path, **settings: str) -> None:
         self.redis_url = redis if isinstance(redis, str) else redis.url
         self._directory = directory
+        self.forks = True
+        """As in `ModuleProcess`."""
         self._settings = {f"SFU_GATEWAY_{name.upper()}": value for name, value in settings.items()}
         self._stack = contextlib.ExitStack()
         self._started = 0
@@ -172,6 +174,7 @@ class Deployment:
                 "app",
                 "serve",
                 before=before,
+                forks=self.forks,
                 log=self._log("replica"),
                 env=self._environment(SFU_GATEWAY_PORT=str(port), **more) | environment,
                 ready=answers(f"http://{HOST}:{port}/readyz"),
@@ -190,6 +193,7 @@ class Deployment:
             ModuleProcess(
                 "app",
                 "sweep",
+                forks=self.forks,
                 log=self._log("sweeper"),
                 env=self._environment(),
                 ready=prints("sweeping"),
@@ -209,6 +213,7 @@ class Deployment:
         return self._start(
             ModuleProcess(
                 "workers.agent",
+                forks=self.forks,
                 log=self._log("agent"),
                 env=environment,
                 ready=prints("takes the heartbeats"),

@@ -28,19 +28,21 @@ _IMPORTED: Final = (
 class ModuleProcess(Process):
     """A child that runs `python -m module`, with an id, environment, session and output of its own.
 
-    It is not forked where a variable is set that an interpreter or its loader reads when it starts, nor with words
-    `before` its command.
+    It is an interpreter of its own where a variable is set that an interpreter or its loader reads when it starts,
+    with words `before` its command, and without `forks`: a fork shares memory.
     """
 
-    def __init__(self, module: str, *arguments: str, before: Sequence[str] = (), **options: Any) -> None:
+    def __init__(
+        self, module: str, *arguments: str, before: Sequence[str] = (), forks: bool = True, **options: Any
+    ) -> None:
         """Describe the child; `start` runs it. The other options are those of `Process`."""
-        self._before = before
+        self._forks = forks and not before
         super().__init__([*before, sys.executable, "-m", module, *arguments], **options)
 
     def _spawn(self, log: BinaryIO) -> Child:
-        if self._before or any(name.startswith(("COVERAGE_", "LD_", "PYTHON")) for name in self._env):
-            return super()._spawn(log)
-        return _ForkedChild(self._argv[2:], self._log, self._env, self._cwd or Path.cwd())
+        if self._forks and not any(name.startswith(("COVERAGE_", "LD_", "PYTHON")) for name in self._env):
+            return _ForkedChild(self._argv[2:], self._log, self._env, self._cwd or Path.cwd())
+        return super()._spawn(log)
 
 
 class _ForkedChild:
