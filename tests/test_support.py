@@ -1,6 +1,8 @@
 """The harness itself: what every other test relies on."""
 
 import asyncio
+import os
+import signal
 import socket
 import sys
 import time
@@ -14,7 +16,9 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
+from app.errors import SETTINGS_EXIT_CODE
 from tests.support.engines import RedisServer, ServerName, any_binary, required_binary
+from tests.support.forking import ModuleProcess
 from tests.support.ports import HOST, free_port
 from tests.support.processes import Process, ProcessFailed, Readiness, accepts, prints
 from tests.support.proxy import FaultProxy, Faults
@@ -133,6 +137,29 @@ time.sleep(60)
         process = child(code, log, env={"GIVEN": "yes"}).start()
         process.wait()
         assert process.output == "True None yes\n"
+
+
+class TestModuleProcess:
+    def test_a_fork_has_an_environment_and_a_status_of_its_own(self, log: Path) -> None:
+        wrong = ModuleProcess("app", "serve", log=log, env={"SFU_GATEWAY_KEY": "n*t base64"}).start()
+        assert wrong.wait(30) == SETTINGS_EXIT_CODE
+        assert "SFU_GATEWAY_KEY" in wrong.output
+
+    def test_a_fork_leads_its_group_and_has_the_status_of_the_signal_that_kills_it(self, log: Path) -> None:
+        sleeping = ModuleProcess(
+            "workers.simulator", "--sfus", "1", log=log, ready=prints('"address"')
+        ).start()
+        assert os.getpgid(sleeping.pid) == sleeping.pid
+        sleeping.pause()
+        eventually_sync(lambda: psutil.Process(sleeping.pid).status() == psutil.STATUS_STOPPED)
+        assert sleeping.kill() == -signal.SIGKILL
+        assert not sleeping.is_running
+
+    def test_what_only_a_new_interpreter_reads_starts_one(self, log: Path) -> None:
+        env = {"PYTHONVERBOSE": "1"}
+        helping = ModuleProcess("app", "--help", log=log, env=env).start()
+        assert helping.wait(60) == 0
+        assert "import 'encodings'" in helping.output
 
 
 def http_server(port: int, log: Path, ready: Readiness) -> Process:
