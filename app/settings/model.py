@@ -30,10 +30,10 @@ from app.names import NAME_PATTERN
 from app.settings.redis_url import parse_redis_url
 from app.settings.trusted_proxies import TrustedProxies
 from app.upstream.addresses import (
-    MAX_LABEL_CHARACTERS,
     PRIVATE_NETWORKS,
     AddressGuard,
     IpNetwork,
+    listening_host,
     literal_ip,
     parse_network,
     sfu_address,
@@ -111,18 +111,6 @@ def _token(value: SecretStr | None) -> SecretStr | None:
 def _region(value: object) -> object:
     """No region (`null`, or empty text, as the predecessor allows) is the default region."""
     return DEFAULT_REGION if value is None or value == "" else value
-
-
-def _bind(value: str) -> str:
-    """An IP address, in brackets or not, or a host name."""
-    host = value.strip().removeprefix("[").removesuffix("]")
-    labels = host.removesuffix(".").split(".")
-    is_name = re.fullmatch(r"[A-Za-z0-9:._%-]+", host) and all(
-        0 < len(label) <= MAX_LABEL_CHARACTERS for label in labels
-    )
-    if not is_name:
-        raise ValueError("give an IP address or a host name, without a port")
-    return host
 
 
 def _network(value: object) -> object:
@@ -318,7 +306,7 @@ class LimitsSettings(Section):
 class OpsSettings(Section):
     """`[ops]`: a second port for operators. With it, the first serves channels, heartbeats and probes only."""
 
-    bind: Annotated[str, AfterValidator(_bind)] | None = None
+    bind: Annotated[str, AfterValidator(listening_host)] | None = None
     """Address to listen on; default: that of the first port (`bind`)."""
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
     """Port of the dashboard, health, events, metrics, explanations and orders; without one they are on `port`."""
@@ -443,7 +431,7 @@ class Settings(BaseSettings):
 
     _refuse_truth_values = field_validator("*", mode="before")(classmethod(_refuse_truth_value))
 
-    bind: Annotated[str, AfterValidator(_bind)] = "0.0.0.0"  # noqa: S104 - a container listens on all interfaces
+    bind: Annotated[str, AfterValidator(listening_host)] = "0.0.0.0"  # noqa: S104 - a container listens on all interfaces
     """Address to listen on; `::` takes IPv6 and IPv4."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8071
     """Port to listen on; 0 takes a free one."""

@@ -161,6 +161,22 @@ def parse_network(text: str, *, strict: bool = True) -> IpNetwork:
     return ipaddress.ip_network((int(first), network.prefixlen - _MAPPED_PREFIX))
 
 
+def listening_host(text: str) -> str:
+    """Return the host to listen on that `text` is: an IP address, in brackets or not, or a name.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    host = text.strip().removeprefix("[").removesuffix("]")
+    labels = host.removesuffix(".").split(".")
+    is_host = re.fullmatch(r"[A-Za-z0-9:._%-]+", host) and all(
+        0 < len(label) <= MAX_LABEL_CHARACTERS for label in labels
+    )
+    if not is_host:
+        raise ValueError("give an IP address or a host name, without a port")
+    return host
+
+
 def _canonical_host(host: str) -> str:
     try:
         if ":" in host:

@@ -24,7 +24,7 @@ from app.crypto.tokens import Key
 from app.errors import SettingsError
 from app.names import NAME_PATTERN
 from app.secret_files import with_secret_files
-from app.upstream.addresses import parse_ip, sfu_address
+from app.upstream.addresses import listening_host, parse_ip, sfu_address
 
 SECRETS: Final = ("SFU_GATEWAY_REGISTRATION__KEY", "AUTH_KEY")
 """Settings that are secrets."""
@@ -58,11 +58,6 @@ def _first_key(value: object) -> object:
 def _own_port(value: object) -> object:
     """Beside a Service named `sfu-agent`, Kubernetes sets `SFU_AGENT_PORT=tcp://...`: that is not ours."""
     return AgentSettings.model_fields["agent_port"].default if "://" in str(value) else value
-
-
-def _own_host(text: str) -> str:
-    """An IPv6 address may stand in brackets, as in `bind` of the gateway."""
-    return text.removeprefix("[").removesuffix("]")
 
 
 _BaseUrl = Annotated[str, BeforeValidator(sfu_address)]
@@ -117,7 +112,7 @@ class AgentSettings(BaseModel):
     ] = None
     """Directory of the SFU's control group, v1 or v2, as the agent sees it; `none` measures the machine.
     Default: the agent's own where it shares one with the SFU, else the machine."""
-    agent_bind: Annotated[str, AfterValidator(_own_host), Field(alias="SFU_AGENT_BIND")] = "127.0.0.1"
+    agent_bind: Annotated[str, AfterValidator(listening_host), Field(alias="SFU_AGENT_BIND")] = "127.0.0.1"
     """Address of the agent's own `/livez`, `/readyz` and `/metrics`. Probes of Kubernetes need `0.0.0.0` or `::`."""
     agent_port: Annotated[int, BeforeValidator(_own_port), Field(alias="SFU_AGENT_PORT", ge=0, le=65_535)] = (
         8079

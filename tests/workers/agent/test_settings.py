@@ -114,6 +114,8 @@ def test_none_turns_the_control_group_off(monkeypatch: pytest.MonkeyPatch) -> No
         ("SFU_PUBLIC_URL", "ftp://sfu"),
         ("SFU_MAX_SESSIONS", "none"),
         ("SFU_AGENT_PORT", "-1"),
+        ("SFU_AGENT_BIND", "0.0.0.0:8079/x"),
+        ("SFU_AGENT_BIND", "a..b"),
     ],
 )
 def test_a_wrong_setting_is_named_and_its_value_is_not_shown(
