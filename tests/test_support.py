@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from app.errors import SETTINGS_EXIT_CODE
+from tests.support import guard
 from tests.support.engines import RedisServer, ServerName, any_binary, required_binary
 from tests.support.forking import ModuleProcess
 from tests.support.ports import HOST, free_port
@@ -154,6 +155,21 @@ class TestModuleProcess:
         eventually_sync(lambda: psutil.Process(sleeping.pid).status() == psutil.STATUS_STOPPED)
         assert sleeping.kill() == -signal.SIGKILL
         assert not sleeping.is_running
+
+    def test_the_guard_leaves_a_fork_alone_that_has_ended(
+        self, log: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        released: list[int] = []
+        release = guard.release
+
+        def note(group: int) -> None:
+            released.append(group)
+            release(group)
+
+        monkeypatch.setattr(guard, "release", note)
+        helping = ModuleProcess("app", "--help", log=log).start()
+        assert helping.wait(60) == 0
+        assert released == [helping.pid]
 
     def test_what_only_a_new_interpreter_reads_starts_one(self, log: Path) -> None:
         env = {"PYTHONVERBOSE": "1"}

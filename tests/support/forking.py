@@ -55,17 +55,8 @@ class _ForkedChild:
             while os.getpgid(self.pid) != self.pid and self.poll() is None:
                 os.sched_yield()
 
-    @property
-    def returncode(self) -> int | None:
-        return self._process.exitcode
-
     def poll(self) -> int | None:
-        return self.returncode
-
-    def send_signal(self, number: int) -> None:
-        if self.poll() is None:
-            with suppress(ProcessLookupError):  # it has ended, and is not yet said to have
-                os.kill(self.pid, number)
+        return self._process.exitcode
 
 
 @functools.cache

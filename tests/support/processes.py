@@ -35,15 +35,8 @@ class Child(Protocol):
     def pid(self) -> int:
         """The process id, also after it ended."""
 
-    @property
-    def returncode(self) -> int | None:
-        """The exit status when it was last asked for."""
-
     def poll(self) -> int | None:
         """Return the exit status; negative: the signal that ended it; None: it runs."""
-
-    def send_signal(self, number: int) -> None:
-        """Send a signal to a child that runs."""
 
 
 class ProcessFailed(Exception):
@@ -86,7 +79,8 @@ class Process:
         self._cwd = cwd
         self._ready = ready
         self._ready_seconds = ready_seconds
-        self._popen: Child | None = None
+        self._started: Child | None = None
+        self._status: int | None = None
         self._log_offset = 0
 
     def start(self) -> Self:
@@ -99,7 +93,7 @@ class Process:
             raise ProcessFailed(f"{self._log.stem} is already running")
         with self._log.open("ab") as log:
             self._log_offset = log.tell()
-            self._popen = self._spawn(log)
+            self._started, self._status = self._spawn(log), None
         try:
             guard.watch(self.pid)
             if self._ready is not None:
@@ -128,7 +122,7 @@ class Process:
     @property
     def is_running(self) -> bool:
         """Whether the child was started and has not ended. A paused child is running."""
-        return self._popen is not None and self._poll() is None
+        return self._started is not None and self._poll() is None
 
     @property
     def output(self) -> str:
@@ -156,7 +150,8 @@ class Process:
         Only the child itself is asked, as Kubernetes does. A status of -9 says that it did not listen.
         """
         if self.is_running:
-            self._child.send_signal(signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
             self.resume()  # a paused child would never notice
         try:
             return self.wait(grace_seconds)
@@ -189,18 +184,19 @@ class Process:
 
     @property
     def _child(self) -> Child:
-        if self._popen is None:
+        if self._started is None:
             raise ProcessFailed(f"{self._log.stem} was never started")
-        return self._popen
+        return self._started
 
     def _poll(self) -> int | None:
         """Return the exit status, None while the child runs; on its end, kill what is left of its group."""
-        child = self._child
-        if child.returncode is None and child.poll() is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            guard.release(child.pid)
-        return child.returncode
+        if self._status is None:
+            self._status = self._child.poll()
+            if self._status is not None:
+                with suppress(ProcessLookupError):
+                    os.killpg(self.pid, signal.SIGKILL)
+                guard.release(self.pid)
+        return self._status
 
     def _signal_group(self, number: signal.Signals) -> None:
         # An ended child's id may belong to somebody else.
