@@ -5,7 +5,7 @@ reconfigures its server takes one of its own: `own_server`, or `redis_url` when 
 """
 
 import gc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Final
@@ -32,17 +32,21 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, prin
 def pytest_configure() -> None:
     """In CI every run tries the same examples; at home each run tries others."""
     hypothesis.settings.load_profile("ci" if is_ci() else "dev")
-    gc.disable()
 
 
-def pytest_collection_finish() -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
     """Keep the collector of garbage from looking at what lives as long as the run: 5,900 tests, and what they import.
 
     It looked for a third of the time of tests that compute.
     """
-    gc.collect()
-    gc.freeze()
-    gc.enable()
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 _WAITING: Final = ("tests/browser/", "tests/journeys/", "tests/deploy/", "tests/workers/")

@@ -26,7 +26,7 @@ _PATIENCE_S = 20
 """For an answer to the test itself, on a machine that runs other tests too."""
 
 _READY_S = 60
-"""For a process to start there: a replica takes a second of CPU time for its imports alone."""
+"""For a process to start there: what is not forked takes a second of CPU time for its imports alone."""
 
 
 def channel_token(issuer: str = "https://odoo.example:channel:1", **claims: Any) -> str:
