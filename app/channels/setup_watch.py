@@ -9,7 +9,6 @@ The registry keeps what was found, for `/v1/health`; the replica's log has it wh
 
 import asyncio
 import contextlib
-import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 from app.errors import RegistryUnavailable
 from app.logs import logger
 from app.registry.placements import Placement
+from app.upstream.addresses import parse_ip, unmapped
 from app.upstream.client import Channel, Forwarder, ForwardError
 from app.upstream.clocks import clock_ahead_s
 from app.upstream.setup_problems import WORDS, SetupProblem
@@ -122,16 +122,11 @@ def _problems_of(channel: Channel, issuer: str) -> dict[SetupProblem, str]:
 
 def _is_this_machine(host: str) -> bool:
     """Browsers take http of the machine that they run on for secure: a trial on one machine works."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+    ip = parse_ip(host)
+    return ip.is_loopback if ip else host == "localhost" or host.endswith(".localhost")
 
 
 def _plain(address: str) -> str:
     """An address without its IPv6 clothes, in one spelling."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    return str(getattr(ip, "ipv4_mapped", None) or ip)
+    ip = parse_ip(address)
+    return address if ip is None else str(unmapped(ip))
