@@ -8,7 +8,7 @@ import pytest
 
 from app.upstream.addresses import AddressGuard
 from app.upstream.client import Channel, Forwarder, ForwardError
-from tests.app.upstream.test_client import SHORT_TIMEOUT_S, ask
+from tests.app.upstream.test_client import SHORT_TIMEOUT_S, TIMEOUT_S, ask
 from tests.support.certificates import tls_pair
 from tests.support.pools import Runner, on_each_loop
 from tests.support.scripted_server import Peer, ScriptedServer, answers_always, scripted_server
@@ -93,7 +93,8 @@ async def hang_in_a_handshake() -> None:
     """Meet a server that accepts connections and says nothing."""
     async with scripted_server(Peer.closed) as server, Forwarder(AddressGuard()) as forwarder:
         with pytest.raises(ForwardError, match="did not answer within"):
-            await ask(forwarder, f"https://127.0.0.1:{server.port}", timeout_s=SHORT_TIMEOUT_S)
+            async with asyncio.timeout(TIMEOUT_S):
+                await ask(forwarder, f"https://127.0.0.1:{server.port}", timeout_s=SHORT_TIMEOUT_S)
         await eventually(lambda: not server.open)
 
 
