@@ -152,4 +152,4 @@ def logger(name: str) -> Logger:
 
 def pseudonym(text: str) -> str:
     """Return a short hash of a text, by which log lines about it can be found without naming it."""
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()

@@ -118,8 +118,9 @@ def issuer_at_sfu(tenant: str, issuer: str) -> str:
 
 def _fingerprint(channel_key: object) -> str:
     """Return the fingerprint. A channel key from a `keySeed` has none, because it changes with the gateway's key."""
-    is_text = isinstance(channel_key, str) and channel_key != ""
-    return hashlib.sha256(str(channel_key).encode()).hexdigest()[:16] if is_text else ""
+    if not isinstance(channel_key, str) or not channel_key:
+        return ""
+    return hashlib.blake2b(channel_key.encode(), digest_size=8).hexdigest()
 
 
 def _without_seed(claims: Claims, key: Key) -> Claims:

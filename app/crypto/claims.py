@@ -49,7 +49,7 @@ def decode_claims(payload: bytes) -> Claims:
     """
     try:
         claims = _decode(payload.decode())
-        if b"\\u" in payload:  # only an escape can produce half a surrogate pair
+        if payload.find(b"\\u") >= 0:  # only an escape can produce half a surrogate pair
             _encode(claims).encode()
     except UnicodeEncodeError:
         raise CredentialsInvalid("the token's claims contain text that UTF-8 cannot express") from None

@@ -66,6 +66,9 @@ MAX_UNSENT_BYTES: Final = 16 * 1024
 _EXTENSIONS: Final[dict[str, dict[object, object]]] = {WHOLE_RESPONSE: {}}
 
 _END: Final = b"\r\n\r\n"
+_CR: Final = ord("\r")
+"""A number: looking for `bytes` in `bytes` makes and drops a `TypeError` first."""
+_LF: Final = ord("\n")
 _UNTIL_EMPTY_LINE: Final = -1
 _OBJECT_BYTES: Final = 200
 """Memory that Python needs for a header beside its bytes."""
@@ -142,7 +145,7 @@ class _Cycle(RequestResponseCycle):
         for name, value in (*self.default_headers, *message["headers"]):
             if name == b"content-length":
                 length = value
-            elif name in _NOT_PLAIN or b"\r" in value or b"\n" in value:
+            elif name in _NOT_PLAIN or _CR in value or _LF in value:
                 return b""
             content += (name, b": ", value, b"\r\n")
         if length is None or self.scope["method"] == "HEAD":

@@ -8,8 +8,7 @@ from starlette.responses import Response
 
 from app.api.credentials import verify_channel
 from app.api.request_context import client_of, note, request_id_of
-from app.api.responses import respond
-from app.api.schemas import Channel
+from app.api.responses import respond_channel
 from app.api.state import State
 from app.auth.tenants import Caller
 from app.channels.request_ids import unique_id
@@ -29,7 +28,7 @@ async def create_channel(request: Request[State]) -> Response:
         placed = await state["channels"].create(_asked(request, state, caller))
         placement = placed.placement
         note(request.scope, sfu=placement.address, reason=placement.reason, tries=placed.attempts)
-        return respond(Channel(uuid=placed.channel.uuid, url=placed.channel.url))
+        return respond_channel(placed.channel.uuid, placed.channel.url)
 
 
 def _asked(request: Request[State], state: State, caller: Caller) -> ChannelRequest:
