@@ -7,10 +7,10 @@ slow for requests still tells the other replicas.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from app.background import in_background
 from app.channels.fallback import SnapshotPlacer
@@ -216,6 +216,23 @@ class Placer:
                 return True
         self.keep(report)
         return True
+
+    def record_created(
+        self, report: ForwardOutcome, then: Callable[[bool], None]
+    ) -> asyncio.Future[Any] | None:
+        """Say that a channel was created, with the next call to Redis; return what is then done.
+
+        `then` is told whether Redis knows it. `None` where this takes `record_outcome`.
+        """
+        if not self._switch.uses_registry or report.placement.is_local:
+            return None
+
+        def recorded(confirmed: Confirmed | None) -> None:
+            if confirmed is not None and confirmed.is_placed:
+                self._local.memory.remember(report.confirmed(self._local.memory.now_ms))
+            then(confirmed is not None)
+
+        return self._registry.record_outcome_later(report, recorded)
 
     def keep(self, report: ForwardOutcome) -> None:
         """Note here what Redis could not be told."""

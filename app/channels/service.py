@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from app.auth.tenants import Caller
 from app.channels.attempts import Attempt, Attempts
@@ -38,6 +38,8 @@ _SHARED: Final = "two databases have one issuer and different channel keys: docs
 _FREE: Final = 2
 """SFUs that a request may always ask: one bad SFU must not cost a call that the next one serves. Further ones are
 retries of the budget."""
+_LOOK_S: Final = 0.01
+"""How often a replica that stops looks for requests that have ended."""
 _FIRST_WAIT_S: Final = 0.005
 _LONGEST_WAIT_S: Final = 0.05
 
@@ -96,7 +98,12 @@ class Channels:
         self._gate = SingleFlight()
         self._budget = RetryBudget(monotonic)
         self._timers = Timers()
+        self._open: set[Attempts] = set()
+        """Of requests whose callers wait."""
+        self._replies: dict[asyncio.Future[Any], Outcomes] = {}
+        """Of requests that are over: reports on their way."""
         self._tasks: dict[asyncio.Task[None], Attempts] = {}
+        """What else requests have left to do."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -104,10 +111,15 @@ class Channels:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        while self._tasks:
-            for attempts in self._tasks.values():
+        while not self.is_settled:
+            for attempts in (*self._open, *self._tasks.values()):
                 attempts.abandon()
-            await asyncio.wait(list(self._tasks))
+            await asyncio.wait([*self._replies, *self._tasks, asyncio.ensure_future(asyncio.sleep(_LOOK_S))])
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every request is over, and reported."""
+        return not (self._open or self._replies or self._tasks)
 
     async def create(self, request: ChannelRequest) -> Placed:
         """Create a channel for `request` on the best SFU that will.
@@ -120,18 +132,21 @@ class Channels:
             TenantLimitReached: the tenant has all the channels it may have.
             InvalidField: the claims cannot be written into a token.
         """
-        loop, caller = asyncio.get_running_loop(), request.caller
-        deadline = loop.time() + self._failover.deadline_ms / 1000
+        caller = request.caller
+        deadline = asyncio.get_running_loop().time() + self._failover.deadline_ms / 1000
         attempts = Attempts(deadline, self._timers, await self._groups_of(request))
         async with self._gate.passing((caller.tenant.name, caller.issuer), until=deadline) as slot:
             self._budget.deposit()
-            placed: asyncio.Future[Placed] = loop.create_future()
-            self._keep(loop.create_task(self._answer(placed, request, attempts, slot)), attempts)
+            outcomes = self._outcomes_of(request, attempts)
+            self._open.add(attempts)
             try:
-                return await placed
+                return await self._place(request, attempts, outcomes, slot)
             except asyncio.CancelledError:
                 attempts.abandon()
                 raise
+            finally:
+                self._open.discard(attempts)
+                self._settle(outcomes)
 
     async def _groups_of(self, request: ChannelRequest) -> tuple[tuple[str, ...], ...]:
         choice = await self._regions.choose(
@@ -146,29 +161,9 @@ class Channels:
         request.note(region=choice.hint.region)
         return choice.groups
 
-    async def _answer(
-        self, placed: asyncio.Future[Placed], request: ChannelRequest, attempts: Attempts, slot: Slot
-    ) -> None:
-        """Place a channel apart from the caller, who may leave: `asyncio.shield` with less work per request."""
-        try:
-            await self._place(placed, request, attempts, slot)
-        except BaseException as error:
-            if not placed.done():
-                placed.set_exception(error)
-            elif not placed.cancelled() and isinstance(error, Exception):
-                log.exception("settle_failed", request_id=logged_id(request.id))
-            if not isinstance(error, Exception):
-                raise
-
-    def _keep(self, task: asyncio.Task[None], attempts: Attempts) -> None:
-        self._tasks[task] = attempts
-        task.add_done_callback(self._tasks.pop)
-
-    async def _place(
-        self, placed: asyncio.Future[Placed], request: ChannelRequest, attempts: Attempts, slot: Slot
-    ) -> None:
+    def _outcomes_of(self, request: ChannelRequest, attempts: Attempts) -> Outcomes:
         caller = request.caller
-        outcomes = Outcomes(
+        return Outcomes(
             self._placer,
             self._observer,
             attempts,
@@ -177,18 +172,41 @@ class Channels:
             self._placer.wait(),
             is_limited=caller.tenant.max_placements is not None,
         )
+
+    async def _place(
+        self, request: ChannelRequest, attempts: Attempts, outcomes: Outcomes, slot: Slot
+    ) -> Placed:
+        """Return the channel of the attempt that won. Where none did, that is reported before it is raised."""
         try:
             await self._ask_around(request, attempts, outcomes, slot)
-            winner = attempts.winner
-            if winner is not None and winner.channel is not None and not placed.done():
-                placed.set_result(Placed(winner.channel, winner.placement, len(attempts.all)))
-                self._observer.placed(winner.placement.region, winner.placement.reason, winner.number)
-        finally:
+        except Exception:
             await outcomes.settle()
-            if not outcomes.are_complete:
-                self._keep(asyncio.get_running_loop().create_task(outcomes.report_late()), attempts)
-        if winner is None:
+            raise
+        winner = attempts.winner
+        if winner is None or winner.channel is None:
+            await outcomes.settle()
             raise attempts.why_not_placed()
+        self._observer.placed(winner.placement.region, winner.placement.reason, winner.number)
+        return Placed(winner.channel, winner.placement, len(attempts.all))
+
+    def _settle(self, outcomes: Outcomes) -> None:
+        """Report what is not reported yet, apart from the caller, who has an answer by now or has left."""
+        reply = outcomes.report_created()
+        if reply is not None:
+            self._replies[reply] = outcomes
+            reply.add_done_callback(self._replied)
+        elif not outcomes.are_complete:
+            self._finish(outcomes)
+
+    def _replied(self, reply: asyncio.Future[Any]) -> None:
+        outcomes = self._replies.pop(reply)
+        if not outcomes.are_complete:
+            self._finish(outcomes)
+
+    def _finish(self, outcomes: Outcomes) -> None:
+        task = asyncio.get_running_loop().create_task(outcomes.finish())
+        self._tasks[task] = outcomes.attempts
+        task.add_done_callback(self._tasks.pop)
 
     async def _ask_around(
         self, request: ChannelRequest, attempts: Attempts, outcomes: Outcomes, slot: Slot
@@ -233,7 +251,7 @@ class Channels:
         wait_s = _FIRST_WAIT_S
         while (remaining := attempts.deadline - loop.time()) > 0 and not attempts.is_over():
             try:
-                answer = await self._placer.select(
+                answer = await outcomes.select(
                     PlacementRequest(
                         id=request.id,
                         call=outcomes.call,
@@ -244,8 +262,7 @@ class Channels:
                         allow=tenant.region_allow,
                         max_placements=tenant.max_placements,
                         caller=request.client,
-                    ),
-                    outcomes.wait,
+                    )
                 )
             except (NoSfuAvailable, Overloaded):
                 if attempts.all:

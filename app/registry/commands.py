@@ -1,5 +1,6 @@
 """What every part of the registry asks Redis with."""
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -38,9 +39,13 @@ class RegistryCommands:
         """Return the reply of a script whose first argument is the time."""
         return await self.runner.run(script, self._now(), *arguments)
 
-    def run_batched(self, script: Script, *arguments: Argument, may_wait: bool = False) -> Awaitable[Any]:
+    def run_batched(self, script: Script, *arguments: Argument) -> Awaitable[Any]:
         """As `run`, for scripts that requests run many times a second: sent together (`app.registry.pipelining`)."""
-        return self.runner.run_batched(script, self._now(), *arguments, may_wait=may_wait)
+        return self.runner.run_batched(script, self._now(), *arguments)
+
+    def run_later(self, script: Script, *arguments: Argument) -> "asyncio.Future[Any]":
+        """As `run_batched`, for what nobody waits for: see `ScriptRunner.run_later`."""
+        return self.runner.run_later(script, self._now(), *arguments)
 
     async def send(self, command: str, *arguments: Any, **options: Any) -> Any:
         """Return the reply to a plain command, named as the client's method."""

@@ -3,10 +3,11 @@
 Reply codes become values or exceptions here and nowhere else. Every method may raise `RegistryUnavailable`.
 """
 
+import asyncio
 import functools
 import random
-from collections.abc import Callable
-from typing import Final, Self
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Self
 
 from app.crypto.sealing import Sealer
 from app.crypto.tokens import Key
@@ -31,7 +32,7 @@ from app.registry.policy import Policy
 from app.registry.registrations import Registrations
 from app.registry.rescues import Rescues
 from app.registry.schema_version import SchemaRefused
-from app.registry.scripts import RedisClient, utf8
+from app.registry.scripts import Argument, RedisClient, utf8
 from app.registry.stream_ids import BEFORE_ALL
 from app.registry.sweeps import Sweeps
 from app.settings.model import Settings
@@ -130,13 +131,29 @@ class Registry:
         return self._sealer.open(placement.address, placement.sealed_key)
 
     async def record_outcome(self, outcome: ForwardOutcome) -> Confirmed:
-        """Record how forwarding one attempt to an SFU ended; a created channel is confirmed by it.
+        """Record how forwarding one attempt to an SFU ended; a created channel is confirmed by it."""
+        script, arguments = self._scripts.record_outcome, self._outcome_arguments(outcome)
+        return _confirmed(outcome, await self._commands.run_batched(script, *arguments))
 
-        That of a created channel goes with the next pipeline: its caller has been answered.
+    def record_outcome_later(
+        self, outcome: ForwardOutcome, then: Callable[[Confirmed | None], None]
+    ) -> "asyncio.Future[Any]":
+        """Record an outcome whose caller has been answered, with the next pipeline; return what is then done.
+
+        `then` gets what the registry made of it, or `None` when Redis may not have recorded it.
         """
+
+        def done(reply: "asyncio.Future[Any]") -> None:
+            is_lost = reply.cancelled() or reply.exception() is not None
+            then(None if is_lost else _confirmed(outcome, reply.result()))
+
+        reply = self._commands.run_later(self._scripts.record_outcome, *self._outcome_arguments(outcome))
+        reply.add_done_callback(done)
+        return reply
+
+    def _outcome_arguments(self, outcome: ForwardOutcome) -> tuple[Argument, ...]:
         call, placement = outcome.call, outcome.placement
-        code, won, tenant, address = await self._commands.run_batched(
-            self._scripts.record_outcome,
+        return (
             outcome.id,
             outcome.attempt,
             call.tenant,
@@ -151,10 +168,7 @@ class Registry:
             placement.caller,
             int(outcome.is_limited),
             self._commands.draw(),
-            may_wait=outcome.result == "created",
         )
-        is_repeated = code == "repeated"
-        return Confirmed(outcome.result == "created" and bool(won), _owner(tenant, address), is_repeated)
 
     async def confirm(self, *calls: ConfirmedPlacement) -> list[Confirmed]:
         """Confirm channels that were created without the registry, in batches; the later confirmation wins.
@@ -219,6 +233,13 @@ class Registry:
         code, found = await self._commands.runner.run(self._scripts.claim_schema, schema, oldest, newest)
         if code in ("newer", "older"):
             raise SchemaRefused.of(code, found, self.keys.namespace, oldest, newest)
+
+
+def _confirmed(outcome: ForwardOutcome, reply: Sequence[Any]) -> Confirmed:
+    code, won, tenant, address = reply
+    return Confirmed(
+        outcome.result == "created" and bool(won), _owner(tenant, address), is_repeated=code == "repeated"
+    )
 
 
 def _owner(tenant: str, address: str) -> ChannelOwner | None:

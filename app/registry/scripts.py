@@ -130,25 +130,32 @@ class ScriptRunner:
         finally:
             self._note_time(asked_at)
 
-    async def run_batched(self, script: Script, *arguments: Argument, may_wait: bool = False) -> Any:
+    async def run_batched(self, script: Script, *arguments: Argument) -> Any:
         """As `run`, for short scripts of many requests: sent together with other calls (`app.registry.pipelining`).
 
-        A call that `may_wait` goes with the next pipeline. The client of a Cluster distributes commands over the
-        nodes itself, and the embedded Redis has no connections: they get single calls.
+        The client of a Cluster distributes commands over the nodes itself, and the embedded Redis has no
+        connections: they get single calls.
         """
         if self._pipeline is None:
             return await self.run(script, *arguments)
         asked_at = time.monotonic()
         try:
-            reply = await self._pipeline.call(
-                script.sha, script.text, (self._prefix, *arguments), may_wait=may_wait
-            )
+            reply = await self._pipeline.call(script.sha, script.text, (self._prefix, *arguments))
         except (RedisError, OSError) as error:
             _give_up(script.name, error)
         finally:
             ended_at = self._note_time(asked_at)
         self.answered_at = ended_at
         return reply
+
+    def run_later(self, script: Script, *arguments: Argument) -> asyncio.Future[Any]:
+        """As `run_batched`, with the next pipeline; return the reply to come, for nobody to wait for.
+
+        The future raises what Redis or its client says.
+        """
+        if self._pipeline is None:
+            return asyncio.ensure_future(self.run(script, *arguments))
+        return self._pipeline.call(script.sha, script.text, (self._prefix, *arguments), may_wait=True)
 
     async def entries_after(self, stream: str, after: str, count: int) -> Entries:
         """Return up to `count` entries of a stream after the id `after`, oldest first. Raises as `run`.

@@ -17,6 +17,7 @@ from app.settings.model import FailoverSettings
 from app.upstream.client import Forwarder
 from tests.lua.fleet import Fleet
 from tests.support.simulated import NO_PEOPLE, running_sfu
+from tests.support.waiting import eventually
 from workers.simulator.faults import Fault
 from workers.simulator.sfu import SfuConfig, SimulatedSfu
 
@@ -79,8 +80,11 @@ class Gateway:
         return ChannelRequest(f"request {next(self.ids)}", caller, "192.0.2.7")
 
     async def ask(self, issuer: str = "issuer") -> Placed:
-        """One request at a replica of its own."""
-        return await self.replica().create(self.request(issuer))
+        """One request at a replica of its own, and its reports."""
+        replica = self.replica()
+        placed = await replica.create(self.request(issuer))
+        await eventually(lambda: replica.is_settled)
+        return placed
 
     async def break_all(self, *faults: Fault) -> None:
         """Give each SFU its fault."""

@@ -315,6 +315,7 @@ async def test_an_sfu_that_was_restarted_gives_a_new_channel_and_it_is_remembere
     sfu.channels.clear()
     after = await replica.create(gateway.request())
     assert after.channel.uuid != before.channel.uuid
+    await eventually(lambda: replica.is_settled)
     assert await gateway.fleet.owner_of(after.channel.uuid) == sfu.address
 
 

@@ -1,6 +1,7 @@
 """Locks and reservations of requests that end with an exception."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -81,6 +82,11 @@ class StalledRegistry(Placer):
         """Pass on."""
         self.reports.append(report)
         return await self._real.record_outcome(report, wait)
+
+    def record_created(
+        self, report: ForwardOutcome, then: Callable[[bool], None]
+    ) -> asyncio.Future[Any] | None:
+        """Leave it to `record_outcome`."""
 
     def open_key(self, placement: Placement) -> Key:
         """Pass on."""
@@ -165,6 +171,7 @@ async def test_a_channel_is_answered_and_the_other_attempts_are_reported_when_a_
     placer.may_answer.set()
     placed = await gateway.replica(placer=placer, observer=defects).create(gateway.request())
     assert placed.attempts == 2
+    await eventually(lambda: len(defects.seen) == 2)
     assert [(report.result, report.attempt, report.error) for report in placer.reports] == [
         ("created", 2, ""),
         ("failed", 1, "answered 500 to /v1/channel"),

@@ -209,7 +209,7 @@ async def test_a_text_that_a_waiting_call_writes_is_read(redis: Redis) -> None:
     runner = ScriptRunner(redis, "{sfu}:", WHOLE_SECOND)
     write = script("return redis.call('SET', KEYS[1] .. 'channel:uuid', ARGV[1])")
     await redis.script_load(write.text)
-    waiting = asyncio.create_task(runner.run_batched(write, "owner", may_wait=True))
+    waiting = runner.run_later(write, "owner")
     await asyncio.sleep(0)
     assert await runner.text_of("{sfu}:channel:uuid") == "owner"
     await waiting
