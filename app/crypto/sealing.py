@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, Self
 
 from cryptography.exceptions import InvalidTag
@@ -20,11 +21,20 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from app.crypto.tokens import Key
 
 _NONCE_BYTES: Final = 12
-_KEPT_OPEN: Final = 20_000
+_MOST_KEPT: Final = 20_000
 
 
 class UnsealError(Exception):
     """None of the sealing keys opens a sealed key."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A key, sealed and open, of one address."""
+
+    sealed: str
+    key: Key
+    fingerprint: str = ""
 
 
 class Sealer:
@@ -36,7 +46,8 @@ class Sealer:
         self._sealing_id = _key_id(secrets[0])
         self._fingerprint_key = hashlib.sha256(b"fingerprint" + secrets[0]).digest()
         self._random_bytes = random_bytes
-        self._opened: dict[str, tuple[str, Key]] = {}
+        self._kept: dict[str, _Kept] = {}
+        """By address, the last one: every heartbeat brings the key of its SFU, every placement wants it."""
 
     @classmethod
     def from_keys(cls, sealing_keys: Sequence[Key], gateway_keys: Sequence[Key]) -> Self:
@@ -48,20 +59,30 @@ class Sealer:
         return cls(secrets or [_derive(key.secret) for key in gateway_keys] or [os.urandom(32)])
 
     def seal(self, address: str, key: Key) -> str:
-        """Return printable ciphertext that only `open` with the same address turns back into `key`."""
+        """Return printable ciphertext that only `open` with the same address turns back into `key`.
+
+        That of the last key of an address is kept.
+        """
+        kept = self._kept.get(address)
+        if kept is not None and kept.key == key and kept.sealed.startswith(f"{self._sealing_id}."):
+            return kept.sealed
         nonce = self._random_bytes(_NONCE_BYTES)
         ciphertext = self._ring[self._sealing_id].encrypt(nonce, key.secret, address.encode())
-        return f"{self._sealing_id}.{base64.urlsafe_b64encode(nonce + ciphertext).decode()}"
+        sealed = f"{self._sealing_id}.{base64.urlsafe_b64encode(nonce + ciphertext).decode()}"
+        return self._keep(address, sealed, key).sealed
 
     def open(self, address: str, sealed: str) -> Key:
         """Return the key in `sealed`. Raises `UnsealError`."""
-        kept = self._opened.get(address)  # one per address, because every heartbeat of a new key seals anew
-        if kept is None or kept[0] != sealed:
-            kept = sealed, self._decrypt(address, sealed)
-            if len(self._opened) >= _KEPT_OPEN:
-                self._opened.clear()
-            self._opened[address] = kept
-        return kept[1]
+        kept = self._kept.get(address)
+        if kept is None or kept.sealed != sealed:
+            kept = self._keep(address, sealed, self._decrypt(address, sealed))
+        return kept.key
+
+    def _keep(self, address: str, sealed: str, key: Key) -> "_Kept":
+        if len(self._kept) >= _MOST_KEPT:
+            self._kept.clear()
+        kept = self._kept[address] = _Kept(sealed, key)
+        return kept
 
     def _decrypt(self, address: str, sealed: str) -> Key:
         key_id, _, text = sealed.partition(".")
@@ -76,6 +97,13 @@ class Sealer:
 
     def fingerprint(self, address: str, key: Key) -> str:
         """Return a keyed hash by which replicas compare SFU keys without seeing them."""
+        kept = self._kept.get(address)
+        if kept is None or kept.key != key:
+            return self._fingerprint(address, key)
+        kept.fingerprint = kept.fingerprint or self._fingerprint(address, key)
+        return kept.fingerprint
+
+    def _fingerprint(self, address: str, key: Key) -> str:
         return hmac.digest(self._fingerprint_key, address.encode() + b"\0" + key.secret, "sha256").hex()[:24]
 
 

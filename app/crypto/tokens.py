@@ -4,6 +4,7 @@ Keys travel as base64 text in either alphabet, padded or not; they become `Key` 
 """
 
 import base64
+import hmac
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -67,7 +68,7 @@ class Key:
         return decode_claims(payload)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Key) and self.secret == other.secret
+        return isinstance(other, Key) and hmac.compare_digest(self.secret, other.secret)
 
     def __hash__(self) -> int:
         return hash(self.secret)

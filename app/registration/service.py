@@ -1,7 +1,6 @@
 """The heartbeat journey: authenticate, validate, hand to the registry (roadmap, phase 1)."""
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from app.errors import (
     RegistryUnavailable,
     RouteClosed,
 )
+from app.json_text import decoder
 from app.names import NAME_PATTERN
 from app.registry.availability import RegistryAvailability
 from app.registry.registry import Registry
@@ -40,6 +40,8 @@ _CHECK_TIMEOUT_S: Final = 1.5
 
 _MAX_CHECKS: Final = 8
 """Checks at once on one replica. A check keeps its request open until the SFU has answered."""
+
+_decode: Final = decoder()
 
 Count = Annotated[int, Field(ge=0, le=10**9)]
 Usage = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -212,9 +214,9 @@ def read_heartbeat(raw: bytes) -> HeartbeatBody:
         InvalidField: not a heartbeat; the field is named.
     """
     try:
-        document: Any = json.loads(raw)
+        document: Any = _decode(raw.decode())
     except (ValueError, RecursionError):
-        raise MalformedBody("the body is not JSON") from None
+        raise MalformedBody("the body is not JSON in UTF-8") from None
     if not isinstance(document, dict):
         raise MalformedBody("the body is not a JSON object")
     try:

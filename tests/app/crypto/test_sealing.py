@@ -32,9 +32,25 @@ def test_what_is_sealed_is_printable_and_shows_nothing() -> None:
     assert KEY.to_base64() not in sealed
 
 
-def test_the_same_key_never_looks_the_same_twice() -> None:
+def test_the_same_key_looks_different_each_time_it_is_sealed() -> None:
+    assert len({Sealer([OLD]).seal(ADDRESS, KEY) for _ in range(100)}) == 100
+
+
+def test_a_key_that_is_known_is_not_sealed_again() -> None:
     sealer = Sealer([OLD])
-    assert len({sealer.seal(ADDRESS, KEY) for _ in range(100)}) == 100
+    by_another = Sealer([OLD]).seal(ADDRESS, KEY)
+    sealer.open(ADDRESS, by_another)
+    assert sealer.seal(ADDRESS, KEY) == by_another
+    newer = sealer.seal(ADDRESS, Key(b"the next secret"))
+    assert sealer.seal(ADDRESS, KEY) not in (by_another, newer)
+    assert sealer.seal("http://sfu2:8070", KEY) != sealer.seal(ADDRESS, KEY)
+
+
+def test_a_key_that_a_former_sealing_key_sealed_is_sealed_again() -> None:
+    sealer = Sealer([NEW, OLD])
+    former = Sealer([OLD]).seal(ADDRESS, KEY)
+    sealer.open(ADDRESS, former)
+    assert Sealer([NEW]).open(ADDRESS, sealer.seal(ADDRESS, KEY)) == KEY
 
 
 def test_a_sealed_key_opens_for_its_own_address_only() -> None:
@@ -80,7 +96,7 @@ def test_opened_keys_are_kept_by_address_and_seal() -> None:
 
 def test_of_an_address_only_the_last_opened_seal_is_kept() -> None:
     sealer = Sealer([OLD])
-    former, newest = sealer.seal(ADDRESS, KEY), sealer.seal(ADDRESS, KEY)
+    former, newest = Sealer([OLD]).seal(ADDRESS, KEY), Sealer([OLD]).seal(ADDRESS, KEY)
     opened = sealer.open(ADDRESS, former)
     sealer.open(ADDRESS, newest)
     assert sealer.open(ADDRESS, former) == opened
@@ -97,6 +113,9 @@ def test_a_fingerprint_tells_keys_and_addresses_apart() -> None:
         for address, key in itertools.product([ADDRESS, "http://sfu2:8070"], [KEY, Key(b"another")])
     }
     assert len(prints) == 4
+    sealer.seal(ADDRESS, KEY)
+    assert sealer.fingerprint(ADDRESS, Key(b"another")) in prints
+    assert sealer.fingerprint(ADDRESS, KEY) == sealer.fingerprint(ADDRESS, KEY)
     assert sealer.fingerprint(ADDRESS, KEY) == Sealer([OLD]).fingerprint(ADDRESS, KEY)
 
 
