@@ -1,5 +1,6 @@
 """The measuring points of the channel journey. The journey never waits for an observer."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, Protocol
 
@@ -13,6 +14,9 @@ class Observer(Protocol):
 
     def phase(self, name: Phase) -> AbstractContextManager[object]:
         """Return a context that lasts as long as one phase of one request."""
+
+    def begin(self, name: Phase) -> Callable[[], object]:
+        """Begin a phase that ends in another task; return what ends it."""
 
     def placed(self, region: str, reason: Reason, attempts: int) -> None:
         """A channel was created in `region`; `attempts` SFUs were asked for it."""
@@ -36,6 +40,10 @@ class NullObserver:
     def phase(self, _: Phase) -> AbstractContextManager[object]:
         """Return an empty context."""
         return nullcontext()
+
+    def begin(self, _: Phase) -> Callable[[], object]:
+        """Return a function without effect."""
+        return lambda: None
 
     def placed(self, region: str, reason: Reason, attempts: int) -> None:
         """Do nothing."""

@@ -61,17 +61,17 @@ class Outcomes:
         report = self._take_created()
         if report is None:
             return None
-        phase = self.observer.phase("report")
-        phase.__enter__()
 
         def then(is_known: bool) -> None:
-            phase.__exit__(None, None, None)
+            end()
             if not is_known:
                 self.put_off.append(report)
 
         reply = self.placer.record_created(report, then)
         if reply is None:
             self.put_off.append(report)
+            return None
+        end = self.observer.begin("report")
         return reply
 
     async def settle(self) -> None:

@@ -19,10 +19,10 @@ the request is refused.
 import asyncio
 import re
 from typing import Any, Final, cast
+from urllib.parse import unquote
 
 import httptools
 from starlette.types import Scope
-from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -69,6 +69,7 @@ _END: Final = b"\r\n\r\n"
 _CR: Final = ord("\r")
 """A number: looking for `bytes` in `bytes` makes and drops a `TypeError` first."""
 _LF: Final = ord("\n")
+_FRAGMENT: Final = ord("#")
 _UNTIL_EMPTY_LINE: Final = -1
 _OBJECT_BYTES: Final = 200
 """Memory that Python needs for a header beside its bytes."""
@@ -186,7 +187,8 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     _seam = b""
     """The last bytes of a piece: an empty line may lie between two pieces."""
     _header_count = 0
-    _waiting_app: ASGI3Application | None = None
+    _waits_for_body = False
+    """Whether the head of a request is complete, and the application has not started."""
     _receive_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
     _linger_timer: asyncio.TimerHandle | None = None
@@ -224,7 +226,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_over = True
         self._ahead = b""
-        self._waiting_app = None
+        self._waits_for_body = False
         for timer in (self._receive_timer, self._write_timer, self._linger_timer):
             if timer is not None:
                 timer.cancel()
@@ -377,17 +379,32 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        """Take the place of uvicorn's, which knows upgrades and queues, and names no other class of cycles."""
         self._read_head()
-        super().on_headers_complete()
-        self.cycle.__class__ = _Cycle  # uvicorn has no place to name another class
-        self.scope["extensions"] = _EXTENSIONS
+        parser, scope = self.parser, self.scope
+        version = parser.get_http_version()
+        scope["http_version"], scope["method"] = version, parser.get_method().decode("ascii")
+        raw_path, query = _target_of(self.url)
+        path = raw_path.decode("ascii")
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"], scope["query_string"] = raw_path, query
+        scope["extensions"] = _EXTENSIONS
         if self.expect_100_continue and self._left:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self.cycle.waiting_for_100_continue = False
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        """uvicorn wants to start a request whose head is complete: its body comes first."""
-        self._waiting_app = app
+        self.cycle = _Cycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        self._waits_for_body = True
 
     def on_body(self, body: bytes) -> None:
         if len(self.cycle.body) + len(body) > MAX_BODY_BYTES:
@@ -396,12 +413,11 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._received()
-        app, self._waiting_app = self._waiting_app, None
-        if app is not None:
-            self._is_busy = True
+        if self._waits_for_body:
+            self._waits_for_body, self._is_busy = False, True
             self.cycle.more_body = False
             self.cycle.message_event.set()
-            super()._start_asgi_task(self.cycle, app)
+            self._start_asgi_task(self.cycle, self.app)
 
     def _received(self) -> None:
         """The request has arrived whole, or the connection does not wait for it any longer."""
@@ -494,7 +510,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             return
         if self._is_over or self.transport.is_closing():
             return
-        self._is_over, self._waiting_app = True, None
+        self._is_over, self._waits_for_body = True, False
         request_id = request_id_of(cast("Scope", {"headers": self.headers or []}))
         self._write_problem(problem, request_id)
         self._received()
@@ -515,6 +531,15 @@ def _problem_of(error: httptools.HttpParserError) -> GatewayError:
     if isinstance(cause, _Unacceptable):
         return cause.problem
     return BadRequest("this is not a request of HTTP/1.1")
+
+
+def _target_of(url: bytes) -> tuple[bytes, bytes]:
+    """Return path and query of a request target (RFC 9112 section 3.2)."""
+    if url.startswith(b"/") and _FRAGMENT not in url:
+        path, _, query = url.partition(b"?")
+        return path, query
+    parts = httptools.parse_url(url)
+    return parts.path, parts.query or b""
 
 
 def _check_host(host: bytes | None, version: str) -> None:

@@ -229,6 +229,11 @@ class Metrics:
         """Return a context whose time is observed."""
         return _Timer(self._phases[name])
 
+    def begin(self, name: Phase) -> Callable[[], None]:
+        """Begin a phase; return what observes its time."""
+        observe, started = self._phases[name], time.perf_counter()
+        return lambda: observe(time.perf_counter() - started)
+
     def placed(self, region: str, reason: Reason, attempts: int) -> None:
         """A channel was created."""
         region = self.region(region)

@@ -4,7 +4,7 @@ A span per request and one per phase inside it, exported in the background as OT
 `traceparent` is continued (https://www.w3.org/TR/trace-context/). Attributes never name an issuer or a token.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final, Self
 
@@ -58,6 +58,10 @@ class Tracing:
         """Return a context that is a span inside the current one. It records no exceptions: they are outcomes."""
         return self._tracer.start_as_current_span(name, record_exception=False)
 
+    def begin(self, name: Phase) -> Callable[[], None]:
+        """Begin a span inside the current one; return what ends it, in whatever task."""
+        return self._tracer.start_span(name, record_exception=False).end
+
     @contextmanager
     def request(self, method: str, path: str, headers: Mapping[str, str]) -> "Iterator[Span]":
         """Make the block a span of a request; a `traceparent` in `headers` is continued."""
@@ -107,6 +111,16 @@ class TracedObserver:
             stack.enter_context(self._inner.phase(name))
             stack.enter_context(self._tracing.phase(name))
             yield
+
+    def begin(self, name: Phase) -> Callable[[], None]:
+        """Measure, and make a span, until the result is called."""
+        ends = self._inner.begin(name), self._tracing.begin(name)
+
+        def end() -> None:
+            for each in ends:
+                each()
+
+        return end
 
     def placed(self, region: str, reason: Reason, attempts: int) -> None:
         """Pass on."""
