@@ -12,7 +12,7 @@ from app.channels.placer import Placer, RegistryWait
 from app.channels.request_ids import logged_id
 from app.errors import GatewayError
 from app.logs import logger
-from app.registry.placements import Busy, CallId, ForwardOutcome, Outcome, Placement, PlacementRequest
+from app.registry.placements import Busy, CallId, ForwardOutcome, Outcome, PlacementRequest
 
 log = logger(__name__)
 
@@ -30,20 +30,9 @@ class Outcomes:
     is_limited: bool = False
     """Whether the tenant has a limit."""
     asked: PlacementRequest | None = None
-    """What the placer was asked and has not answered."""
+    """What the placer is asked for the request, until it has answered. Its caller may leave before that."""
     put_off: deque[ForwardOutcome] = field(default_factory=deque)
     """Reports for which the request has waited too long."""
-
-    async def select(self, request: PlacementRequest) -> Placement | Busy:
-        """Ask the placer for an SFU. Raises as `Placer.select`; after a cancellation, `settle` gives the SFU back."""
-        self.asked = request
-        try:
-            answer = await self.placer.select(request, self.wait)
-        except Exception:
-            self.asked = None
-            raise
-        self.asked = None
-        return answer
 
     async def report_certain(self) -> None:
         """Report the attempts that have failed and need no witness, while the request goes on."""
@@ -80,8 +69,8 @@ class Outcomes:
         Where no SFU served it, or its caller has left, open attempts are ended, and the last report ends the lock.
         """
         attempts = self.attempts
+        await self._take_back()
         if attempts.winner is None or attempts.is_abandoned:
-            await self._take_back()
             await attempts.cancel_open()
         created = self._take_created()
         if created is not None:

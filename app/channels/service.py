@@ -250,21 +250,22 @@ class Channels:
         loop, tenant = asyncio.get_running_loop(), request.caller.tenant
         wait_s = _FIRST_WAIT_S
         while (remaining := attempts.deadline - loop.time()) > 0 and not attempts.is_over():
+            outcomes.asked = PlacementRequest(
+                id=request.id,
+                call=outcomes.call,
+                attempt=len(attempts.all) + 1,
+                groups=attempts.groups,
+                exclude=attempts.addresses,
+                lock_ms=int(remaining * 1000) + _LOCK_MARGIN_MS,
+                allow=tenant.region_allow,
+                max_placements=tenant.max_placements,
+                caller=request.client,
+            )
             try:
-                answer = await outcomes.select(
-                    PlacementRequest(
-                        id=request.id,
-                        call=outcomes.call,
-                        attempt=len(attempts.all) + 1,
-                        groups=attempts.groups,
-                        exclude=attempts.addresses,
-                        lock_ms=int(remaining * 1000) + _LOCK_MARGIN_MS,
-                        allow=tenant.region_allow,
-                        max_placements=tenant.max_placements,
-                        caller=request.client,
-                    )
-                )
+                answer = await self._placer.select(outcomes.asked, outcomes.wait)
+                outcomes.asked = None
             except (NoSfuAvailable, Overloaded):
+                outcomes.asked = None
                 if attempts.all:
                     return None
                 raise

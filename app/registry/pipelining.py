@@ -218,12 +218,15 @@ class ScriptPipeline:
     def _send_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         if not self._waiting or self._is_due or len(self._under_way) >= _MOST_IN_ALL:
             return
-        fresh_since = loop.time() - _STALLED_S
-        if sum(batch.started > fresh_since for batch in self._under_way) < MOST_UNDER_WAY:
+        if len(self._under_way) < MOST_UNDER_WAY or self._fresh_pipelines(loop) < MOST_UNDER_WAY:
             self._is_due = True
             loop.call_soon(self._send, loop)
         elif self._alarm is None:
             self._alarm = loop.call_later(_STALLED_S, self._look_again, loop)
+
+    def _fresh_pipelines(self, loop: asyncio.AbstractEventLoop) -> int:
+        fresh_since = loop.time() - _STALLED_S
+        return sum(batch.started > fresh_since for batch in self._under_way)
 
     def _look_again(self, loop: asyncio.AbstractEventLoop) -> None:
         self._alarm = None
