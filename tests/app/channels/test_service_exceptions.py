@@ -16,7 +16,7 @@ from app.settings.model import FailoverSettings
 from app.upstream.client import Channel, Forwarder
 from tests.app.channels.gateway import Gateway
 from tests.support.waiting import eventually
-from workers.simulator.faults import Delay, Hang, Status
+from workers.simulator.faults import Delay, Hang, NoFault, Refuse, Status
 
 PATIENT = FailoverSettings(deadline_ms=20_000)
 
@@ -106,6 +106,41 @@ async def test_a_caller_that_leaves_while_an_sfu_is_selected_gives_everything_ba
     assert [(report.result, report.is_final, report.attempt) for report in placer.reports] == [
         ("unblamed", True, 1)
     ]
+
+
+class StalledReports(StalledRegistry):
+    """A placer whose reports the test holds back."""
+
+    def __init__(self, real: Placer) -> None:
+        super().__init__(real)
+        self.may_answer.set()
+        self.may_report = asyncio.Event()
+
+    async def record_outcome(self, report: ForwardOutcome, wait: RegistryWait | None = None) -> bool:
+        """Report later."""
+        self.reports.append(report)
+        await self.may_report.wait()
+        return await self._real.record_outcome(report, wait)
+
+
+async def test_a_report_that_a_leaving_caller_interrupts_is_made_again(gateway: Gateway) -> None:
+    await gateway.add(2)
+    await gateway.break_all(Refuse(), NoFault())
+    placer = StalledReports(gateway.placer())
+    replica = gateway.replica(PATIENT, placer)
+    asking = asyncio.create_task(replica.create(gateway.request()))
+    await eventually(lambda: len(placer.reports) == 1)
+    await leave(asking)
+    placer.may_report.set()
+    await eventually(lambda: replica.is_settled)
+    assert await nothing_is_held(gateway)
+    assert sorted((report.result, report.attempt) for report in placer.reports) == [
+        ("failed", 1),
+        ("failed", 1),
+        ("unblamed", 2),
+    ]
+    assert gateway.tries() == [0, 0]
+    assert await gateway.states() == ["failed", "up"]
 
 
 @pytest.mark.parametrize("claim", [{"x": "\ud800"}, {"\ud800": 1}, {"x": object()}])
