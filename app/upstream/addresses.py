@@ -10,7 +10,7 @@ prefix decides.
 import fnmatch
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
@@ -95,8 +95,8 @@ _PUBLIC: Final = (
     *("2001:4:112::/48", "2001:20::/28", "2001:30::/28"),
 )
 
-_NEVER: Final = tuple(map(ipaddress.ip_network, ("0.0.0.0/32", "::/128", "224.0.0.0/4", "ff00::/8")))
-"""The unspecified and multicast addresses. No setting opens them."""
+_Prefixes: TypeAlias = tuple[int, dict[int, bool]]
+"""The verdicts of all networks of one prefix length: bits after the prefix; verdict by prefix."""
 
 
 def sfu_address(text: object) -> str:
@@ -218,7 +218,8 @@ class AddressGuard:
         opened = (*_LINK_LOCAL, *_METADATA) if allow_link_local else ()
         verdicts: dict[IpNetwork, bool] = dict.fromkeys(_networks(*_REFUSED, *_LINK_LOCAL, *_METADATA), False)
         verdicts |= dict.fromkeys((*_networks(*_PUBLIC, *opened), *networks), True)
-        self._verdicts = sorted(verdicts.items(), key=lambda verdict: -verdict[0].prefixlen)
+        self._ipv4_verdicts = _longest_first(verdicts, 4)
+        self._ipv6_verdicts = _longest_first(verdicts, 6)
         self._objection = lru_cache(_MOST_KNOWN)(self._judge)
 
     def check(self, address: str) -> None:
@@ -241,20 +242,40 @@ class AddressGuard:
 
     def permits(self, ip: IpAddress) -> bool:
         """Whether the gateway may open a connection to `ip`."""
-        if isinstance(ip, ipaddress.IPv6Address):
-            embedded = _embedded_ipv4(ip)
-            if embedded is not None:
-                return self.permits(embedded)
-        if any(ip in network for network in _NEVER):
+        if ip.is_unspecified or ip.is_multicast:  # no setting opens these
             return False
-        verdict = next((verdict for network, verdict in self._verdicts if ip in network), True)
-        if verdict and any(ip in network for network in _TRANSLATED_LOCALLY):  # opened by the operator
+        if isinstance(ip, ipaddress.IPv4Address):
+            return _verdict(self._ipv4_verdicts, int(ip))
+        embedded = _embedded_ipv4(ip)
+        if embedded is not None:
+            return self.permits(embedded)
+        is_permitted = _verdict(self._ipv6_verdicts, int(ip))
+        if is_permitted and any(ip in network for network in _TRANSLATED_LOCALLY):  # opened by the operator
             return self.permits(ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF))
-        return verdict
+        return is_permitted
 
 
 def _networks(*texts: str) -> tuple[IpNetwork, ...]:
     return tuple(ipaddress.ip_network(text) for text in texts)
+
+
+def _longest_first(verdicts: Mapping[IpNetwork, bool], version: int) -> list[_Prefixes]:
+    """Return the verdicts on networks of one IP version as `_verdict` searches them."""
+    by_length: dict[int, dict[int, bool]] = {}
+    for network, verdict in verdicts.items():
+        if network.version == version:
+            host_bits = network.max_prefixlen - network.prefixlen
+            by_length.setdefault(host_bits, {})[int(network.network_address) >> host_bits] = verdict
+    return sorted(by_length.items())
+
+
+def _verdict(prefixes: Iterable[_Prefixes], ip: int) -> bool:
+    """Return the verdict of the longest prefix that matches; an address that none matches is permitted."""
+    for host_bits, verdicts in prefixes:
+        verdict = verdicts.get(ip >> host_bits)
+        if verdict is not None:
+            return verdict
+    return True
 
 
 def _embedded_ipv4(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
