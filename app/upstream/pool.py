@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from app.timers import Timers
-from app.upstream.addresses import DEFAULT_PORTS, AddressGuard
+from app.upstream.addresses import DEFAULT_PORTS, AddressGuard, parse_ip
 from app.upstream.connection import Answer, ConnectionDropped, SfuConnection
 from app.upstream.resolver import GuardedResolver
 
@@ -69,6 +69,8 @@ class Origin:
     """One SFU's address, checked and parsed, and its idle connections."""
 
     host: str
+    ip: str
+    """The host, where that is an IP address; empty where it is a name."""
     port: int
     is_tls: bool
     head: str
@@ -188,7 +190,8 @@ class ConnectionPool:
         self._reaper = self._loop.call_later(_REAP_SECONDS, self._reap) if is_any_left else None
 
     async def _connect(self, origin: Origin, deadline: float) -> SfuConnection:
-        addresses = await self._resolve(origin, deadline)
+        # An IP address was judged when the origin was learned.
+        addresses = (origin.ip,) if origin.ip else await self._resolve(origin, deadline)
         causes = []
         for number, ip in enumerate(addresses, 1):
             is_last = number == len(addresses)
@@ -269,6 +272,7 @@ def _parse(address: str) -> Origin:
         raise ValueError("an address has no path, query or fragment")
     return Origin(
         host=parts.hostname,
+        ip=parts.hostname if parse_ip(parts.hostname) else "",
         port=DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port,
         is_tls=parts.scheme == "https",
         head=(
