@@ -286,11 +286,9 @@ def _channel(answer: Answer) -> Channel:
         document = _decode(answer.body.decode())
     except (ValueError, RecursionError) as error:
         raise ForwardError("answered 2xx with something that is not JSON", 200) from error
-    match document:
-        case {"uuid": str(uuid), "url": str(url)}:
-            pass
-        case _:
-            raise ForwardError("answered 2xx without uuid and url", 200)
+    uuid, url = (document.get("uuid"), document.get("url")) if isinstance(document, dict) else (None, None)
+    if not isinstance(uuid, str) or not isinstance(url, str):
+        raise ForwardError("answered 2xx without uuid and url", 200)
     if not 0 < len(uuid) <= MAX_UUID_CHARACTERS or not uuid.isprintable():
         raise ForwardError("answered 2xx with a uuid that cannot be used", 200)
     if not is_usable_url(url):
