@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from app.upstream.addresses import AddressGuard, parse_ip
+from app.upstream.addresses import AddressGuard
 
 TTL_SECONDS: Final = 30.0
 """An answer is used for this long without a new look-up. The system's resolver does not tell the TTL."""
@@ -146,7 +146,7 @@ class GuardedResolver:
         self._asking: dict[str, asyncio.Task[tuple[str, ...]]] = {}
 
     async def resolve(self, host: str) -> tuple[str, ...]:
-        """Return the permitted addresses of `host`, a name or an IP address, at least one.
+        """Return the permitted addresses of the name `host`, at least one.
 
         Raises:
             ResolverFailed: the resolver does not answer, and no earlier answer is known.
@@ -194,7 +194,7 @@ class GuardedResolver:
 
     async def _permitted(self, host: str) -> tuple[str, ...]:
         try:
-            found = [host] if parse_ip(host) is not None else await self._lookup(host)
+            found = await self._lookup(host)
         except socket.gaierror as error:
             if error.errno in _NO_SUCH_NAME:
                 raise

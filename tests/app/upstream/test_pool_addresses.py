@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app.errors import AddressNotAllowed
 from app.upstream.addresses import AddressGuard
 from app.upstream.pool import MAX_ORIGINS, ConnectionPool, NotConnected
 from app.upstream.resolver import GuardedResolver
@@ -73,6 +74,22 @@ async def test_an_address_in_brackets_is_connected_to(pool: ConnectionPool) -> N
     async with scripted_server(answers_always, host="::1") as server:
         assert await ask(pool, f"http://[::1]:{server.port}") == ANSWER
         assert server.requests[0].headers["Host"] == f"[::1]:{server.port}"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+async def test_no_resolver_is_asked_for_an_ip_address(host: str) -> None:
+    pool = pool_that_finds([])
+    async with scripted_server(answers_always, host=host.strip("[]")) as server:
+        assert await ask(pool, f"http://{host}:{server.port}") == ANSWER
+        await pool.close()
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fe80::1]", "[fe80::1%eth0]", "[::ffff:a9fe:a9fe]"])
+async def test_an_ip_address_that_the_guard_refuses_is_not_connected_to(
+    pool: ConnectionPool, host: str
+) -> None:
+    with pytest.raises(AddressNotAllowed):
+        pool.origin(f"http://{host}:8070")
 
 
 @pytest.mark.parametrize(

@@ -46,18 +46,10 @@ async def test_only_permitted_addresses_are_found() -> None:
     )
 
 
-@pytest.mark.parametrize("host", ["sfu.test", "169.254.169.254", "::", "fe80::1%2"])
-async def test_a_host_that_leads_to_no_permitted_address_is_an_error(host: str) -> None:
+@pytest.mark.parametrize("found", ["169.254.169.254", "::", "fe80::1%2"])
+async def test_a_name_that_leads_to_no_permitted_address_is_an_error(found: str) -> None:
     with pytest.raises(OSError, match="leads to no permitted address"):
-        await GuardedResolver(AddressGuard(), lookup=Names("169.254.169.254")).resolve(host)
-
-
-async def test_an_ip_address_is_not_asked_for() -> None:
-    names = Names()
-    resolver = GuardedResolver(AddressGuard(), lookup=names)
-    assert await resolver.resolve("10.9.2.1") == ("10.9.2.1",)
-    assert await resolver.resolve("fd00:9::1") == ("fd00:9::1",)
-    assert names.asked == []
+        await GuardedResolver(AddressGuard(), lookup=Names(found)).resolve("sfu.test")
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.1", "2130706433"])
