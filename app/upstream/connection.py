@@ -1,6 +1,7 @@
 """One HTTP/1.1 connection to an SFU: one request at a time, its answer bounded in size, never two mixed up."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -51,8 +52,8 @@ class SfuConnection(asyncio.Protocol):
     _failure: Exception | None
 
     def __init__(self, on_lost: Callable[["SfuConnection"], None]) -> None:
-        self.idle_since = 0.0
-        """Event loop's seconds; its owner's to set."""
+        self.idle_since = math.inf
+        """Event loop's seconds, infinite while it is in use; its owner's to set."""
         loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[None] = loop.create_future()
         """Done when nothing of it is left."""

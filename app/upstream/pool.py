@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import errno
 import functools
+import math
 import ssl
-from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
@@ -75,8 +75,8 @@ class Origin:
     is_tls: bool
     head: str
     """The part of every request to it between the path and the headers of the single request."""
-    idle: deque[SfuConnection] = field(default_factory=deque)
-    """The last used connection is at the right."""
+    idle: list[SfuConnection] = field(default_factory=list)
+    """The last used connection comes last."""
     is_known: bool = True
 
 
@@ -165,6 +165,7 @@ class ConnectionPool:
         while idle:
             connection = idle.pop()
             if connection.is_reusable and connection.idle_since >= oldest:
+                connection.idle_since = math.inf
                 return connection
             connection.close()
         return None
@@ -183,10 +184,11 @@ class ConnectionPool:
         """Close connections that were idle for too long. Repeats while a connection is idle."""
         oldest = self._loop.time() - self._idle_s
         is_any_left = False
-        for origin in self._origins.values():
-            while origin.idle and origin.idle[0].idle_since < oldest:
-                origin.idle.popleft().close()
-            is_any_left = is_any_left or bool(origin.idle)
+        for connection in tuple(self._connections):
+            if connection.idle_since < oldest:
+                connection.close()
+            elif connection.idle_since < math.inf:
+                is_any_left = True
         self._reaper = self._loop.call_later(_REAP_SECONDS, self._reap) if is_any_left else None
 
     async def _connect(self, origin: Origin, deadline: float) -> SfuConnection:
@@ -266,17 +268,18 @@ def _parse(address: str) -> Origin:
     if not address.isascii() or not address.isprintable() or " " in address:
         raise ValueError("an address is printable ASCII")
     parts = urlsplit(address)
-    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or "@" in parts.netloc:
+    scheme, netloc, host, port = parts.scheme, parts.netloc, parts.hostname, parts.port
+    if scheme not in DEFAULT_PORTS or not host or "@" in netloc:
         raise ValueError("an address has a scheme, http or https, and a host")
-    if address != f"{parts.scheme}://{parts.netloc}":
+    if address != f"{scheme}://{netloc}":
         raise ValueError("an address has no path, query or fragment")
     return Origin(
-        host=parts.hostname,
-        ip=parts.hostname if parse_ip(parts.hostname) else "",
-        port=DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port,
-        is_tls=parts.scheme == "https",
+        host=host,
+        ip=host if parse_ip(host) else "",
+        port=DEFAULT_PORTS[scheme] if port is None else port,
+        is_tls=scheme == "https",
         head=(
-            f" HTTP/1.1\r\nHost: {parts.netloc}\r\nUser-Agent: sfu-gateway\r\n"
+            f" HTTP/1.1\r\nHost: {netloc}\r\nUser-Agent: sfu-gateway\r\n"
             "Accept: */*\r\nAccept-Encoding: identity\r\n"
         ),
     )

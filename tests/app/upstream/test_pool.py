@@ -81,6 +81,27 @@ async def test_one_that_was_idle_for_too_long_is_closed_though_nobody_asks() -> 
         await pool.close()
 
 
+async def test_one_in_use_is_not_closed_though_it_was_idle_long_ago() -> None:
+    pool, go_on = ConnectionPool(AddressGuard(), idle_s=0.2), asyncio.Event()
+
+    async def wait_with_the_second(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(answer(b"1"))
+        await peer.request()
+        await go_on.wait()
+        await peer.send(answer(b"2"))
+        await peer.closed()
+
+    async with scripted_server(wait_with_the_second) as slow, scripted_server(answers_always) as other:
+        await ask(pool, slow.address)
+        asked = asyncio.create_task(ask(pool, slow.address, timeout_s=60))
+        await ask(pool, other.address)
+        await eventually(lambda: not other.open)  # the pool has closed what was idle for too long
+        go_on.set()
+        assert await asked == Answer(200, b"2")
+        await pool.close()
+
+
 async def test_one_that_the_server_closes_while_idle_is_gone(pool: ConnectionPool) -> None:
     async def answer_once(peer: Peer) -> None:
         await peer.request()
