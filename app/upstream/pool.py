@@ -14,6 +14,7 @@ from app.timers import Timers
 from app.upstream.addresses import DEFAULT_PORTS, AddressGuard, parse_ip
 from app.upstream.connection import Answer, ConnectionDropped, SfuConnection
 from app.upstream.resolver import GuardedResolver
+from app.upstream.time_limit import TimeLimit
 
 IDLE_SECONDS: Final = 4.0
 """Node.js closes idle connections after 5 s. A request on a connection that is closing would look like a failure."""
@@ -199,7 +200,7 @@ class ConnectionPool:
             is_last = number == len(addresses)
             now = self._loop.time()
             try:
-                async with asyncio.timeout_at(deadline if is_last else (now + deadline) / 2):
+                with TimeLimit(self._timers, deadline if is_last else (now + deadline) / 2):
                     connection = await self._connect_to(origin, ip)
             except GatewayStops:
                 raise
@@ -215,7 +216,7 @@ class ConnectionPool:
 
     async def _resolve(self, origin: Origin, deadline: float) -> tuple[str, ...]:
         try:
-            async with asyncio.timeout_at(deadline):
+            with TimeLimit(self._timers, deadline):
                 return await self._resolver.resolve(origin.host)
         except OSError as error:
             raise NameNotResolved(str(error)) from error
