@@ -26,6 +26,11 @@ class Timer:
         """Never call back."""
         self.callback = None
 
+    def ring(self) -> None:
+        """Call back, unless it was cancelled, also in this iteration of the event loop."""
+        if self.callback is not None:
+            self.callback()
+
 
 class Timers:
     """A heap of timers. A cancelled one stays in it until its time has come."""
@@ -54,8 +59,8 @@ class Timers:
         self._next, self._next_at = None, math.inf
         due, heap = loop.time() + _RESOLUTION_S, self._heap
         while heap and (heap[0][0] <= due or heap[0][2].callback is None):
-            callback = heapq.heappop(heap)[2].callback
-            if callback is not None:
-                loop.call_soon(callback)
+            timer = heapq.heappop(heap)[2]
+            if timer.callback is not None:
+                loop.call_soon(timer.ring)
         if heap:
             self._wait_until(heap[0][0])

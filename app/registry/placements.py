@@ -180,20 +180,21 @@ class Confirmed:
 
 def placement_of(reply: Sequence[Any]) -> Placement | Busy:
     """Return what a reply of select.lua says. Raises as `Registry.select`."""
+    if reply[0] == "placed":
+        _, address, region, sealed, public_url, reason, locked, uuid, generation, caller, other = reply
+        return Placement(
+            address,
+            region,
+            sealed,
+            public_url,
+            reason,
+            bool(locked),
+            uuid,
+            generation=int(generation),
+            caller=caller,
+            has_other_key=bool(other),
+        )
     match reply:
-        case ["placed", address, region, sealed, public_url, reason, locked, uuid, generation, caller, other]:
-            return Placement(
-                address,
-                region,
-                sealed,
-                public_url,
-                reason,
-                bool(locked),
-                uuid,
-                generation=int(generation),
-                caller=caller,
-                has_other_key=bool(other),
-            )
         case ["wait", wait_ms, address]:
             return Busy(int(float(wait_ms)), address)
         case ["overloaded", epoch]:

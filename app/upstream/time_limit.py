@@ -13,12 +13,12 @@ class TimeLimit:
     it comes `TimeoutError`, unless the task is cancelled for another reason too.
     """
 
-    __slots__ = ("_cancelling", "_is_expired", "_is_over", "_task", "_timer", "_timers", "_until")
+    __slots__ = ("_cancelling", "_is_expired", "_task", "_timer", "_timers", "_until")
 
     def __init__(self, timers: Timers, until: float) -> None:
         self._timers = timers
         self._until = until
-        self._is_expired = self._is_over = False
+        self._is_expired = False
 
     def __enter__(self) -> None:
         task = asyncio.current_task()
@@ -34,7 +34,6 @@ class TimeLimit:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._is_over = True
         self._timer.cancel()
         if not self._is_expired:
             return
@@ -43,6 +42,5 @@ class TimeLimit:
             raise TimeoutError from error
 
     def _expire(self) -> None:
-        if not self._is_over:  # the event loop calls back a little later than the timer rings
-            self._is_expired = True
-            self._task.cancel()
+        self._is_expired = True
+        self._task.cancel()

@@ -30,6 +30,14 @@ async def test_a_cancelled_timer_is_silent_and_the_others_ring() -> None:
     assert await rung(cancelled=(1, 2, 3)) == []
 
 
+async def test_a_timer_that_is_cancelled_by_one_of_the_same_moment_is_silent() -> None:
+    timers, loop, rang = Timers(), asyncio.get_running_loop(), list[int]()
+    timers.call_at(loop.time(), lambda: second.cancel())
+    second = timers.call_at(loop.time(), lambda: rang.append(2))
+    await asyncio.sleep(SOON_S)
+    assert rang == []
+
+
 async def test_a_timer_rings_at_its_time_and_not_before() -> None:
     loop, rang_at = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
     due = loop.time() + SOON_S
