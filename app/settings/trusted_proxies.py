@@ -7,8 +7,17 @@ wrote counts.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
 
 from app.upstream.addresses import IpNetwork, parse_ip, parse_network, unmapped
+
+_LONGEST_ENTRY: Final = len("[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]:65535")
+
+_MOST_KNOWN: Final = 1024
+"""Addresses that are not parsed again: callers are few and ask often."""
+
+_ip_of: Final = lru_cache(_MOST_KNOWN)(parse_ip)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +73,19 @@ class TrustedProxies:
         chain = [part.strip() for part in forwarded_for.split(",") if part.strip()]  # RFC 9110, section 5.6.1
         client, remaining = peer, self.hops
         while chain and (remaining > 0 or self._is_trusted(client)):
-            claimed = _without_port(chain.pop())
+            entry = chain.pop()
+            claimed = _without_port(entry) if len(entry) <= _LONGEST_ENTRY else None
             if claimed is None:
                 break
             client, remaining = claimed, remaining - 1
         return client
 
     def _is_trusted(self, address: str) -> bool:
-        ip = parse_ip(address) if self.networks else None
+        ip = _ip_of(address) if self.networks else None
         return ip is not None and any(ip in network for network in self.networks)
 
 
+@lru_cache(_MOST_KNOWN)
 def _without_port(entry: str) -> str | None:
     """Return the address in a header entry: `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]:4711`.
 
