@@ -4,16 +4,15 @@ While Redis is away the memory keeps known calls where they are. It is bounded, 
 last stay.
 """
 
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from sys import intern
+from itertools import islice
 from typing import Final, Protocol
 
 from app.background import in_background, repeated
 from app.errors import RegistryUnavailable
-from app.registry.placements import CallId, ConfirmedPlacement
+from app.registry.placements import CallId, ConfirmedPlacement, confirmation_facts, confirmed_placement
 
 _MOST_CALLS: Final = 50_000
 _PAGE: Final = 1_000
@@ -23,12 +22,15 @@ _PAUSE_S: Final = 0.1
 _UNDER_WAY_MS: Final = 10_000
 """A request that the former data placed is over by then."""
 
+_Call = tuple[str, str, str]
+"""As `CallId`: tenant, issuer, and fingerprint of the channel key."""
+
 
 class ConfirmationLog(Protocol):
     """What the memory needs of the registry."""
 
-    async def recent_confirmations(self, after: str, count: int) -> tuple[str, list[ConfirmedPlacement]]:
-        """Return up to `count` placements confirmed after a position, oldest first, and the position of the last.
+    async def recent_confirmations(self, after: str, count: int) -> tuple[str, list[str]]:
+        """Return up to `count` entries after a position, oldest first, and the position of the last.
 
         An empty `after` gives the newest `count`. Raises `RegistryUnavailable`.
         """
@@ -39,6 +41,8 @@ class CallMemory:
 
     A call that was confirmed without a channel key is that of every request of its issuer, unless a call of the
     request's own key is known.
+
+    A call is kept as one text. 50,000 objects would take twice the memory, and time in each garbage collection.
     """
 
     def __init__(self, now_ms: Callable[[], int], *, ttl_ms: int, most: int = _MOST_CALLS) -> None:
@@ -46,9 +50,8 @@ class CallMemory:
         self._now_ms = now_ms
         self._ttl_ms = ttl_ms
         self._most = most
-        self._calls: OrderedDict[CallId, ConfirmedPlacement] = OrderedDict()
-        self._owners: dict[tuple[str, str], str] = {}
-        """Of an issuer's own name: the fingerprint of the channel key that has it."""
+        self._calls: dict[str, str] = {}
+        """`confirmation_facts` by `_own_name` or `_name`, in the order in which they were remembered."""
         self._unknown_generations_until = 0
 
     def __len__(self) -> int:
@@ -61,39 +64,70 @@ class CallMemory:
 
     def of(self, call: CallId) -> ConfirmedPlacement | None:
         """Return where the issuer's call is; `None` when it is not known, or was confirmed too long ago."""
-        placement = self._calls.get(call) or self._calls.get(CallId(call.tenant, call.issuer))
-        if placement is None or placement.confirmed_at + self._ttl_ms <= self._now_ms():
-            return None
-        return self.dated(placement)
+        own, without_key = _own_name(call), call._replace(channel_key_fingerprint="")
+        for name in (own, _name(call), _name(without_key)):
+            facts = self._calls.get(name)
+            if facts is not None and (name != own or _is_of(facts, call)):
+                return self._placement(name, facts) if self._is_sticky(facts) else None
+        return None
 
     def has_other_key(self, call: CallId) -> bool:
         """Return whether a call of another channel key has the issuer's own name."""
-        owner, own = self._owners.get(call[:2], ""), call.channel_key_fingerprint
-        is_other = bool(owner and own and owner != own)
-        return is_other and self.of(call._replace(channel_key_fingerprint=owner)) is not None
+        owners = self._calls.get(_own_name(call))
+        if owners is None or not call.channel_key_fingerprint or _is_of(owners, call):
+            return False
+        return self._is_sticky(owners)
 
-    def all(self) -> list[ConfirmedPlacement]:
-        """Return every call that is sticky now, by the time of its confirmation."""
-        oldest = self._now_ms() - self._ttl_ms
-        return [
-            self.dated(placement) for placement in self._calls.values() if placement.confirmed_at > oldest
-        ]
+    def all(self) -> Iterator[ConfirmedPlacement]:
+        """Yield every call that is sticky now, in the order to confirm them: `app.channels.outbox.owners_first`.
+
+        Each is made when it is asked for: 50,000 at once would stop the event loop.
+        """
+        for name, facts in sorted(self._calls.items(), key=_is_of_other_key):
+            if self._is_sticky(facts):
+                yield self._placement(name, facts)
 
     def remember(self, placement: ConfirmedPlacement) -> None:
         """Keep a placement, unless a later one of the same issuer is known."""
-        call = placement.call
-        former = self._calls.get(call)
-        if former is not None and former.confirmed_at > placement.confirmed_at:
-            return
-        placement.address, placement.caller = intern(placement.address), intern(placement.caller)
-        self._calls[call] = placement
-        self._calls.move_to_end(call)
-        if call.channel_key_fingerprint and not placement.has_other_key:
-            self._owners[call[:2]] = call.channel_key_fingerprint
-        if len(self._calls) > self._most:
-            forgotten, _ = self._calls.popitem(last=False)
-            if self._owners.get(forgotten[:2]) == forgotten[2]:
-                del self._owners[forgotten[:2]]
+        facts = confirmation_facts(placement)
+        self._keep(placement.call, facts, placement.confirmed_at, placement.has_other_key)
+
+    def remember_entry(self, entry: str) -> None:
+        """As `remember`, of an entry of the stream of confirmations."""
+        tenant, fingerprint, _, _, _, _, at, _, _, other, issuer = entry.split("\n", 10)
+        facts = entry[len(tenant) + 1 : -len(issuer) - 1]
+        self._keep((tenant, issuer, fingerprint), facts, int(at), other == "1")
+
+    def _keep(self, call: _Call, facts: str, at: int, has_other_key: bool) -> None:
+        calls = self._calls
+        own = name = _own_name(call)
+        owners = former = calls.get(own)
+        if owners is None or not _is_of(owners, call):
+            name = _name(call)
+            former = calls.get(name)
+        if former is not None:
+            if _confirmed_at(former) > at:
+                return
+            del calls[name]
+        if call[2] and not has_other_key and name is not own:
+            name = own
+            if owners is not None:  # another channel key had the issuer's own name until now
+                calls[_name((*call[:2], owners.partition("\n")[0]))] = calls.pop(own)
+        calls[name] = facts
+        if len(calls) > self._most:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        """Forget a hundredth at once: a dictionary finds its first entry slowly once others before it are deleted."""
+        for name in list(islice(self._calls, max(1, self._most // 100))):
+            del self._calls[name]
+
+    def _is_sticky(self, facts: str) -> bool:
+        return _confirmed_at(facts) + self._ttl_ms > self._now_ms()
+
+    def _placement(self, name: str, facts: str) -> ConfirmedPlacement:
+        _, tenant, issuer = name.split("\n", 2)
+        return self.dated(confirmed_placement(f"{tenant}\n{facts}\n{issuer}"))
 
     def forget_generations(self) -> None:
         """Begin anew with generations: the registry has lost its data and counts from 1 again."""
@@ -104,6 +138,29 @@ class CallMemory:
         if placement.generation and placement.confirmed_at <= self._unknown_generations_until:
             return replace(placement, generation=0)
         return placement
+
+
+def _name(call: _Call) -> str:
+    tenant, issuer, fingerprint = call
+    return f"{fingerprint}\n{tenant}\n{issuer}"
+
+
+def _own_name(call: _Call) -> str:
+    """The issuer's own name: of a call whose channel key has it."""
+    return f"*\n{call[0]}\n{call[1]}"
+
+
+def _is_of(facts: str, call: _Call) -> bool:
+    """Whether they are of the call's channel key."""
+    return facts.startswith(call[2] + "\n")
+
+
+def _confirmed_at(facts: str) -> int:
+    return int(facts.rsplit("\n", 4)[1])
+
+
+def _is_of_other_key(call: tuple[str, str]) -> bool:
+    return call[1].endswith("\n1")
 
 
 class ConfirmationFollower:
@@ -119,10 +176,10 @@ class ConfirmationFollower:
         while True:
             is_first = not self._position
             count = 10 * _PAGE if is_first else _PAGE
-            self._position, calls = await self._log.recent_confirmations(self._position, count)
-            for call in calls:
-                self._memory.remember(call)
-            if is_first or len(calls) < count:
+            self._position, entries = await self._log.recent_confirmations(self._position, count)
+            for entry in entries:
+                self._memory.remember_entry(entry)
+            if is_first or len(entries) < count:
                 return
 
     @asynccontextmanager

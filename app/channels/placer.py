@@ -10,11 +10,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 from app.background import in_background
 from app.channels.fallback import SnapshotPlacer
-from app.channels.outbox import AT_ONCE, owners_first
+from app.channels.outbox import AT_ONCE
 from app.channels.request_ids import logged_id
 from app.crypto.tokens import Key
 from app.errors import NoneSelectable, RegistryUnavailable
@@ -161,9 +162,9 @@ class Placer:
         memory, outbox = self._local.memory, self._local.outbox
         if await self._registry.fleet.began_at() != self._switch.snapshot.began_at:
             memory.forget_generations()
-            calls = owners_first(memory.all())
-            for start in range(0, len(calls), AT_ONCE):
-                await self._confirm(self._registry, calls[start : start + AT_ONCE])
+            calls = memory.all()
+            while known := list(islice(calls, AT_ONCE)):
+                await self._confirm(self._registry, known)
         self._local.forget_marks()
         while batch := outbox.batch():  # confirming takes time, in which more is placed
             await self._confirm(self._registry, batch)

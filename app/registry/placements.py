@@ -224,9 +224,18 @@ def confirmation_arguments(placement: ConfirmedPlacement) -> tuple[Argument, ...
     )
 
 
-def confirmed_placement(text: str) -> ConfirmedPlacement:
+def confirmation_facts(placement: ConfirmedPlacement) -> str:
+    """Return the entry that the stream of confirmations has of a placement, without its tenant and issuer."""
+    return (
+        f"{placement.call.channel_key_fingerprint}\n{placement.address}\n{placement.generation}\n{placement.uuid}\n"
+        f"{placement.caller}\n{placement.confirmed_at}\n{placement.id}\n"
+        f"{'1' if placement.is_limited else '0'}\n{'1' if placement.has_other_key else '0'}"
+    )
+
+
+def confirmed_placement(entry: str) -> ConfirmedPlacement:
     """Return the placement in an entry of the stream of confirmations: lua/includes/log_confirmation.lua."""
-    tenant, fingerprint, address, generation, uuid, caller, at, id_, limited, other, issuer = text.split(
+    tenant, fingerprint, address, generation, uuid, caller, at, id_, limited, other, issuer = entry.split(
         "\n", 10
     )
     return ConfirmedPlacement(

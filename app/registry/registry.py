@@ -25,7 +25,6 @@ from app.registry.placements import (
     Placement,
     PlacementRequest,
     confirmation_arguments,
-    confirmed_placement,
     placement_of,
 )
 from app.registry.policy import Policy
@@ -193,17 +192,17 @@ class Registry:
         sealed = await self._commands.send("hget", self.keys.node(address), "key")
         return self._sealer.open(address, sealed) if sealed else None
 
-    async def recent_confirmations(self, after: str, count: int) -> tuple[str, list[ConfirmedPlacement]]:
-        """Return up to `count` placements confirmed after a position, oldest first, and the position of the last.
+    async def recent_confirmations(self, after: str, count: int) -> tuple[str, list[str]]:
+        """Return up to `count` confirmations after a position, oldest first, and the position of the last.
 
-        An empty `after` gives the newest `count`.
+        An empty `after` gives the newest `count`. `confirmed_placement` reads an entry.
         """
         if after:
             entries = await self._commands.runner.entries_after(self.keys.confirmations, after, count)
         else:
             entries = (await self._commands.send("xrevrange", self.keys.confirmations, count=count))[::-1]
         position = str(entries[-1][0]) if entries else after or BEFORE_ALL
-        return position, [confirmed_placement(fields["call"]) for _, fields in entries]
+        return position, [fields["call"] for _, fields in entries]
 
     async def has_region(self, region: str) -> bool:
         """Whether a living SFU that does not drain is in `region`."""

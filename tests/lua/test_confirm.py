@@ -2,7 +2,7 @@
 
 from redis.asyncio import Redis
 
-from app.registry.placements import ConfirmedPlacement, Placement
+from app.registry.placements import ConfirmedPlacement, Placement, confirmation_facts, confirmed_placement
 from tests.lua.fleet import KEY, A, B, Fleet
 from tests.support.calls import call_id
 
@@ -110,7 +110,9 @@ async def test_replicas_are_told_of_channels_that_are_created_or_confirmed(fleet
     await fleet.place(
         "first", tenant="acme", channel_key_fingerprint="key", caller="192.0.2.1", max_placements=9, id="r"
     )
-    position, [first] = await fleet.registry.recent_confirmations("", 10)
+    position, [entry] = await fleet.registry.recent_confirmations("", 10)
+    first = confirmed_placement(entry)
+    assert entry == f"acme\n{confirmation_facts(first)}\nfirst"
     assert first == ConfirmedPlacement(
         call_id("first", tenant="acme", channel_key_fingerprint="key"),
         address=A,
@@ -123,7 +125,8 @@ async def test_replicas_are_told_of_channels_that_are_created_or_confirmed(fleet
     )
     for _ in range(2):
         await fleet.confirm(A, age_ms=7)
-    _, [second] = await fleet.registry.recent_confirmations(position, 10)
+    _, [entry] = await fleet.registry.recent_confirmations(position, 10)
+    second = confirmed_placement(entry)
     assert (second.call.issuer, second.confirmed_at, second.id) == (
         "issuer",
         fleet.now_ms - 7,

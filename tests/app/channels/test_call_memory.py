@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from app.channels.call_memory import CallMemory, ConfirmationFollower
 from app.errors import RegistryUnavailable
-from app.registry.placements import ConfirmedPlacement
+from app.registry.placements import ConfirmedPlacement, confirmation_facts
 from tests.support.calls import call_id
 from tests.support.waiting import eventually
 
@@ -27,16 +27,21 @@ class Confirmations:
     """A log in this process."""
 
     def __init__(self) -> None:
-        self.calls: list[ConfirmedPlacement] = []
+        self.entries: list[str] = []
         self.readings = 0
         self.is_away = False
 
-    async def recent_confirmations(self, after: str, count: int) -> tuple[str, list[ConfirmedPlacement]]:
+    def add(self, *calls: ConfirmedPlacement) -> None:
+        self.entries += [
+            f"{each.call.tenant}\n{confirmation_facts(each)}\n{each.call.issuer}" for each in calls
+        ]
+
+    async def recent_confirmations(self, after: str, count: int) -> tuple[str, list[str]]:
         self.readings += 1
         if self.is_away:
             raise RegistryUnavailable("xrange: TimeoutError")
-        start = int(after) if after else max(0, len(self.calls) - count)
-        found = self.calls[start : start + count]
+        start = int(after) if after else max(0, len(self.entries) - count)
+        found = self.entries[start : start + count]
         return str(start + len(found)), found
 
 
@@ -72,6 +77,42 @@ def test_the_key_that_came_first_has_the_issuers_own_name_while_its_call_is_know
     assert not calls.has_other_key(names[-1])
 
 
+def test_a_key_that_takes_the_issuers_own_name_leaves_the_call_of_the_former_key_known() -> None:
+    calls = memory()
+    for key, has_other_key in (("one", False), ("two", True), ("two", False)):
+        calls.remember(replace(call(address=f"of {key}", key=key), has_other_key=has_other_key))
+    names = [call_id(channel_key_fingerprint=key) for key in ("one", "two", "three")]
+    assert [calls.has_other_key(name) for name in names] == [True, False, True]
+    assert [each and each.address for each in map(calls.of, names)] == ["of one", "of two", None]
+    assert len(calls) == 2
+
+
+def test_a_call_is_returned_as_it_was_remembered() -> None:
+    known = ConfirmedPlacement(
+        call_id("line\nline", tenant="acme", channel_key_fingerprint="key"),
+        address="http://a",
+        uuid="uuid",
+        confirmed_at=1_000,
+        generation=3,
+        caller="192.0.2.1",
+        has_other_key=True,
+        id="request",
+        is_limited=True,
+    )
+    calls = memory()
+    calls.remember(known)
+    assert calls.of(known.call) == known
+    assert list(calls.all()) == [known]
+
+
+def test_calls_are_told_in_the_order_of_their_confirmation_but_the_owners_of_names_first() -> None:
+    calls = memory()
+    calls.remember(replace(call("shared", key="two"), has_other_key=True))
+    for issuer in ("first", "second", "first"):
+        calls.remember(call(issuer))
+    assert [each.call.issuer for each in calls.all()] == ["second", "first", "shared"]
+
+
 def test_generations_of_lost_data_are_forgotten() -> None:
     now = 1_000
     calls = CallMemory(lambda: now, ttl_ms=100_000)
@@ -102,11 +143,11 @@ def test_a_placement_that_is_no_longer_sticky_is_not_known() -> None:
 
 async def test_a_replica_that_starts_learns_the_newest_and_then_each_one_once() -> None:
     log, calls = Confirmations(), memory(most=100_000)
-    log.calls = [call(f"issuer {number}") for number in range(10_500)]
+    log.add(*(call(f"issuer {number}") for number in range(10_500)))
     follower = ConfirmationFollower(calls, log)
     await follower.catch_up()
     assert (len(calls), place_of(calls, "issuer 499"), place_of(calls, "issuer 500")) == (10_000, None, "a")
-    log.calls += [call(f"later {number}") for number in range(2_500)]
+    log.add(*(call(f"later {number}") for number in range(2_500)))
     await follower.catch_up()
     assert len(calls) == 12_500
     assert log.readings == 4
@@ -117,5 +158,6 @@ async def test_following_goes_on_after_redis_was_away() -> None:
     log.is_away = True
     async with ConfirmationFollower(calls, log).running():
         await eventually(lambda: log.readings == 1)
-        log.is_away, log.calls = False, [call()]
+        log.is_away = False
+        log.add(call())
         await eventually(lambda: place_of(calls) == "a")
