@@ -15,7 +15,7 @@ from app.api.diagnosis_report import DiagnosisReport
 from app.api.endpoints import dashboard
 from app.api.failed_logins import FailedLogins
 from app.api.health_report import health_view
-from app.api.openapi import openapi_json
+from app.api.openapi import Description
 from app.api.routes import ROUTES
 from app.api.state import State
 from app.auth.tenants import Tenants
@@ -152,7 +152,7 @@ async def open_resources(
             settings.limits.failed_logins_per_minute, settings.limits.failed_logins_burst, told.login_failed
         ),
         metrics=told,
-        description=openapi_json(ROUTES),
+        description=Description(ROUTES),
     )
 
 

@@ -6,6 +6,7 @@ from app.api.budgets import Budgets
 from app.api.diagnosis_report import DiagnosisReport
 from app.api.failed_logins import FailedLogins
 from app.api.health_report import HealthReport
+from app.api.openapi import Description
 from app.auth.tenants import Tenants
 from app.channels.disconnects import Disconnects
 from app.channels.observer import Observer
@@ -48,8 +49,7 @@ class State(TypedDict):
     budgets: Budgets
     failed_logins: FailedLogins
     metrics: Metrics
-    description: bytes
-    """The OpenAPI document, rendered."""
+    description: Description
 
 
 def expire_views(state: State, *addresses: str) -> None:

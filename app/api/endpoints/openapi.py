@@ -8,4 +8,4 @@ from app.api.state import State
 
 async def openapi(request: Request[State]) -> Response:
     """Answer with the OpenAPI document."""
-    return Response(request.state["description"], media_type="application/json")
+    return Response(await request.state["description"].json(), media_type="application/json")

@@ -1,5 +1,6 @@
 """The OpenAPI document: valid, complete, true of what the routes answer; and docs/api.md, example by example."""
 
+import asyncio
 import json
 import re
 import time
@@ -16,7 +17,7 @@ from pydantic import SecretStr
 from starlette.routing import Route
 
 from app import errors
-from app.api.openapi import error_codes, openapi_document, route_keys
+from app.api.openapi import Description, error_codes, openapi_document, route_keys
 from app.api.operations import OPERATIONS
 from app.api.routes import ROUTES
 from app.crypto.tokens import Key
@@ -204,6 +205,13 @@ def test_the_answers_of_the_examples_have_no_undescribed_member() -> None:
         name = schema["$ref"].rpartition("/")[2]
         described = DOCUMENT["components"]["schemas"][name]["properties"].keys()
         assert example.answer.keys() <= described, (example.target, name)
+
+
+async def test_the_document_is_made_once_for_all_who_ask() -> None:
+    description = Description(ROUTES)
+    first, second = await asyncio.gather(description.json(), description.json())
+    assert first is second
+    assert json.loads(first) == DOCUMENT
 
 
 async def test_the_document_is_served(gateway: tuple[httpx.AsyncClient, dict[str, str]]) -> None:
