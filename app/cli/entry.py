@@ -15,9 +15,14 @@ def main() -> None:
         sys.stderr.write(f"{trouble}\n" if trouble else "")
         raise SystemExit(1 if trouble else 0)
     make_output_forgiving()
-    from app.cli.main import cli
+    if sys.argv[1:] == ["serve"]:
+        from app.cli.serving import serve
 
-    cli()
+        serve()
+    else:
+        from app.cli.main import cli
+
+        cli()
 
 
 def make_output_forgiving() -> None:

@@ -1,10 +1,13 @@
-"""Importing libraries without what they load only because it is installed.
+"""Importing libraries with less work.
+
+A library may load others only because they are installed.
 
 structlog loads rich for tracebacks in colour, redis-py loads the SDK of OpenTelemetry for its own metrics. Both work
 without the package. A replica uses neither. Measured with both installed: 61 instead of 68 MiB, and 0.95 instead of
 1.1 s of CPU to start.
 """
 
+import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,3 +27,18 @@ def imports_without(*packages: str) -> Iterator[None]:
     finally:
         for package in hidden:
             del sys.modules[package]
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Keep the garbage collector off the block, and for good off what is loaded when it ends.
+
+    Modules stay until the process ends. Without this, collections are a sixth of the time that a replica takes to
+    start.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

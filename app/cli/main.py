@@ -13,7 +13,6 @@ from app import __version__
 from app.cli import doctor, keys, sfus, support_bundle, watching, why
 from app.cli.durations import duration
 from app.cli.exits import Exit, fail, told_in_one_line
-from app.cli.lean_imports import imports_without
 from app.cli.options import Config, examples
 from app.errors import SettingsError
 
@@ -46,41 +45,17 @@ def _root(
     """Options of the command itself."""
 
 
-@cli.command(epilog=examples("serve --config gateway.toml"))
-def serve(
+@cli.command("serve", epilog=examples("serve --config gateway.toml"))
+def serve_replica(
     config: Config = None,
     secrets: Annotated[
         Path | None, typer.Option("--secrets", "-s", help="The Rust predecessor's name for --config.")
     ] = None,
 ) -> None:
     """Run one replica of the gateway."""
-    config = config or secrets or _predecessors_file()
-    with imports_without("opentelemetry", "rich"):
-        from app.logs import configure_logging
-        from app.main import create_app
-        from app.server.uvicorn_server import server_for
-        from app.settings.loader import load_serving_settings
+    from app.cli.serving import serve
 
-    with told_in_one_line():
-        settings = load_serving_settings(config)
-    configure_logging(settings.log.level, settings.log.format)
-    with told_in_one_line():
-        app = create_app(settings)
-    server = server_for(app, settings)
-    server.run()
-    if not server.started:
-        raise typer.Exit(1)
-
-
-def _predecessors_file() -> Path | None:
-    """Return the `secrets.toml` that the Rust predecessor reads, when no other file is named."""
-    file = Path("secrets.toml")
-    if {"SFU_GATEWAY_CONFIG", "SFU_GATEWAY_NODES"} & os.environ.keys() or not file.is_file():
-        return None
-    typer.echo(
-        f"settings are read from {file.resolve()}; name the file with --config to choose another", err=True
-    )
-    return file
+    serve(config or secrets)
 
 
 @cli.command(epilog=examples("sweep --config gateway.toml"))

@@ -1,11 +1,12 @@
-"""Imports that do without a package that is installed."""
+"""Imports that do without a package that is installed, and without the garbage collector."""
 
+import gc
 import importlib
 import sys
 
 import pytest
 
-from app.cli.lean_imports import imports_without
+from app.cli.lean_imports import imports_without, uncollected
 
 
 @pytest.fixture(autouse=True)
@@ -32,3 +33,12 @@ def test_an_error_inside_hides_nothing_for_good() -> None:
     with pytest.raises(ZeroDivisionError), imports_without("this"):
         raise ZeroDivisionError
     assert "this" not in sys.modules
+
+
+def test_the_collector_rests_inside_the_block_and_looks_at_nothing_that_was_there() -> None:
+    with uncollected():
+        assert not gc.isenabled()
+        loaded: list[object] = [[]]
+    assert gc.isenabled()
+    assert all(each is not loaded for each in gc.get_objects())
+    gc.unfreeze()

@@ -248,9 +248,10 @@ def run(server):
 
 uvicorn.Server.run = run
 
-from app.cli.main import cli
+from app.cli.entry import main
 
-cli(["serve"], standalone_mode=False)
+sys.argv[1:] = ["serve"]
+main()
 print(*sys.modules)
 """
 
@@ -262,8 +263,8 @@ def test_a_replica_with_a_redis_loads_only_what_it_uses() -> None:
     done = subprocess.run(serve, env=os.environ | settings, capture_output=True, text=True, check=True)
     unused = {
         "aiohttp", "app.cli.tables", "fakeredis", "httpx", "hypothesis", "lupa", "maxminddb", "numpy",
-        "opentelemetry", "rich", "valkey", "workers.agent.agent", "workers.conformance.runner", "workers.demo",
-        "workers.simulator.fleet",
+        "opentelemetry", "rich", "typer", "valkey", "workers.agent.agent", "workers.conformance.runner",
+        "workers.demo", "workers.simulator.fleet",
     }  # fmt: skip
     assert unused & set(done.stdout.split()) == set()
 
