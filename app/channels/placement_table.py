@@ -78,7 +78,8 @@ class _Ring:
             merged += former[start:index]
             merged.append(point)
             start = index
-        self.points = merged + former[start:]
+        merged += former[start:]
+        self.points = merged
 
 
 _RingName = tuple[str | None, int]
@@ -131,6 +132,14 @@ class PlacementTable:
             self._rings.setdefault(name, _Ring()).add(points)
         for name in [name for name, ring in self._rings.items() if not ring.points]:
             del self._rings[name]
+        self._share_points()
+
+    def _share_points(self) -> None:
+        """Keep one copy of points that are all of one region. No ring changes its points in place."""
+        for (region, band), ring in self._rings.items():
+            whole = self._rings[None, band]
+            if region is not None and len(whole.points) == len(ring.points):
+                whole.points = ring.points
 
     def find(
         self, name: str, regions: Collection[str] | None = None, skip: Container[str] = ()

@@ -1,6 +1,7 @@
 """Every replica finds the same SFU, in proportion to weights, and a change moves only the names that it must."""
 
 import random
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -134,6 +135,20 @@ def test_a_region_is_found_without_looking_at_the_others() -> None:
 def test_an_sfu_of_another_size_makes_no_search_long() -> None:
     odd = [*fleet(2_000), Entry("http://giant:8070", "eu", 1e9), Entry("http://dwarf:8070", "eu", 1)]
     assert steps_per_placement(odd) < 60
+
+
+def test_a_fleet_of_one_region_has_its_points_once() -> None:
+    def held(regions: Sequence[str]) -> int:
+        sfus = fleet(1_000, regions)
+        tracemalloc.start()
+        table = PlacementTable(sfus)
+        size, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert len(table) == len(sfus)
+        return size
+
+    points = 1_000 * 32 * 8
+    assert held(["eu"]) < held(["eu", "us"]) - 0.9 * points
 
 
 def test_an_empty_table_finds_nothing() -> None:
