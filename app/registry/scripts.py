@@ -1,11 +1,12 @@
 """Lua scripts: expanded from `lua/` once, sent by hash, sent whole again when Redis has forgotten them."""
 
 import asyncio
+import functools
 import hashlib
 import math
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +28,10 @@ LUA_DIRECTORY: Final = Path(__file__).resolve().parents[2] / "lua"
 
 _INCLUDE: Final = re.compile(r'^ *--- @include "([a-z_]+)"\n', re.MULTILINE)
 
-_INCLUDES: Final = re.compile(r'(?:^ *--- @include "[a-z_]+"\n)+', re.MULTILINE)
+_INCLUDES: Final = re.compile(r'((?:^ *--- @include "[a-z_]+"\n)+)', re.MULTILINE)
 
-_POLICY_FIELD: Final = re.compile(r"\bpolicy\.([a-z_]+)")
+_POLICY_FIELD: Final = re.compile(r"policy\.(?<=\bpolicy\.)([a-z_]+)")
+"""The literal comes first, because `re` searches for one far faster than for a word boundary."""
 
 _SLOW_SHARE: Final = 4
 """A call that takes more than this part of its time is a slow one."""
@@ -73,28 +75,39 @@ def load_script(name: str, directory: Path = LUA_DIRECTORY, *, policy: Policy | 
         FileNotFoundError: the script, or an include that it names, does not exist.
         AttributeError: the script reads a field that a policy does not have.
     """
-    text = _expand(directory / f"{name}.lua", set())
+    text = _expand(_parts_of(directory / f"{name}.lua"), set())
     if policy is not None:
         text = _POLICY_FIELD.sub(lambda field: policy.as_lua(field[1]), text)
     digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
     return Script(name, text, digest)
 
 
-def _expand(path: Path, seen: set[str]) -> str:
-    """Return the text of `path` with its includes that are not in `seen` yet, and add those at its head to `seen`."""
-
-    def included(block: re.Match[str]) -> str:
-        known = seen if block.start() == 0 else set(seen)
-        return "".join(_included(name, known) for name in _INCLUDE.findall(block[0]))
-
-    return _INCLUDES.sub(included, path.read_text(encoding="utf-8"))
+def _expand(parts: Sequence[str], seen: set[str]) -> str:
+    """Return the text of a file with its includes that are not in `seen` yet; add those at its head to `seen`."""
+    expanded = [parts[0]]
+    for number in range(1, len(parts), 2):
+        known = seen if number == 1 and not parts[0] else set(seen)
+        expanded += [_included(name, known) for name in _INCLUDE.findall(parts[number])]
+        expanded.append(parts[number + 1])
+    return "".join(expanded)
 
 
 def _included(name: str, seen: set[str]) -> str:
     if name in seen:
         return ""
     seen.add(name)
-    return _expand(LUA_DIRECTORY / "includes" / f"{name}.lua", seen)
+    return _expand(_parts_of_include(name), seen)
+
+
+@functools.cache
+def _parts_of_include(name: str) -> Sequence[str]:
+    """As `_parts_of`. Read once: scripts have some 500 includes between them, of 60 files."""
+    return _parts_of(LUA_DIRECTORY / "includes" / f"{name}.lua")
+
+
+def _parts_of(file: Path) -> Sequence[str]:
+    """The text of a file, cut before and after each block of includes."""
+    return _INCLUDES.split(file.read_text(encoding="utf-8"))
 
 
 class ScriptRunner:
