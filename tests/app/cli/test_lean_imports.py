@@ -41,4 +41,3 @@ def test_the_collector_rests_inside_the_block_and_looks_at_nothing_that_was_ther
         loaded: list[object] = [[]]
     assert gc.isenabled()
     assert all(each is not loaded for each in gc.get_objects())
-    gc.unfreeze()
