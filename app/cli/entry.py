@@ -16,9 +16,12 @@ def main() -> None:
         raise SystemExit(1 if trouble else 0)
     make_output_forgiving()
     if sys.argv[1:] == ["serve"]:
-        from app.cli.serving import serve
+        try:
+            from app.cli.serving import serve
 
-        serve()
+            serve()
+        except KeyboardInterrupt:  # while it loads: a replica that runs ends by itself
+            raise SystemExit(1) from None
     else:
         from app.cli.main import cli
 
