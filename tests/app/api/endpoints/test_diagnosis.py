@@ -90,7 +90,7 @@ async def test_strangers_may_be_kept_out_as_from_health(token: str, status: int)
 async def test_while_redis_is_away_the_cause_is_told_with_what_was_seen_last(own_server: RedisServer) -> None:
     settings = SETTINGS.model_copy(update={"redis": RedisSettings(url=SecretStr(own_server.url))})
     async with Redis(port=own_server.port, decode_responses=True) as redis:
-        registry = Registry.from_settings(redis, settings)
+        registry = Registry.from_settings(redis, settings).patient()
         await registry.registrations.heartbeat(
             SfuReport("http://sfu.test:8070", "eu-west", SFU_KEY, sessions=7)
         )
