@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final
+
+log = logging.getLogger(__name__)
 
 _AGAIN_AFTER_S: Final = 0.1
 
@@ -15,12 +18,15 @@ async def in_background(
 ) -> AsyncIterator[None]:
     """Run `work` as a task. Leaving the block cancels it, waits for it, and raises its exception.
 
+    An exception is logged when it ends the work.
+
     `on_end` is called when the work ends, so that a process does not go on without it.
 
     Before Python 3.12 `asyncio.wait_for`, which redis-py uses, may swallow a cancellation that comes together
     with a result (python/cpython#86296), so the cancellation is repeated until the task has ended.
     """
     task = asyncio.create_task(work)
+    task.add_done_callback(_log_failure)
     if on_end is not None:
         task.add_done_callback(lambda _: on_end())
     try:
@@ -34,13 +40,24 @@ async def in_background(
 
 
 async def repeated(
-    work: Callable[[], Awaitable[object]], pause_s: Callable[[], float], excused: type[Exception]
+    work: Callable[[], Awaitable[object]],
+    pause_s: Callable[[], float],
+    excused: type[Exception] | tuple[()] = (),
 ) -> None:
-    """Do `work` again and again, with pauses. An `excused` error ends one time of it; others say so."""
+    """Do `work` again and again, with pauses. An error ends one time of it, and is logged unless it is `excused`."""
     while True:
-        with contextlib.suppress(excused):
+        try:
             await work()
+        except excused:
+            pass
+        except Exception:
+            log.exception("background_work_failed")
         await asyncio.sleep(pause_s())
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("background_work_ended", exc_info=error)
 
 
 async def cancel_all(tasks: Iterable[asyncio.Task[None]]) -> None:

@@ -183,7 +183,9 @@ class Placer:
             calls = await outbox.next_untold()
             try:
                 await self._confirm(self._patient, calls)
-            except RegistryUnavailable:
+            except Exception as error:
+                if not isinstance(error, RegistryUnavailable):  # a defect
+                    log.exception("calls_untold")
                 outbox.return_untold(calls)
                 await asyncio.sleep(_PAUSE_S)
             else:

@@ -5,12 +5,13 @@ because the operator has configured it: failover and the breaker handle it.
 """
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Final
 
-from app.background import in_background
+from app.background import in_background, repeated
 from app.errors import GatewayError
 from app.logs import logger
 from app.registry.registry import Registry
@@ -62,13 +63,9 @@ class StaticSfus:
             yield
             return
         await self.register(measure=False)
-        async with in_background(self._register_forever()):
+        register = functools.partial(self.register, measure=True)
+        async with in_background(repeated(register, lambda: self._interval_s)):
             yield
-
-    async def _register_forever(self) -> None:
-        while True:
-            await self.register(measure=True)
-            await asyncio.sleep(self._interval_s)
 
     async def register(self, *, measure: bool) -> None:
         """Send one heartbeat for each, with fresh figures if `measure` and the SFU answers."""

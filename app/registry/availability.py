@@ -17,8 +17,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Final, Literal, TypeVar
 
-from redis.exceptions import RedisError
-
 from app.background import in_background
 from app.errors import RegistryUnavailable
 from app.logs import logger
@@ -152,7 +150,7 @@ class RegistryAvailability:
                 await self._judge(await self._read())
             except RegistryUnavailable as error:
                 self.trip(error, self._read_at)
-            except RedisError:  # a defect of a script: the last snapshot stays
+            except Exception:  # a defect: the last snapshot stays
                 log.exception("snapshot_failed")
             finally:
                 self._ended_at = asyncio.get_running_loop().time()

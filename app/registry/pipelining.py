@@ -22,6 +22,8 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, NoScriptError, ReadOnlyError
 
+from app.registry.trouble import lost_connection
+
 MOST_UNDER_WAY: Final = 2
 """Pipelines at once. The second one keeps Redis busy while replies of the first one travel; more would be smaller."""
 
@@ -91,7 +93,7 @@ class _Lane(asyncio.Protocol):
         self._on_end = on_end
         self._on_lost = on_lost
         writer = connection._writer  # noqa: SLF001 - redis-py offers no other way to the transport
-        if writer is None:
+        if writer is None or writer.transport.is_closing():
             raise RedisConnectionError("the connection is closed")
         self._transport: asyncio.WriteTransport = writer.transport
         self._streams = self._transport.get_protocol()
@@ -263,9 +265,9 @@ class ScriptPipeline:
         """Send `batch` on another connection of the pool."""
         try:
             async with asyncio.timeout_at(batch.deadline):
-                lane = _Lane(await self._pool.get_connection(), self._ended, self._lost)  # type: ignore[no-untyped-call]
+                lane = await self._open_lane()
         except BaseException as error:  # whatever it was, nobody may wait for ever
-            self._fail(batch, error)
+            self._fail(batch, lost_connection(error) or error)
             if not isinstance(error, Exception):
                 raise
             return
@@ -273,6 +275,14 @@ class ScriptPipeline:
             lane.send(batch, [call.packed for call in batch.calls])
         else:
             lane.close()
+
+    async def _open_lane(self) -> _Lane:
+        connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+        try:
+            return _Lane(connection, self._ended, self._lost)
+        except RedisConnectionError:
+            await self._put_back(connection)
+            raise
 
     def _ended(self, lane: _Lane, batch: _Batch) -> None:
         """All replies of `batch` are there."""
@@ -299,12 +309,12 @@ class ScriptPipeline:
                 batch.calls, batch.answered, batch.forgotten = calls, 0, []
                 batch.is_repeated = True
                 self._start(asyncio.get_running_loop(), self._connect(batch))
-        self._start(asyncio.get_running_loop(), self._put_back(lane))
+        self._start(asyncio.get_running_loop(), self._put_back(lane.connection))
 
-    async def _put_back(self, lane: _Lane) -> None:
+    async def _put_back(self, connection: AbstractConnection) -> None:
         """Give a connection that is of no use back to the pool, closed."""
-        await lane.connection.disconnect(nowait=True)
-        await self._pool.release(lane.connection)
+        await connection.disconnect(nowait=True)
+        await self._pool.release(connection)
 
     def _fail(self, batch: _Batch, error: BaseException) -> None:
         self._under_way.pop(batch, None)

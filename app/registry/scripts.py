@@ -15,13 +15,12 @@ from typing import Any, Final, NoReturn, TypeGuard, cast
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.sentinel import SentinelConnectionPool
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
 
 from app.errors import RegistryUnavailable
 from app.registry.pipelining import ScriptPipeline
 from app.registry.policy import Policy
-from app.registry.trouble import trouble_of
+from app.registry.trouble import lost_connection, trouble_of
 
 LUA_DIRECTORY: Final = Path(__file__).resolve().parents[2] / "lua"
 """Installed beside `app/`, in a checkout as in a wheel."""
@@ -35,9 +34,6 @@ _POLICY_FIELD: Final = re.compile(r"policy\.(?<=\bpolicy\.)([a-z_]+)")
 
 _SLOW_SHARE: Final = 4
 """A call that takes more than this part of its time is a slow one."""
-
-_OF_A_STREAM: Final = frozenset({*dir(asyncio.StreamReader), *dir(asyncio.StreamWriter)})
-"""What redis-py asks of a connection's streams, which are `None` once the connection is closed."""
 
 _SPARE_CONNECTIONS: Final = 8
 """Connections of a client that stay free for plain commands and other runners."""
@@ -240,11 +236,12 @@ async def registry_errors(what: str, timeout_s: float) -> AsyncIterator[None]:
             yield
     except (RedisError, RedisClusterException, OSError) as error:  # TimeoutError is an OSError
         _give_up(what, error)
-    except AttributeError as error:
+    except (AttributeError, RuntimeError) as error:
         # A Cluster's client that loses a node closes all connections, also those that other calls are opening.
-        if error.obj is not None or error.name not in _OF_A_STREAM:
+        lost = lost_connection(error)
+        if lost is None:
             raise
-        _give_up(what, RedisConnectionError("another call closed the connection"))
+        _give_up(what, lost)
 
 
 def is_registry_defect(error: Exception) -> bool:

@@ -1,5 +1,6 @@
 """Why Redis did not serve a call: it does not answer, or it answers and refuses."""
 
+import asyncio
 import re
 import socket
 import ssl
@@ -17,10 +18,17 @@ from redis.exceptions import (
     ReadOnlyError,
     RedisError,
 )
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.settings.model import RedisSettings
 from app.settings.redis_url import parse_redis_url
+
+_OF_A_STREAM: Final = frozenset({*dir(asyncio.StreamReader), *dir(asyncio.StreamWriter)})
+"""What redis-py asks of a connection's streams, which are `None` once the connection is closed."""
+
+_CLOSED: Final = "the handler is closed"
+"""What uvloop says to whoever writes on a connection that has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,3 +151,13 @@ def _refusal_of(error: BaseException) -> Trouble | None:
         code = "NOAUTH"
     found = next((refusal for refusal in _REFUSALS if refusal[0] == code), None)
     return None if found is None else Trouble(code.lower(), True, *found[1:])
+
+
+def lost_connection(error: BaseException) -> RedisConnectionError | None:
+    """Return what an error means by which redis-py falls over a connection that ended meanwhile; `None` for others.
+
+    It looks neither whether the streams of a connection are still there nor whether they are open.
+    """
+    is_gone = isinstance(error, AttributeError) and error.obj is None and error.name in _OF_A_STREAM
+    is_closed = isinstance(error, RuntimeError) and _CLOSED in str(error)
+    return RedisConnectionError("the connection was closed meanwhile") if is_gone or is_closed else None

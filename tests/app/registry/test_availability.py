@@ -25,7 +25,7 @@ def fleet(*names: str, began_at: str = "1", is_held: bool = False) -> Snapshot:
 class Watched:
     """What reading the registry gives: a snapshot, or an error."""
 
-    content: Snapshot | RegistryUnavailable = field(default_factory=lambda: fleet("a", "b"))
+    content: Snapshot | Exception = field(default_factory=lambda: fleet("a", "b"))
     initial: Snapshot = EMPTY_SNAPSHOT
     clock: Clock = field(default_factory=Clock)
     read_takes_s: float = 0
@@ -39,7 +39,7 @@ class Watched:
     async def read(self) -> Snapshot:
         self.reads += 1
         self.clock.now += self.read_takes_s
-        if isinstance(self.content, RegistryUnavailable):
+        if isinstance(self.content, Exception):
             raise self.content
         return self.content
 
@@ -63,7 +63,7 @@ class Watched:
             initial=self.initial,
         )
 
-    async def reads_as(self, content: Snapshot | RegistryUnavailable, *, after_s: float = 1) -> str:
+    async def reads_as(self, content: Snapshot | Exception, *, after_s: float = 1) -> str:
         """Let time pass, then let the replica read this; the mode it is in then."""
         self.clock.now += after_s
         self.content = content
@@ -328,3 +328,12 @@ async def test_redis_clock_is_known_from_the_last_reading(watched: Watched) -> N
     watched.clock.now += 60
     await watched.reads_as(GONE, after_s=0)
     assert watched.switch.redis_ms() == 5_060_000
+
+
+async def test_a_defect_ends_one_reading_and_the_last_snapshot_stays() -> None:
+    watched = Watched()
+    await watched.reads_as(fleet("a"))
+    assert await watched.reads_as(RuntimeError("nobody expects this")) == "available"
+    assert watched.known() == {"a"}
+    await watched.reads_as(fleet("a", "b"))
+    assert watched.known() == {"a", "b"}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from pydantic import SecretStr
 from redis.asyncio import Connection, Redis
 from redis.exceptions import ResponseError
@@ -197,6 +198,28 @@ async def test_a_connection_that_another_call_has_closed_is_no_defect() -> None:
     with pytest.raises(RegistryUnavailable, match="select"):
         async with registry_errors("select", 1):
             await connection._send_packed_command([b"PING"])  # noqa: SLF001 - what a Cluster's client runs into
+
+
+def test_a_connection_that_has_ended_is_no_defect_of_uvloop_s(redis_server: RedisServer) -> None:
+    async def ping_on_an_ended_connection() -> None:
+        async with Redis(host=HOST, port=redis_server.port, single_connection_client=True) as client:
+            connection = client.connection
+            assert connection is not None
+            writer = connection._writer  # noqa: SLF001 - what a server that goes away leaves behind
+            assert writer is not None
+            writer.transport.abort()
+            await asyncio.sleep(0.01)
+            with pytest.raises(RegistryUnavailable, match="select"):
+                async with registry_errors("select", 1):
+                    await connection._send_packed_command([b"PING"])  # noqa: SLF001 - as redis-py does
+
+    uvloop.run(ping_on_an_ended_connection())
+
+
+async def test_another_runtime_error_is_raised_as_it_is() -> None:
+    with pytest.raises(RuntimeError, match="of ours"):
+        async with registry_errors("select", 1):
+            raise RuntimeError("of ours")
 
 
 async def test_a_defect_is_raised_as_it_is() -> None:
