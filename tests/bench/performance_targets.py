@@ -95,7 +95,7 @@ def target_table(promises: Iterable[Target]) -> str:
         [
             each.name,
             f"{each.measured:,.2f} {each.unit}",
-            f"at {'least' if each.is_least else 'most'} {each.wanted:,g} {each.unit}",
+            f"at {'least' if each.is_least else 'most'} {round(each.wanted, 2):,g} {each.unit}",
             "yes" if each.is_met else f"no, by {each.missed_by:.0%}",
         ]
         for each in promises
