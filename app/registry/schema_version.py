@@ -86,4 +86,6 @@ class SchemaWatch:
             if self._refused != str(refusal):
                 log.warning("schema_unknown", detail=str(refusal))
                 self._refused = str(refusal)
+        except Exception:  # a defect: the next claim may find none
+            log.exception("schema_not_claimed")
         return self._every_s

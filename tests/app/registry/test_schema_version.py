@@ -63,6 +63,14 @@ async def test_a_running_process_says_once_that_the_data_is_beyond_it() -> None:
     assert text.getvalue().count("schema_unknown") == 1
 
 
+async def test_a_defect_is_logged_and_the_process_goes_on_asking() -> None:
+    claims = Claims(None, ZeroDivisionError(), None)
+    with captured_logs() as text:
+        async with SchemaWatch(claims, every_s=0.001, again_s=0.001).running():
+            await eventually(claims.at_least(4))
+    assert text.getvalue().count("schema_not_claimed") == 1
+
+
 async def test_an_app_does_not_start_on_data_of_a_newer_schema() -> None:
     async with fake_engine().connect() as client:
         await client.hset("{sfu}:fleet", "schema", "9")
