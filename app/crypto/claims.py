@@ -49,7 +49,8 @@ def decode_claims(payload: bytes) -> Claims:
     """
     try:
         claims = _decode(payload.decode())
-        if payload.find(b"\\u") >= 0:  # only an escape can produce half a surrogate pair
+        # Only an escape can produce half a surrogate pair. `in` would make and drop a `TypeError` first.
+        if payload.find(b"\\u") >= 0:
             _encode(claims).encode()
     except UnicodeEncodeError:
         raise CredentialsInvalid("the token's claims contain text that UTF-8 cannot express") from None

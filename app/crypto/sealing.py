@@ -78,7 +78,7 @@ class Sealer:
             kept = self._keep(address, sealed, self._decrypt(address, sealed))
         return kept.key
 
-    def _keep(self, address: str, sealed: str, key: Key) -> "_Kept":
+    def _keep(self, address: str, sealed: str, key: Key) -> _Kept:
         if len(self._kept) >= _MOST_KEPT:
             self._kept.clear()
         kept = self._kept[address] = _Kept(sealed, key)

@@ -43,7 +43,7 @@ class RegistryCommands:
         """As `run`, for scripts that requests run many times a second: sent together (`app.registry.pipelining`)."""
         return self.runner.run_batched(script, self._now(), *arguments)
 
-    def run_later(self, script: Script, *arguments: Argument) -> "asyncio.Future[Any]":
+    def run_later(self, script: Script, *arguments: Argument) -> asyncio.Future[Any]:
         """As `run_batched`, for what nobody waits for: see `ScriptRunner.run_later`."""
         return self.runner.run_later(script, self._now(), *arguments)
 

@@ -136,13 +136,13 @@ class Registry:
 
     def record_outcome_later(
         self, outcome: ForwardOutcome, then: Callable[[Confirmed | None], None]
-    ) -> "asyncio.Future[Any]":
+    ) -> asyncio.Future[Any]:
         """Record an outcome whose caller has been answered, with the next pipeline; return what is then done.
 
         `then` gets what the registry made of it, or `None` when Redis may not have recorded it.
         """
 
-        def done(reply: "asyncio.Future[Any]") -> None:
+        def done(reply: asyncio.Future[Any]) -> None:
             is_lost = reply.cancelled() or reply.exception() is not None
             then(None if is_lost else _confirmed(outcome, reply.result()))
 
